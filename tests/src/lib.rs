@@ -1,0 +1,1 @@
+//! What crosses crates or processes; see the files under `tests/`.
