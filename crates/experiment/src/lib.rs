@@ -1,1 +1,29 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+mod arguments;
+mod atomic_file;
+mod context;
+mod error;
+mod interruption;
+mod paper;
+mod plot;
+mod progress;
+mod report;
+mod run;
+mod run_details;
+mod run_directory;
+mod shard;
+pub mod statistics;
+mod stored_value;
+mod trial;
+mod trial_group;
+mod trial_store;
+mod verdict;
+
+pub use context::{Context, Table};
+pub use error::{BoxError, Error, Result};
+pub use paper::{Claim, Judge, Paper, Published, Scale};
+pub use plot::{Axis, Bars, Node, Plot, Samples, Series};
+pub use run::main;
+pub use trial::{Outcome, Trial, TrialContext};
+pub use verdict::{Measured, Verdict};

@@ -1,0 +1,35 @@
+//! Ctrl-C and signals to terminate: the first asks the trials to stop, the second ends the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Exit code of a run that was interrupted, as shells number it.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
+
+/// Whether the user asked to stop. Clones share the answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Interruption {
+    is_requested: Arc<AtomicBool>,
+}
+
+impl Interruption {
+    /// Listens to Ctrl-C, SIGTERM and SIGHUP from now on.
+    pub(crate) fn listen() -> Self {
+        let interruption = Self::default();
+        let heard = interruption.clone();
+        let listening = ctrlc::set_handler(move || {
+            if heard.is_requested.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(EXIT_INTERRUPTED));
+            }
+            eprintln!("\nstopping: trials under way are told; once more ends at once");
+        });
+        if let Err(error) = listening {
+            eprintln!("warning: Ctrl-C ends the run at once: {error}");
+        }
+        interruption
+    }
+
+    pub(crate) fn is_requested(&self) -> bool {
+        self.is_requested.load(Ordering::SeqCst)
+    }
+}

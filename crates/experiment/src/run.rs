@@ -1,0 +1,157 @@
+//! From the command line to the exit code.
+
+use std::fs;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::arguments::Arguments;
+use crate::atomic_file;
+use crate::context::{Content, Context};
+use crate::error::{BoxError, Error, Result};
+use crate::interruption::{EXIT_INTERRUPTED, Interruption};
+use crate::paper::Paper;
+use crate::progress::{Progress, duration_words};
+use crate::report::Report;
+use crate::run_details::RunDetails;
+use crate::run_directory::{Entry, RunDirectory};
+use crate::shard::Shard;
+
+const EXIT_ERROR: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+const EXIT_NOT_REPRODUCED: u8 = 3;
+const EXIT_SHARD_DONE: u8 = 4;
+
+/// How a run ended, when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Reproduced,
+    NotReproduced,
+    ShardDone,
+    Interrupted,
+}
+
+/// Reproduces `paper` as the command line says: parses it, runs `run`, writes the report.
+///
+/// Meant to be the whole of an example's `main`. Results go to `<out>/<slug>/<scale>/`. Exit codes: 0 every tested claim
+/// is reproduced; 1 error; 2 wrong arguments; 3 some tested claim is not reproduced; 4 this shard is done and trials of
+/// others are missing; 130 interrupted, `--resume` goes on.
+pub fn main(paper: &'static Paper, run: impl FnOnce(&mut Context) -> Result<()>) -> ExitCode {
+    let command = Arguments::command().name(paper.slug).about(format!("Reproduces: {}", paper.title));
+    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let shard = match arguments.shard.map(|choice| choice.resolve()).transpose() {
+        Ok(shard) => shard,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match reproduce(paper, arguments, shard, run) {
+        Ok(Ending::Reproduced) => ExitCode::SUCCESS,
+        Ok(Ending::NotReproduced) => ExitCode::from(EXIT_NOT_REPRODUCED),
+        Ok(Ending::ShardDone) => ExitCode::from(EXIT_SHARD_DONE),
+        Ok(Ending::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
+        Err(error) => {
+            print_error(&error);
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+fn reproduce(
+    paper: &'static Paper,
+    arguments: Arguments,
+    shard: Option<Shard>,
+    run: impl FnOnce(&mut Context) -> Result<()>,
+) -> Result<Ending> {
+    let started = Instant::now();
+    paper.check()?;
+    let command_line = std::env::args().skip(1).collect();
+    let details = RunDetails::collect(paper.slug, command_line, &arguments);
+    let entry = Entry {
+        shard,
+        resume: arguments.resume,
+        seed: arguments.seed,
+        is_synthetic: arguments.synthetic,
+        commit: details.commit_words(),
+    };
+    let directory = RunDirectory::enter(&arguments.out.join(paper.slug).join(arguments.scale.name()), &entry)?;
+    write_details(&directory, &details, shard)?;
+    let interruption = Interruption::listen();
+    let mut context = Context {
+        paper,
+        data_dir: arguments.data_dir(),
+        arguments,
+        shard,
+        directory,
+        interruption,
+        progress: Progress::new(),
+        content: Content::default(),
+    };
+    let outcome = run(&mut context);
+    finish(&context, &details, outcome, started.elapsed())
+}
+
+/// Writes the report, or says why there is none.
+fn finish(context: &Context, details: &RunDetails, outcome: Result<()>, elapsed: Duration) -> Result<Ending> {
+    let is_interrupted = context.interruption.is_requested();
+    let lacks_results = match outcome {
+        Ok(()) => !context.is_complete(),
+        Err(error) if lacks_results(&error) && (is_interrupted || context.shard.is_some()) => true,
+        // An interrupted trial may fail in its own way: a broken pipe, a loop left half way.
+        Err(_) if is_interrupted => true,
+        Err(error) => return Err(error),
+    };
+    let report = Report::new(context, details, !lacks_results, elapsed);
+    context.directory.alone(|| report.write())?;
+    report.print();
+    let all = context.content.trials.len();
+    let missing = context.content.trials.iter().filter(|trial| trial.seconds.is_none()).count();
+    let path = context.directory().join("report.html");
+    eprintln!("report: {} ({})", path.display(), duration_words(elapsed));
+    if lacks_results && is_interrupted {
+        eprintln!("interrupted: {missing} of {all} trials are missing; --resume goes on from here");
+        return Ok(Ending::Interrupted);
+    }
+    if lacks_results {
+        eprintln!("this shard is done: {missing} of {all} trials of other shards are missing");
+        return Ok(Ending::ShardDone);
+    }
+    Ok(if report.is_refuted() { Ending::NotReproduced } else { Ending::Reproduced })
+}
+
+fn lacks_results(error: &BoxError) -> bool {
+    matches!(error.downcast_ref::<Error>(), Some(Error::Incomplete { .. } | Error::Interrupted))
+}
+
+/// Writes `run.json`, and for a shard a file of its own too, so that no machine's details are lost.
+fn write_details(directory: &RunDirectory, details: &RunDetails, shard: Option<Shard>) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(details)
+        .map_err(|error| Error::Stored { what: "run.json".into(), problem: error.to_string() })?;
+    let names =
+        [Some("run.json".to_owned()), shard.map(|shard| format!("run-{}-of-{}.json", shard.index + 1, shard.count))];
+    for name in names.into_iter().flatten() {
+        atomic_file::write(&directory.path().join(name), text.as_bytes())?;
+    }
+    fs::create_dir_all(directory.path().join("trials")).map_err(crate::error::file_error("create", directory.path()))
+}
+
+/// The error and what caused it. An error that repeats its cause's words is printed once.
+fn print_error(error: &BoxError) {
+    let mut printed = error.to_string();
+    eprintln!("error: {printed}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !printed.contains(&text) {
+            eprintln!("  because: {text}");
+        }
+        printed = text;
+        cause = error.source();
+    }
+}
