@@ -1,0 +1,198 @@
+//! The crate's error.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, where, and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No data set of that name is registered, and none of the data folders has it.
+    #[error("unknown data set `{name}`{}", suggestion(.nearest))]
+    UnknownDataSet {
+        /// The name that was asked for.
+        name: String,
+        /// The registered name that is most like it, if one is.
+        nearest: Option<&'static str>,
+    },
+
+    /// The data set is registered but has no such file.
+    #[error("data set `{set}` has no file `{file}`; it has {}", .known.join(", "))]
+    UnknownFile {
+        /// Name of the data set.
+        set: String,
+        /// Name of the file that was asked for.
+        file: String,
+        /// The names that it has.
+        known: Vec<&'static str>,
+    },
+
+    /// A data set's or a file's name is not one plain path component.
+    #[error("`{name}` cannot be a data set's or a file's name: it must be one plain path component")]
+    InvalidName {
+        /// The refused name.
+        name: String,
+    },
+
+    /// The file is nowhere on this machine, and the network may not be used.
+    #[error(
+        "data set `{set}`: `{file}` is not on this machine and the network is off\n  looked in: {}\n  get it with: cargo \
+         xtask download {set}\n  or point --data-dir (or DATA_DIR) at a folder that holds {set}/{file}\n  or run with \
+         --synthetic to use the generated stand-in",
+        folders(.searched)
+    )]
+    Offline {
+        /// Name of the data set.
+        set: String,
+        /// Name of the file.
+        file: String,
+        /// The folders that were searched.
+        searched: Vec<PathBuf>,
+    },
+
+    /// The file is nowhere on this machine, and no address offers this exact file.
+    #[error(
+        "data set `{set}`: `{file}` is not on this machine and cannot be downloaded as such\n  looked in: {}\n  {how}\n  \
+         then point --data-dir (or DATA_DIR) at the folder that holds {set}/{file}\n  or run with --synthetic to use the \
+         generated stand-in; `cargo xtask download {set}` gets what can be downloaded",
+        folders(.searched)
+    )]
+    NotDownloadable {
+        /// Name of the data set.
+        set: String,
+        /// Name of the file.
+        file: String,
+        /// The folders that were searched.
+        searched: Vec<PathBuf>,
+        /// Where the original is and how to make this file from it.
+        how: String,
+    },
+
+    /// A file's bytes are not the ones that are pinned in the registry.
+    #[error("{}: wrong checksum: expected {expected}, found {found}; delete or replace the file", .path.display())]
+    WrongChecksum {
+        /// The file.
+        path: PathBuf,
+        /// What the registry says, with the algorithm's name.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+
+    /// The server answered with a status that is not a success.
+    #[error("{url}: the server answered {status}")]
+    Status {
+        /// The address.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+
+    /// The server sent more bytes than the registry (or the limit) allows.
+    #[error("{url}: more than the {limit} bytes that were expected")]
+    TooLong {
+        /// The address.
+        url: String,
+        /// The most bytes that were accepted.
+        limit: u64,
+    },
+
+    /// The connection failed, was cut or was too slow, also after all retries.
+    #[error(
+        "{url}: {reason} (tried {attempts} times)\n  run the same command again: the download continues where it stopped"
+    )]
+    Network {
+        /// The address.
+        url: String,
+        /// What the connection reported.
+        reason: String,
+        /// How many times it was tried.
+        attempts: u32,
+    },
+
+    /// The file system has no room left (or the user's quota is used up).
+    #[error("{}: no space left on the device: free some, or choose another cache folder", .path.display())]
+    DiskFull {
+        /// The file that was being written.
+        path: PathBuf,
+    },
+
+    /// Reading or writing failed for another reason.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried, as a verb phrase.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+
+    /// No folder for the cache is known on this system.
+    #[error("no cache folder is known for this user: set --data-dir or DATA_DIR")]
+    NoCacheFolder,
+
+    /// The bytes are not what the format requires.
+    #[error("{format}, {at}: {problem}")]
+    Format {
+        /// Name of the format.
+        format: &'static str,
+        /// Where in the input: a line, an offset, an array, a member.
+        at: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+
+    /// An archive holds something that must not be unpacked.
+    #[error("archive, member `{member}`: {problem}")]
+    UnsafeArchive {
+        /// The member's name as stored.
+        member: String,
+        /// Why it is refused.
+        problem: String,
+    },
+
+    /// An argument is out of its range.
+    #[error("{argument}: {problem}")]
+    InvalidArgument {
+        /// The argument's name.
+        argument: &'static str,
+        /// What was found and what was expected.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// A [`Error::Format`].
+    pub(crate) fn format(format: &'static str, at: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::Format { format, at: at.into(), problem: problem.into() }
+    }
+
+    /// An [`Error::InvalidArgument`].
+    pub(crate) fn argument(argument: &'static str, problem: impl Into<String>) -> Self {
+        Error::InvalidArgument { argument, problem: problem.into() }
+    }
+
+    /// The error of a failed file operation: a full disk is told apart, since its remedy is another.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { path: path.to_owned() },
+            _ => Error::Io { action, path: path.to_owned(), source },
+        }
+    }
+}
+
+fn suggestion(nearest: &Option<&'static str>) -> String {
+    match nearest {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => String::new(),
+    }
+}
+
+fn folders(searched: &[PathBuf]) -> String {
+    let shown: Vec<String> = searched.iter().map(|folder| folder.display().to_string()).collect();
+    if shown.is_empty() { "(no data folder is set)".to_owned() } else { shown.join(", ") }
+}

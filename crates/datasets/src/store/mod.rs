@@ -1,0 +1,247 @@
+//! Where files are: the user's data folders, the cache, and, when allowed, the network.
+//!
+//! The layout is the same everywhere: `<folder>/<set>/<file>`. The folders are searched in this order:
+//! [`StoreOptions::data_dir`], `$DATA_DIR`, the cache (`datasets` in the user's cache folder). What is found nowhere is
+//! downloaded into the cache. Files of registered data sets are verified each time they are handed out.
+
+mod checksum;
+pub mod download;
+mod lock;
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::registry::{self, DataFile, DataSet};
+use download::{DownloadOptions, ProgressCallback, Request};
+
+/// How a [`Store`] finds files.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// A folder of data sets, searched first and never written to. Default: none.
+    pub data_dir: Option<PathBuf>,
+    /// Whether `$DATA_DIR` is searched, too. Default: true.
+    pub uses_environment: bool,
+    /// The cache. Default: `datasets` in the user's cache folder (on Linux `~/.cache/datasets`).
+    pub cache_dir: Option<PathBuf>,
+    /// Never touch the network. Default: false.
+    pub is_offline: bool,
+    /// A mirror that is asked instead of the origins, as `<base_url>/<set>/<file>`. Default: none.
+    pub base_url: Option<String>,
+    /// Time for connecting, for the answer to begin, and for a body to make progress. Default: 30 s.
+    pub patience: Duration,
+    /// How often a download is tried before it fails. Default: 5.
+    pub max_attempts: u32,
+    /// The pause before the second attempt; it doubles with each further one. Default: 1 s.
+    pub first_pause: Duration,
+    /// Told about each download as it goes on. Default: nobody.
+    pub progress: Option<ProgressCallback>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        let download = DownloadOptions::default();
+        Self {
+            data_dir: None,
+            uses_environment: true,
+            cache_dir: None,
+            is_offline: false,
+            base_url: None,
+            patience: download.patience,
+            max_attempts: download.max_attempts,
+            first_pause: download.first_pause,
+            progress: None,
+        }
+    }
+}
+
+/// Hands out the paths of data files.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Folders that belong to the user: read only.
+    folders: Vec<PathBuf>,
+    cache: Option<PathBuf>,
+    is_offline: bool,
+    base_url: Option<String>,
+    download: DownloadOptions,
+}
+
+impl Store {
+    /// A store with these options. Nothing is read or created yet.
+    ///
+    /// # Errors
+    /// [`Error::NoCacheFolder`] when downloads are allowed but the system names no cache folder and the options give none.
+    pub fn new(options: StoreOptions) -> Result<Self> {
+        let mut folders: Vec<PathBuf> = options.data_dir.into_iter().collect();
+        if options.uses_environment
+            && let Some(folder) = std::env::var_os("DATA_DIR").filter(|value| !value.is_empty())
+        {
+            folders.push(folder.into());
+        }
+        let cache =
+            options.cache_dir.or_else(|| directories::BaseDirs::new().map(|base| base.cache_dir().join("datasets")));
+        if cache.is_none() && !options.is_offline {
+            return Err(Error::NoCacheFolder);
+        }
+        let download = DownloadOptions {
+            patience: options.patience,
+            max_attempts: options.max_attempts,
+            first_pause: options.first_pause,
+            progress: options.progress,
+        };
+        Ok(Self { folders, cache, is_offline: options.is_offline, base_url: options.base_url, download })
+    }
+
+    /// The folders that are searched, in order.
+    pub fn search_path(&self) -> Vec<PathBuf> {
+        self.folders.iter().chain(&self.cache).cloned().collect()
+    }
+
+    /// The file's path if it is on this machine. Neither verified nor downloaded.
+    pub fn locate(&self, set: &str, file: &str) -> Option<PathBuf> {
+        if check_name(set).is_err() || check_name(file).is_err() {
+            return None;
+        }
+        self.folders.iter().chain(&self.cache).map(|folder| folder.join(set).join(file)).find(|path| path.is_file())
+    }
+
+    /// The file's path, after a download if need be. Files of registered data sets are verified; others (your own data
+    /// in a data folder) are handed out as they are.
+    ///
+    /// # Errors
+    /// Unknown names; a wrong checksum; absent and offline or not downloadable (the message says what to do); what
+    /// [`download::download`] reports.
+    pub fn file(&self, set: &str, file: &str) -> Result<PathBuf> {
+        check_name(set)?;
+        check_name(file)?;
+        let entry = registry::find(set).and_then(|known| known.file(file));
+        for folder in &self.folders {
+            let path = folder.join(set).join(file);
+            if path.is_file() {
+                if let Some(entry) = entry {
+                    checksum::verify(&path, entry.checksum, entry.contents_sha256)?;
+                }
+                return Ok(path);
+            }
+        }
+        if let Some(path) = self.cache.as_ref().map(|cache| cache.join(set).join(file)).filter(|path| path.is_file()) {
+            let Some(entry) = entry else { return Ok(path) };
+            match checksum::verify(&path, entry.checksum, entry.contents_sha256) {
+                Ok(()) => return Ok(path),
+                // The cache is ours: a damaged file is fetched again instead of bothering the user.
+                Err(Error::WrongChecksum { .. }) if entry.url.is_some() && !self.is_offline => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.fetch(set, file)
+    }
+
+    /// The first of `names` that is on this machine, verified; else the first that can be downloaded.
+    ///
+    /// # Errors
+    /// As [`Store::file`], for the last of the names.
+    pub fn any_file(&self, set: &str, names: &[&str]) -> Result<PathBuf> {
+        if let Some(name) = names.iter().find(|name| self.locate(set, name).is_some()) {
+            return self.file(set, name);
+        }
+        let has_address = |name: &&&str| {
+            registry::find(set).and_then(|known| known.file(name)).is_some_and(|file| file.url.is_some())
+        };
+        match names.iter().find(has_address).or(names.last()) {
+            Some(name) => self.file(set, name),
+            None => Err(Error::argument("names", "no file name was given")),
+        }
+    }
+
+    /// Brings every file of a data set onto this machine that can be downloaded and is needed: where a converted form
+    /// and the original can stand for each other, one of them is enough. Returns the paths of what is there now.
+    ///
+    /// For `planetoid-pubmed` the originals are fetched even where the converted file is present, since only they hold
+    /// the features.
+    ///
+    /// # Errors
+    /// As [`Store::file`]. A file that has neither an address nor a substitute and is absent is
+    /// [`Error::NotDownloadable`], after everything else was fetched.
+    pub fn download_set(&self, set: &str) -> Result<Vec<PathBuf>> {
+        let known = known_set(set)?;
+        let is_here = |name: &&str| self.locate(set, name).is_some();
+        let mut paths = Vec::new();
+        let mut missing = None;
+        let mut skipped: BTreeSet<&str> = BTreeSet::new();
+        for alternative in known.alternatives {
+            let (converted, original) = (alternative.converted, alternative.original);
+            let is_converted_enough = alternative.is_complete && converted.iter().all(|name| is_here(&name));
+            if is_converted_enough && !original.iter().all(|name| is_here(&name)) {
+                skipped.extend(original);
+            } else {
+                skipped.extend(converted.iter().filter(|name| !is_here(name)));
+            }
+        }
+        for file in known.files.iter().filter(|file| !skipped.contains(file.name)) {
+            match self.file(set, file.name) {
+                Ok(path) => paths.push(path),
+                Err(error @ Error::NotDownloadable { .. }) => missing = missing.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match missing {
+            Some(error) => Err(error),
+            None => Ok(paths),
+        }
+    }
+
+    /// Downloads a file that was not found.
+    fn fetch(&self, set: &str, file: &str) -> Result<PathBuf> {
+        let known = known_set(set)?;
+        let entry = known_file(known, file)?;
+        let absent = |how: Option<String>| {
+            let (set, file, searched) = (set.to_owned(), file.to_owned(), self.search_path());
+            match how {
+                Some(how) => Error::NotDownloadable { set, file, searched, how },
+                None => Error::Offline { set, file, searched },
+            }
+        };
+        let Some(origin) = entry.url else { return Err(absent(Some(how_to_obtain(known, file)))) };
+        let Some(cache) = self.cache.as_ref().filter(|_| !self.is_offline) else { return Err(absent(None)) };
+        let url = match &self.base_url {
+            Some(base) => format!("{}/{set}/{file}", base.trim_end_matches('/')),
+            None => origin.to_owned(),
+        };
+        let destination = cache.join(set).join(file);
+        let request =
+            Request { url: &url, checksum: entry.checksum, contents_sha256: entry.contents_sha256, bytes: entry.bytes };
+        download::download(&request, &destination, &self.download)?;
+        Ok(destination)
+    }
+}
+
+/// Where a file without an address comes from.
+fn how_to_obtain(set: &DataSet, file: &str) -> String {
+    let substitutes = set.substitutes(file);
+    if !substitutes.is_empty() {
+        return format!("its content is also accepted as {}", substitutes.join(", "));
+    }
+    set.preparation.to_owned()
+}
+
+fn known_set(set: &str) -> Result<&'static DataSet> {
+    registry::find(set).ok_or_else(|| Error::UnknownDataSet { name: set.to_owned(), nearest: registry::nearest(set) })
+}
+
+fn known_file(set: &'static DataSet, file: &str) -> Result<&'static DataFile> {
+    set.file(file).ok_or_else(|| Error::UnknownFile {
+        set: set.name.to_owned(),
+        file: file.to_owned(),
+        known: set.files.iter().map(|file| file.name).collect(),
+    })
+}
+
+/// A name must not lead out of its folder.
+fn check_name(name: &str) -> Result<()> {
+    let mut components = Path::new(name).components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(only)), None) if only.to_str() == Some(name) => Ok(()),
+        _ => Err(Error::InvalidName { name: name.to_owned() }),
+    }
+}
