@@ -1,0 +1,273 @@
+//! `cargo xtask bench`: benchmarks alone, or paired with the same operations in Python.
+
+mod baseline;
+mod pairing;
+mod python;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+
+use crate::error::{Error, Result};
+use crate::papers::PAPERS;
+use crate::workspace::{self, Metadata};
+use crate::{exit, nearest, process, text_table};
+use baseline::Baseline;
+use pairing::{Comparison, Sample};
+
+/// Run benchmarks; with --peers, beside PyTorch, NumPy and SciPy doing the same
+///
+/// Without --peers this is `cargo bench` for the benchmark of one paper, of one crate, or of all.
+#[derive(Debug, Args)]
+#[command(after_long_help = PROTOCOL)]
+pub(crate) struct Bench {
+    /// A paper or a crate [default: every benchmark of the workspace]
+    name: Option<String>,
+    /// Measure against xtask/peers/<benchmark>.py
+    #[arg(long)]
+    peers: bool,
+    /// With the peers: fail when a ratio is more than 30 % worse than in xtask/peers/baseline.json
+    #[arg(long, conflicts_with = "record")]
+    check: bool,
+    /// With the peers: write the ratios to xtask/peers/baseline.json
+    #[arg(long)]
+    record: bool,
+    /// How often both programs are run, in turns
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Threads that both sides may use; more than the machine has idle cores measures the scheduler
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Python environment for the peers, made when absent [default: in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    venv: Option<PathBuf>,
+}
+
+const PROTOCOL: &str = "\
+How a pair is measured:
+  crates/<crate>/benches/<name>.rs and xtask/peers/<name with hyphens>.py do the same operations on the same shapes under
+  the same names. Each is run --rounds times, in turns (the order swaps every round, so that neither always runs on the
+  warmer machine). In the environment both find
+    BENCH_JSON=1      print one JSON object a line on standard output for each operation, and nothing else that starts
+                      with a brace: {\"name\": \"spmm/100k x 64\", \"threads\": 1, \"seconds\": 0.0123}
+    BENCH_THREADS=N   the threads to use; RAYON_, CANDLE_, OMP_, MKL_ and OPENBLAS_NUM_THREADS say the same
+  `seconds` is the minimum over at least five repetitions that together take at least 60 ms, after two that do not count:
+  on a shared machine the minimum is what the code costs and the rest is what the neighbours cost.
+  Printed are, for each name that both have: the medians over the rounds, and the median of the ratio peer / ours of the
+  same round (above 1: ours is faster), with its range. The load average is printed before and after.
+
+How to add one: write the benchmark and the peer with the same names, run `cargo xtask bench <crate> --peers` and, on an
+idle machine, `cargo xtask bench --record`. xtask/README.md has a template of each.
+
+The peers' Python environment takes its packages from xtask/peers/requirements.txt through pip, so pip's own settings
+(PIP_INDEX_URL, PIP_FIND_LINKS, ...) choose where from: PyTorch's CPU index gives the smaller CPU-only build.";
+
+/// One benchmark target.
+struct Target {
+    package: String,
+    directory: PathBuf,
+    name: String,
+}
+
+impl Target {
+    fn peer(&self) -> PathBuf {
+        peers().join(format!("{}.py", self.name.replace('_', "-")))
+    }
+
+    fn cargo_bench(&self) -> Command {
+        let mut command = workspace::cargo();
+        command.args(["bench", "--package", &self.package, "--bench", &self.name]);
+        command
+    }
+
+    fn error(&self, problem: impl Into<String>) -> Error {
+        Error::Bench { bench: self.name.clone(), problem: problem.into() }
+    }
+}
+
+fn peers() -> PathBuf {
+    workspace::root().join("xtask").join("peers")
+}
+
+/// Runs the benchmarks; returns the exit code.
+///
+/// # Errors
+/// For an unknown name, a program that fails or prints something that is not the protocol, or an unreadable baseline.
+pub(crate) fn run(arguments: &Bench) -> Result<u8> {
+    let targets = select(&workspace::metadata()?, arguments.name.as_deref())?;
+    if arguments.peers || arguments.check || arguments.record { paired(arguments, &targets) } else { alone(&targets) }
+}
+
+fn select(metadata: &Metadata, name: Option<&str>) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for package in &metadata.packages {
+        for bench in package.benches() {
+            let is_of_paper = PAPERS.iter().any(|paper| Some(paper.slug) == name && paper.target() == bench);
+            if name.is_none_or(|name| name == package.name) || is_of_paper {
+                let directory = package.directory().to_owned();
+                targets.push(Target { package: package.name.clone(), directory, name: bench.to_owned() });
+            }
+        }
+    }
+    if let (Some(name), true) = (name, targets.is_empty()) {
+        let with_benches = metadata.packages.iter().filter(|package| !package.benches().is_empty());
+        let mut known: Vec<&str> = with_benches.clone().map(|package| package.name.as_str()).collect();
+        let benches: Vec<&str> = with_benches.flat_map(|package| package.benches()).collect();
+        known.extend(PAPERS.iter().filter(|paper| benches.contains(&paper.target().as_str())).map(|paper| paper.slug));
+        return Err(Error::UnknownBench { name: name.to_owned(), nearest: nearest::suggestion(name, known) });
+    }
+    Ok(targets)
+}
+
+fn alone(targets: &[Target]) -> Result<u8> {
+    println!("{}", load_average());
+    let mut code = exit::OK;
+    for target in targets {
+        if process::run(&mut target.cargo_bench())? != 0 {
+            code = exit::ERROR;
+        }
+        if process::is_interrupted() {
+            return Err(Error::Interrupted);
+        }
+    }
+    println!("{}", load_average());
+    Ok(code)
+}
+
+fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
+    let (with_peer, without): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(|target| target.peer().is_file());
+    for target in without {
+        println!("no peer for `{}`: {} does not exist", target.name, workspace::shown(&target.peer()));
+    }
+    if with_peer.is_empty() {
+        return Err(Error::Failed("none of these benchmarks has a peer".to_owned()));
+    }
+    let python = python::environment(arguments.venv.as_deref(), &peers().join("requirements.txt"))?;
+    let baseline_path = peers().join("baseline.json");
+    let mut baseline = Baseline::read(&baseline_path)?;
+    let mut worsened = Vec::new();
+    for target in with_peer {
+        let ours = executable(target)?;
+        println!(
+            "\n== {} ({} rounds, {} threads)\n{}",
+            target.name,
+            arguments.rounds,
+            arguments.threads,
+            load_average()
+        );
+        let comparisons = measure(arguments, target, &ours, &python)?;
+        println!("{}", load_average());
+        print!(
+            "{}",
+            text_table::render(&pairing::HEADING, &comparisons.iter().map(Comparison::row).collect::<Vec<_>>())
+        );
+        if arguments.check {
+            worsened.extend(baseline.worsened(&target.name, &comparisons));
+        }
+        if arguments.record {
+            baseline.set(&target.name, &comparisons);
+        }
+    }
+    if arguments.record {
+        baseline.write(&baseline_path)?;
+        println!("recorded in {}", workspace::shown(&baseline_path));
+    }
+    for line in &worsened {
+        eprintln!("error: {line}");
+    }
+    Ok(if worsened.is_empty() { exit::OK } else { exit::ERROR })
+}
+
+/// Builds the benchmark and returns its program, so that the rounds do not start cargo each time.
+fn executable(target: &Target) -> Result<PathBuf> {
+    let mut path = None;
+    let mut command = target.cargo_bench();
+    command.args(["--no-run", "--message-format", "json-render-diagnostics"]);
+    let code = process::run_reading(&mut command, |line| {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { return };
+        if message["target"]["name"] == target.name.as_str() {
+            if let Some(executable) = message["executable"].as_str() {
+                path = Some(PathBuf::from(executable));
+            }
+        }
+    })?;
+    match path {
+        Some(path) if code == 0 => Ok(path),
+        _ => Err(target.error("it does not build")),
+    }
+}
+
+fn measure(
+    arguments: &Bench,
+    target: &Target,
+    ours: &std::path::Path,
+    python: &std::path::Path,
+) -> Result<Vec<Comparison>> {
+    let mut rounds = Vec::new();
+    for round in 0..arguments.rounds {
+        let sample_ours = || {
+            let mut command = Command::new(ours);
+            command.arg("--bench").current_dir(&target.directory);
+            sample(target, arguments.threads, &mut command)
+        };
+        let sample_peer = || sample(target, arguments.threads, Command::new(python).arg(target.peer()));
+        rounds.push(if round % 2 == 0 {
+            let ours = sample_ours()?;
+            (ours, sample_peer()?)
+        } else {
+            let peer = sample_peer()?;
+            (sample_ours()?, peer)
+        });
+    }
+    for line in pairing::unmatched(&rounds) {
+        println!("{line}");
+    }
+    let comparisons = pairing::compare(&rounds);
+    if comparisons.is_empty() {
+        return Err(target.error("the two programs have no name in common"));
+    }
+    Ok(comparisons)
+}
+
+/// Runs one of the two programs once.
+fn sample(target: &Target, threads: u32, command: &mut Command) -> Result<BTreeMap<String, Sample>> {
+    command.env("BENCH_JSON", "1").env("BENCH_THREADS", threads.to_string());
+    for library in ["RAYON", "CANDLE", "OMP", "MKL", "OPENBLAS"] {
+        command.env(format!("{library}_NUM_THREADS"), threads.to_string());
+    }
+    let mut samples = BTreeMap::new();
+    let mut problem = None;
+    let code = process::run_reading(command, |line| match pairing::parse(line) {
+        None => {}
+        Some(Ok((name, sample))) => {
+            if samples.insert(name.clone(), sample).is_some() {
+                problem = Some(format!("`{name}` was printed twice by `{line}`"));
+            }
+        }
+        Some(Err(error)) => problem = Some(format!("`{line}`: {error}")),
+    })?;
+    if process::is_interrupted() {
+        return Err(Error::Interrupted);
+    }
+    if code != 0 {
+        problem = Some(format!("ended with exit code {code}"));
+    }
+    match problem {
+        Some(problem) => Err(target.error(format!("{}: {problem}", process::shown(command)))),
+        None => Ok(samples),
+    }
+}
+
+/// The machine's load, without which a timing says little.
+fn load_average() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match std::fs::read_to_string("/proc/loadavg") {
+        Ok(text) => {
+            let load: Vec<&str> = text.split(' ').take(3).collect();
+            format!("load average {} (1, 5, 15 min) on {cores} cores", load.join(" "))
+        }
+        Err(_) => format!("load average unknown, {cores} cores"),
+    }
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask ci`: the steps of continuous integration, each of which runs here as it runs there.
+
+use std::process::Command;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+
+use crate::error::{Error, Result};
+use crate::reproduce::{self, Options};
+use crate::test::{self, Test};
+use crate::type_check::{self, Outcome};
+use crate::{exit, process, report, text_table, workspace};
+
+/// Run the steps of continuous integration: one, several, or all
+#[derive(Debug, Args)]
+pub(crate) struct Ci {
+    /// Steps to run [default: all, in this order]
+    #[arg(value_enum)]
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// cargo fmt --check
+    Format,
+    /// clippy without warnings
+    Lints,
+    /// rustdoc without warnings
+    Docs,
+    /// Dependencies as ARCHITECTURE.md promises them; with cargo-deny also licences and sources
+    Hygiene,
+    /// cargo xtask test
+    Test,
+    /// Every implemented paper at smoke scale
+    Reproduce,
+    /// The README's table agrees with the committed reports
+    Report,
+    /// The `cuda` features type-check, without a CUDA toolkit
+    Cuda,
+    /// The `metal` features type-check, where the target aarch64-apple-darwin is installed
+    Metal,
+}
+
+impl Step {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Format => cargo(&["fmt", "--all", "--check"]),
+            Self::Lints => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+            Self::Docs => {
+                let mut command = workspace::cargo();
+                command.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+                succeeded(&mut command)
+            }
+            Self::Hygiene => hygiene(),
+            Self::Test => Ok(Outcome::of(test::run(&Test::everything())?)),
+            Self::Reproduce => match reproduce::all(&Options::smoke())? {
+                exit::NOT_IMPLEMENTED => Ok(Outcome::Skipped("no paper is implemented yet".to_owned())),
+                code => Ok(Outcome::of(code)),
+            },
+            Self::Report => Ok(Outcome::of(report::check()?)),
+            Self::Cuda => type_check::cuda(),
+            Self::Metal => type_check::metal(),
+        }
+    }
+}
+
+/// Runs the steps, all of them even when one fails, and returns 0 or 1.
+///
+/// # Errors
+/// [`Error::Interrupted`] after Ctrl-C.
+pub(crate) fn run(arguments: &Ci) -> Result<u8> {
+    let steps = if arguments.steps.is_empty() { Step::value_variants() } else { &arguments.steps };
+    let mut rows = Vec::new();
+    let mut code = exit::OK;
+    for step in steps {
+        println!("\n==> {}", step.name());
+        let start = Instant::now();
+        let outcome = step.run().unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            Outcome::Failed
+        });
+        if process::is_interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let (word, seconds) = (outcome.word(), start.elapsed().as_secs_f64());
+        println!("<== {}: {word}, {seconds:.1} s", step.name());
+        if outcome == Outcome::Failed {
+            code = exit::ERROR;
+        }
+        rows.push(vec![step.name(), format!("{seconds:.1} s"), word]);
+    }
+    println!("\n{}", text_table::render(&["step", "time", "outcome"], &rows));
+    Ok(code)
+}
+
+fn hygiene() -> Result<Outcome> {
+    let outcome = cargo(&["test", "--package", "integration-tests", "--test", "hygiene"])?;
+    if outcome == Outcome::Failed {
+        return Ok(outcome);
+    }
+    if process::output(workspace::cargo().args(["deny", "--version"])).is_err() {
+        println!("licences and sources are not checked: cargo-deny is absent (cargo install --locked cargo-deny)");
+        return Ok(outcome);
+    }
+    // Advisories are left out: they come from the network, and a new one would fail an unchanged commit.
+    cargo(&["deny", "check", "licenses", "bans", "sources"])
+}
+
+fn cargo(arguments: &[&str]) -> Result<Outcome> {
+    succeeded(workspace::cargo().args(arguments))
+}
+
+fn succeeded(command: &mut Command) -> Result<Outcome> {
+    Ok(if process::run(command)? == 0 { Outcome::Passed } else { Outcome::Failed })
+}

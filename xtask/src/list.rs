@@ -1,0 +1,23 @@
+//! `cargo xtask list`: the papers, and how far each is.
+
+use crate::error::Result;
+use crate::papers::PAPERS;
+use crate::reproduction::{recorded_tallies, tallies_text};
+use crate::text_table;
+
+/// Prints one row for each paper.
+///
+/// # Errors
+/// When a committed report cannot be read.
+pub(crate) fn run() -> Result<()> {
+    let mut rows = Vec::new();
+    for paper in &PAPERS {
+        let status = if paper.is_implemented() { "implemented" } else { "not yet" };
+        let claims = tallies_text(&recorded_tallies(paper)?);
+        let cells = [paper.slug, paper.package, status, &claims, paper.title];
+        rows.push(cells.map(str::to_owned).to_vec());
+    }
+    print!("{}", text_table::render(&["paper", "crate", "status", "claims reproduced", "title"], &rows));
+    println!("\nReproduce one: cargo xtask reproduce <paper> [--scale smoke|laptop|paper]");
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! `cargo xtask report`: one page of all runs; the committed reports; the README's table.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::error::{Error, Result, file};
+use crate::papers::{PAPERS, Paper, Scale};
+use crate::reproduction::{Report, default_out, folder, recorded_path};
+use crate::{exit, index_page, readme_table, workspace};
+
+/// Collect the reports of all runs into one page, and keep the README's table true
+///
+/// Without options: writes index.html and index.md beside the runs and refreshes the table of papers in README.md from
+/// the committed reports.
+#[derive(Debug, Args)]
+pub(crate) struct ReportCommand {
+    /// Copy the report.json of complete runs, measured on a clean commit, to reports/<paper>/<scale>.json, to be committed
+    #[arg(long, conflicts_with = "check")]
+    record: bool,
+    /// With --record: also accept runs whose files differed from their commit, or that name no commit
+    #[arg(long, requires = "record")]
+    allow_dirty: bool,
+    /// Change nothing; exit code 1 when README.md differs from what the committed reports say
+    #[arg(long)]
+    check: bool,
+    /// Folder with the results [default: target/reproduce]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// A run that was found, with its folder.
+pub(crate) struct Run {
+    pub(crate) paper: &'static Paper,
+    pub(crate) scale: Scale,
+    pub(crate) report: Report,
+}
+
+/// Collects, records or checks; returns the exit code.
+///
+/// # Errors
+/// When a file cannot be read or written, or the README has no place for the table.
+pub(crate) fn run(arguments: &ReportCommand) -> Result<u8> {
+    if arguments.check {
+        return check();
+    }
+    let out = arguments.out.as_deref().map_or_else(default_out, workspace::absolute);
+    let runs = find_runs(&out)?;
+    let recorded_all = if arguments.record { record(&runs, &out, arguments.allow_dirty)? } else { true };
+    index_page::write(&runs, &out)?;
+    println!("Collected {} runs: {}", runs.len(), workspace::shown(&out.join("index.html")));
+    if readme_table::refresh()? {
+        println!("README.md: the table of papers is refreshed");
+    }
+    Ok(if recorded_all { exit::OK } else { exit::ERROR })
+}
+
+/// Compares the README's table with the committed reports; returns the exit code.
+///
+/// # Errors
+/// When a report or the README cannot be read, or the README has no place for the table.
+pub(crate) fn check() -> Result<u8> {
+    if readme_table::is_stale()? {
+        eprintln!("error: the table of papers in README.md is stale; run `cargo xtask report` and commit README.md");
+        return Ok(exit::ERROR);
+    }
+    println!("README.md agrees with the committed reports");
+    Ok(exit::OK)
+}
+
+fn find_runs(out: &Path) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for paper in &PAPERS {
+        for scale in Scale::ALL {
+            let path = folder(out, paper, scale).join("report.json");
+            if path.is_file() {
+                let report = Report::read(&path)?;
+                if report.paper != paper.slug || report.scale != scale.name() {
+                    let problem = format!("it says {} at scale {}", report.paper, report.scale);
+                    return Err(Error::Report { path, problem });
+                }
+                runs.push(Run { paper, scale, report });
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// Copies what may be committed; returns whether that was everything.
+fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<bool> {
+    if runs.is_empty() {
+        eprintln!("error: no finished run in {}; `cargo xtask reproduce <paper>` makes one", workspace::shown(out));
+        return Ok(false);
+    }
+    let mut is_everything = true;
+    for Run { paper, scale, report } in runs {
+        let name = format!("{} at {} scale", paper.slug, scale.name());
+        if let Some(reason) = refusal(report, allow_dirty) {
+            eprintln!("not recorded: {name}: {reason}");
+            is_everything = false;
+            continue;
+        }
+        let from = folder(out, paper, *scale).join("report.json");
+        let to = recorded_path(paper, *scale);
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent).map_err(file("create", parent))?;
+        }
+        std::fs::copy(&from, &to).map_err(file("write", &to))?;
+        println!("recorded: {name}: {} ({})", report.tally().text(), workspace::shown(&to));
+    }
+    Ok(is_everything)
+}
+
+/// Why a report may not be committed.
+fn refusal(report: &Report, allow_dirty: bool) -> Option<&'static str> {
+    if !report.complete {
+        return Some("trials are missing; finish it with --resume");
+    }
+    if !allow_dirty && !report.is_clean() {
+        return Some("it was not measured on a clean commit; commit and run it again, or use --allow-dirty");
+    }
+    None
+}

@@ -1,0 +1,81 @@
+//! Where things are in this checkout.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::process;
+
+/// The folder of the workspace's `Cargo.toml`. Known at compile time: an xtask belongs to the checkout that built it.
+pub(crate) fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
+
+/// A path as a person in the workspace's root would write it.
+pub(crate) fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// A path given on the command line, made independent of the current folder: processes are started in the root.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The command `cargo`, in the workspace's root, of the toolchain that runs this xtask.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// A member of the workspace, as `cargo metadata` describes it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) features: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+/// Something cargo builds: a library, example, test or benchmark.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+impl Package {
+    /// The package's folder.
+    pub(crate) fn directory(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(&self.manifest_path)
+    }
+
+    /// The names of its benchmarks, sorted.
+    pub(crate) fn benches(&self) -> Vec<&str> {
+        let is_bench = |target: &&Target| target.kind.iter().any(|kind| kind == "bench");
+        let mut names: Vec<&str> = self.targets.iter().filter(is_bench).map(|target| target.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// What `cargo metadata` says of the workspace, without its dependencies.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+    pub(crate) target_directory: PathBuf,
+}
+
+/// Asks cargo for the members and the target folder.
+///
+/// # Errors
+/// When cargo does not start, fails, or answers with something else than the metadata format 1.
+pub(crate) fn metadata() -> Result<Metadata> {
+    let mut command = cargo();
+    command.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
+    let output = process::output(&mut command)?;
+    serde_json::from_str(&output).map_err(|source| Error::Answer { program: "cargo metadata".to_owned(), source })
+}
