@@ -1,1 +1,16 @@
-//! Under construction.
+//! What training with Candle needs and Candle lacks.
+
+pub mod checkpoint;
+mod cpu;
+pub mod device;
+mod error;
+pub mod gradcheck;
+pub mod init;
+pub mod nn;
+pub mod ops;
+pub mod optim;
+pub mod params;
+pub mod random;
+pub mod sparse;
+
+pub use error::{Error, Result};

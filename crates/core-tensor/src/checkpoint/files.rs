@@ -1,0 +1,49 @@
+//! Writing and reading of single files.
+
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+/// Writes `bytes` to `path` so that the file has, at every moment and after a crash, either its old or its new content: to a
+/// temporary file beside it, flushed to the disk, then renamed.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::io(path, e))?;
+    file.write_all(bytes).map_err(|e| Error::io(path, e))?;
+    file.as_file().sync_all().map_err(|e| Error::io(path, e))?;
+    file.persist(path).map_err(|e| Error::io(path, e.error))?;
+    // The rename itself survives a power failure only once the folder is flushed; not every system can open a folder.
+    if let Ok(folder) = std::fs::File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// The bytes of a safetensors file with these tensors.
+pub(super) fn tensor_bytes(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<Vec<u8>> {
+    safetensors::serialize(tensors, None)
+        .map_err(|e| Error::Checkpoint { path: path.display().to_string(), reason: e.to_string() })
+}
+
+/// Writes a safetensors file, whole.
+pub(crate) fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    write_whole(path, &tensor_bytes(tensors, path)?)
+}
+
+/// Reads a safetensors file to the CPU.
+pub(crate) fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    parse_tensors(&bytes, path)
+}
+
+/// Reads tensors from the bytes of a safetensors file.
+pub(super) fn parse_tensors(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let tensors: HashMap<String, Tensor> = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)
+        .map_err(|e| Error::Checkpoint { path: path.display().to_string(), reason: e.to_string() })?;
+    Ok(tensors.into_iter().collect())
+}

@@ -1,0 +1,122 @@
+//! Loops over threads that give the same bits for every number of threads: each output element is computed by one task, in
+//! an order that does not depend on how the tasks are cut.
+
+use std::ops::Range;
+
+/// Below this many elementary steps (multiply-adds, elements read) a task is not worth handing to another thread.
+pub(crate) const MIN_WORK_PER_TASK: usize = 32 * 1024;
+
+/// Calls `body(rows, their output)` for ranges that cover all rows of a compressed sparse row structure. Ranges are cut so
+/// that they hold about the same number of entries; `width` is the number of output elements of a row and `work` the steps
+/// for one entry.
+pub(crate) fn for_rows<O: Send>(
+    offsets: &[u32],
+    out: &mut [O],
+    width: usize,
+    work: usize,
+    body: &(impl Fn(Range<usize>, &mut [O]) + Sync),
+) {
+    let rows = offsets.len() - 1;
+    split_rows(offsets, 0..rows, out, width, work.max(1), body);
+}
+
+fn split_rows<O: Send>(
+    offsets: &[u32],
+    rows: Range<usize>,
+    out: &mut [O],
+    width: usize,
+    work: usize,
+    body: &(impl Fn(Range<usize>, &mut [O]) + Sync),
+) {
+    // A row costs about one entry even when it is empty.
+    let cost = |row: usize| offsets[row] as usize + row;
+    let total = cost(rows.end) - cost(rows.start);
+    if rows.len() < 2 || total * work < 2 * MIN_WORK_PER_TASK {
+        return body(rows, out);
+    }
+    let half = cost(rows.start) + total / 2;
+    let (mut low, mut high) = (rows.start + 1, rows.end - 1);
+    while low < high {
+        let middle = (low + high) / 2;
+        if cost(middle) < half { low = middle + 1 } else { high = middle }
+    }
+    let (left, right) = out.split_at_mut((low - rows.start) * width);
+    rayon::join(
+        || split_rows(offsets, rows.start..low, left, width, work, body),
+        || split_rows(offsets, low..rows.end, right, width, work, body),
+    );
+}
+
+/// Calls `body(first unit, output)` for pieces that cover `out`. Pieces are cut between units of `unit` elements; `work` is
+/// the number of steps for one unit.
+pub(crate) fn for_slices<O: Send>(out: &mut [O], unit: usize, work: usize, body: &(impl Fn(usize, &mut [O]) + Sync)) {
+    split_slices(out, unit.max(1), work.max(1), 0, body);
+}
+
+fn split_slices<O: Send>(
+    out: &mut [O],
+    unit: usize,
+    work: usize,
+    first: usize,
+    body: &(impl Fn(usize, &mut [O]) + Sync),
+) {
+    let units = out.len() / unit;
+    if units < 2 || units * work < 2 * MIN_WORK_PER_TASK {
+        return body(first, out);
+    }
+    let (left, right) = out.split_at_mut(units / 2 * unit);
+    rayon::join(
+        || split_slices(left, unit, work, first, body),
+        || split_slices(right, unit, work, first + units / 2, body),
+    );
+}
+
+/// Like [`for_slices`] with two outputs that have `unit_a` and `unit_b` elements for each unit.
+pub(crate) fn for_slices2<A: Send, B: Send>(
+    (a, unit_a): (&mut [A], usize),
+    (b, unit_b): (&mut [B], usize),
+    work: usize,
+    first: usize,
+    body: &(impl Fn(usize, &mut [A], &mut [B]) + Sync),
+) {
+    let units = a.len() / unit_a.max(1);
+    if units < 2 || units * work < 2 * MIN_WORK_PER_TASK {
+        return body(first, a, b);
+    }
+    let (left_a, right_a) = a.split_at_mut(units / 2 * unit_a);
+    let (left_b, right_b) = b.split_at_mut(units / 2 * unit_b);
+    rayon::join(
+        || for_slices2((left_a, unit_a), (left_b, unit_b), work, first, body),
+        || for_slices2((right_a, unit_a), (right_b, unit_b), work, first + units / 2, body),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_visited_once() {
+        for rows in [0_usize, 1, 2, 3, 1000] {
+            let offsets: Vec<u32> = (0..=rows as u32).map(|r| r * 7).collect();
+            let mut out = vec![0_u32; rows * 3];
+            for_rows(&offsets, &mut out, 3, 1_000, &|range, out| {
+                assert_eq!(out.len(), range.len() * 3);
+                for (row, values) in range.zip(out.chunks_exact_mut(3)) {
+                    values.iter_mut().for_each(|v| *v += row as u32 + 1);
+                }
+            });
+            assert!(out.iter().enumerate().all(|(i, &v)| v as usize == i / 3 + 1));
+        }
+    }
+
+    #[test]
+    fn slices_are_cut_between_units() {
+        let mut out = vec![usize::MAX; 5 * 1001];
+        for_slices(&mut out, 5, 10_000, &|first, out| {
+            assert_eq!(out.len() % 5, 0);
+            out.iter_mut().enumerate().for_each(|(i, v)| *v = first + i / 5);
+        });
+        assert!(out.iter().enumerate().all(|(i, &v)| v == i / 5));
+    }
+}

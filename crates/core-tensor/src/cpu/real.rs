@@ -1,0 +1,71 @@
+//! The element types of our kernels: f32 and f64.
+
+use candle_core::{CpuStorage, WithDType};
+use std::ops::Neg;
+
+/// A floating-point number that kernels compute with.
+pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
+    const ZERO: Self;
+    const ONE: Self;
+    const NEG_INFINITY: Self;
+
+    /// Nearest value of this type.
+    fn of(value: f64) -> Self {
+        Self::from_f64(value)
+    }
+    fn exp(self) -> Self;
+    fn ln(self) -> Self;
+    fn sqrt(self) -> Self;
+    fn tanh(self) -> Self;
+    fn exp_m1(self) -> Self;
+    fn is_nan(self) -> bool;
+    /// The elements of a CPU storage of this type, to change them.
+    fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+    /// The larger of two numbers; compiles to one instruction; any NaN gives an unspecified one of the two.
+    fn larger(self, other: Self) -> Self {
+        if self > other { self } else { other }
+    }
+}
+
+macro_rules! real {
+    ($T:ident, $Variant:ident) => {
+        impl Real for $T {
+            const ZERO: Self = 0.;
+            const ONE: Self = 1.;
+            const NEG_INFINITY: Self = $T::NEG_INFINITY;
+
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $T::exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $T::ln(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $T::sqrt(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                $T::tanh(self)
+            }
+            #[inline(always)]
+            fn exp_m1(self) -> Self {
+                $T::exp_m1(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $T::is_nan(self)
+            }
+            fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+                match storage {
+                    CpuStorage::$Variant(values) => Some(values),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+real!(f32, F32);
+real!(f64, F64);

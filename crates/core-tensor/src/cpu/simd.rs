@@ -1,0 +1,43 @@
+//! One loop, compiled for several instruction sets and chosen at run time, so that programs stay portable.
+
+/// Defines a generic function over [`super::Real`] whose body is compiled three times on x86-64: for AVX-512, for AVX2, and
+/// for the baseline. The result is the same bits on all of them, because no fused multiply-add is ever formed.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<T>($($arg:ident : $ty:ty),* $(,)?) $body:block) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name<T: $crate::cpu::Real>($($arg: $ty),*) {
+            #[allow(clippy::too_many_arguments)]
+            #[inline(always)]
+            fn portable<T: $crate::cpu::Real>($($arg: $ty),*) $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[allow(clippy::too_many_arguments)]
+                #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+                fn avx512<T: $crate::cpu::Real>($($arg: $ty),*) {
+                    portable($($arg),*)
+                }
+                #[allow(clippy::too_many_arguments)]
+                #[target_feature(enable = "avx2")]
+                fn avx2<T: $crate::cpu::Real>($($arg: $ty),*) {
+                    portable($($arg),*)
+                }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512bw")
+                {
+                    // SAFETY: the four instruction sets were found on this machine.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the instruction set was found on this machine.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            portable($($arg),*)
+        }
+    };
+}
+pub(crate) use multiversion;

@@ -1,0 +1,111 @@
+//! From tensors to slices and back.
+
+use super::Real;
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType};
+use std::mem::MaybeUninit;
+
+/// The elements of a contiguous argument of a custom operation. The public wrappers make their arguments contiguous, so the
+/// error is for a caller inside this crate that forgot.
+pub(crate) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout, op: &'static str) -> Result<&'a [T]> {
+    let data = storage.as_slice::<T>()?;
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&data[start..end]),
+        None => Err(candle_core::Error::RequiresContiguous { op }.bt()),
+    }
+}
+
+/// Calls `f` with the elements of a contiguous CPU tensor. The storage is locked for reading meanwhile.
+pub(crate) fn with_slice<T: WithDType, R>(
+    tensor: &Tensor,
+    op: &'static str,
+    f: impl FnOnce(&[T]) -> Result<R>,
+) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(cpu) => f(slice(cpu, layout, op)?),
+        _ => candle_core::bail!("{op}: expected a tensor on the CPU"),
+    }
+}
+
+/// A CPU storage that owns these elements.
+pub(crate) fn into_storage<T: WithDType>(values: Vec<T>) -> CpuStorage {
+    T::to_cpu_storage_owned(values)
+}
+
+/// The same tensor, copied only if its elements are not in row-major order. Stays on the tape.
+pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor> {
+    if tensor.is_contiguous() { Ok(tensor.clone()) } else { tensor.contiguous() }
+}
+
+/// A vector of `len` elements that `fill` writes.
+///
+/// # Safety
+///
+/// `fill` must initialise every element.
+pub(crate) unsafe fn build<T: Real>(len: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+    let mut out = Vec::with_capacity(len);
+    fill(&mut out.spare_capacity_mut()[..len]);
+    // SAFETY: the capacity is at least `len`, and the caller promises that all `len` elements are initialised.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// A vector of `units · unit` elements that `fill(first unit, elements)` computes in pieces, over threads; `work` is the
+/// number of steps for a unit.
+///
+/// # Safety
+///
+/// `fill` must initialise every element it is given.
+pub(crate) unsafe fn collect<T: Real>(
+    units: usize,
+    unit: usize,
+    work: usize,
+    fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
+) -> Vec<T> {
+    let len = units * unit;
+    let mut out = Vec::with_capacity(len);
+    super::for_slices(&mut out.spare_capacity_mut()[..len], unit, work, &fill);
+    // SAFETY: the capacity is at least `len`; `for_slices` hands out all elements, and the caller promises that `fill`
+    // initialises those it gets.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// Runs a generic function for the element type of a CPU storage.
+macro_rules! dispatch_real {
+    ($storage:expr, $op:expr, $T:ident => $body:expr) => {
+        match $storage {
+            candle_core::CpuStorage::F32(_) => {
+                type $T = f32;
+                $body
+            }
+            candle_core::CpuStorage::F64(_) => {
+                type $T = f64;
+                $body
+            }
+            other => {
+                Err(candle_core::Error::UnsupportedDTypeForOp(candle_core::backend::BackendStorage::dtype(other), $op)
+                    .bt())
+            }
+        }
+    };
+}
+pub(crate) use dispatch_real;
+
+/// Runs a generic function for the element type of a tensor.
+macro_rules! dispatch_tensor {
+    ($tensor:expr, $op:expr, $T:ident => $body:expr) => {
+        match $tensor.dtype() {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, $op).bt()),
+        }
+    };
+}
+pub(crate) use dispatch_tensor;

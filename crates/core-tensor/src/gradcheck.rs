@@ -1,0 +1,149 @@
+//! Gradients against finite differences: for the tests of every differentiable operation.
+
+use crate::{Error, Result};
+use candle_core::{DType, Tensor, Var};
+
+/// How closely gradients must agree. The defaults suit smooth functions of numbers around 1 in f64.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradcheckConfig {
+    /// The distance by which an element is moved in each direction, 1e-5: the error of a central difference is about its
+    /// square, plus 1e-16 over it for rounding.
+    pub step: f64,
+    /// Differences up to this are accepted, 1e-7.
+    pub absolute_tolerance: f64,
+    /// Differences up to this share of the larger gradient are accepted, 1e-6.
+    pub relative_tolerance: f64,
+}
+
+impl Default for GradcheckConfig {
+    fn default() -> Self {
+        Self { step: 1e-5, absolute_tolerance: 1e-7, relative_tolerance: 1e-6 }
+    }
+}
+
+/// Compares the gradients of `f` by backpropagation with central differences, for every element of every input.
+///
+/// The output is reduced to one number by fixed, uneven weights, so that a gradient that ignores the gradient of its result
+/// is found. `f` must be deterministic, and smooth where it is evaluated: keep inputs away from kinks and ties. Each input
+/// reaches `f` once as a variable and once as the result of an operation, because Candle treats the two differently.
+///
+/// # Errors
+///
+/// The first element whose gradients differ, an input that is not f64, and whatever `f` returns.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// use core_tensor::gradcheck::gradcheck;
+/// let x = Tensor::new(&[0.3f64, -1.2], &Device::Cpu)?;
+/// gradcheck(|inputs| Ok(inputs[0].sin()?), &[x])?;
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> Result<()> {
+    gradcheck_with(f, inputs, GradcheckConfig::default())
+}
+
+/// [`gradcheck`] with other tolerances.
+///
+/// # Errors
+///
+/// As for [`gradcheck`].
+pub fn gradcheck_with(
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+    inputs: &[Tensor],
+    config: GradcheckConfig,
+) -> Result<()> {
+    for input in inputs {
+        if input.dtype() != DType::F64 {
+            return Err(Error::DType { op: "gradcheck", what: "an input", got: input.dtype(), expected: "f64" });
+        }
+    }
+    let plain: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
+    let weights = uneven_weights(&f(&plain)?)?;
+    let value = |inputs: &[Tensor]| -> Result<f64> { Ok((f(inputs)? * &weights)?.sum_all()?.to_scalar::<f64>()?) };
+
+    let vars: Vec<Var> = inputs.iter().map(|input| Ok(Var::from_tensor(&input.detach())?)).collect::<Result<_>>()?;
+    let leaves: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let computed: Vec<Tensor> = vars.iter().map(|var| Ok(var.affine(1., 0.)?)).collect::<Result<_>>()?;
+    let numeric = differences(&value, inputs, config.step)?;
+    for arguments in [&leaves, &computed] {
+        let grads = (f(arguments)? * &weights)?.sum_all()?.backward()?;
+        for (input, (var, numeric)) in vars.iter().zip(&numeric).enumerate() {
+            let analytic = match grads.get(var) {
+                Some(grad) => grad.flatten_all()?.to_vec1::<f64>()?,
+                None => vec![0.; numeric.len()],
+            };
+            compare(input, &analytic, numeric, config)?;
+        }
+    }
+    Ok(())
+}
+
+/// Weights between 0.5 and 1.5 without a pattern.
+fn uneven_weights(like: &Tensor) -> Result<Tensor> {
+    let weights: Vec<f64> = (0..like.elem_count()).map(|i| 1. + 0.5 * (1.7 * i as f64 + 0.3).sin()).collect();
+    Ok(Tensor::from_vec(weights, like.shape(), like.device())?)
+}
+
+fn differences(value: &impl Fn(&[Tensor]) -> Result<f64>, inputs: &[Tensor], step: f64) -> Result<Vec<Vec<f64>>> {
+    let mut all = Vec::with_capacity(inputs.len());
+    for (which, input) in inputs.iter().enumerate() {
+        let original = input.flatten_all()?.to_vec1::<f64>()?;
+        let at = |position: usize, offset: f64| -> Result<f64> {
+            let mut moved = original.clone();
+            moved[position] += offset;
+            let mut arguments: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
+            arguments[which] = Tensor::from_vec(moved, input.shape(), input.device())?;
+            value(&arguments)
+        };
+        let numeric: Vec<f64> = (0..original.len())
+            .map(|position| Ok((at(position, step)? - at(position, -step)?) / (2. * step)))
+            .collect::<Result<_>>()?;
+        all.push(numeric);
+    }
+    Ok(all)
+}
+
+fn compare(input: usize, analytic: &[f64], numeric: &[f64], config: GradcheckConfig) -> Result<()> {
+    for (position, (&analytic, &numeric)) in analytic.iter().zip(numeric).enumerate() {
+        let allowed = config.absolute_tolerance + config.relative_tolerance * analytic.abs().max(numeric.abs());
+        // Written so that a NaN is a difference.
+        let agrees = (analytic - numeric).abs() <= allowed;
+        if !agrees {
+            return Err(Error::Gradient { input, position, analytic, numeric });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape};
+
+    struct WrongGradient;
+
+    impl CustomOp1 for WrongGradient {
+        fn name(&self) -> &'static str {
+            "wrong-gradient"
+        }
+        fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+            Ok((s.clone(), l.shape().clone()))
+        }
+        fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+            Ok(Some((grad * 1.001)?))
+        }
+    }
+
+    #[test]
+    fn a_gradient_that_is_off_by_a_thousandth_is_found() {
+        let x = Tensor::new(&[0.5f64, 2.], &Device::Cpu).unwrap();
+        let result = gradcheck(|x| Ok(x[0].apply_op1(WrongGradient)?), &[x]);
+        assert!(matches!(result, Err(Error::Gradient { input: 0, position: 0, .. })));
+    }
+
+    #[test]
+    fn a_missing_gradient_is_found() {
+        let x = Tensor::new(&[0.5f64, 2.], &Device::Cpu).unwrap();
+        assert!(gradcheck(|x| Ok(x[0].detach()), &[x]).is_err());
+    }
+}

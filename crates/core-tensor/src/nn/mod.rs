@@ -1,0 +1,7 @@
+//! Layers in the style of candle-nn: plain structs, built by a function of their sizes and a `VarBuilder`.
+//!
+//! Parameters have the names and the default initialisation of PyTorch, so that its checkpoints load by name.
+
+mod linear;
+
+pub use linear::{Linear, linear, linear_no_bias, linear_with};

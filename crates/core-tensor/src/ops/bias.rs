@@ -1,0 +1,115 @@
+//! Adding a vector to every row.
+
+use super::sum_dim0;
+use crate::cpu::{Real, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+
+/// `y[…, j] = x[…, j] + bias[j]` for `x` of shape `[…, n]` and `bias` of shape `[n]`.
+///
+/// # Errors
+///
+/// When the last dimension of `x` is not the length of `bias`, or the dtypes differ.
+pub fn bias_add(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    apply("bias_add", x, bias, false)
+}
+
+/// `max(x + bias, 0)` in one pass, see [`bias_add`] and [`super::relu`].
+///
+/// # Errors
+///
+/// As for [`bias_add`].
+pub fn bias_relu(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    apply("bias_relu", x, bias, true)
+}
+
+fn apply(op: &'static str, x: &Tensor, bias: &Tensor, has_relu: bool) -> Result<Tensor> {
+    let fits = bias.rank() == 1 && x.dims().last() == Some(&bias.elem_count());
+    if !fits {
+        let expected = format!("[n] with n the last dimension of x, which is {:?}", x.dims());
+        return Err(Error::shape(op, "bias", bias.shape(), expected));
+    }
+    if x.dtype() != bias.dtype() {
+        return Err(Error::DType { op, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
+    }
+    if x.device().is_cpu() {
+        return Ok(contiguous(x)?.apply_op2(&contiguous(bias)?, BiasAdd { has_relu })?);
+    }
+    let y = x.broadcast_add(bias)?;
+    if has_relu { super::relu(&y) } else { Ok(y) }
+}
+
+struct BiasAdd {
+    has_relu: bool,
+}
+
+impl BiasAdd {
+    fn run<T: Real>(&self, x: &[T], bias: &[T]) -> Vec<T> {
+        let width = bias.len();
+        let rows = x.len() / width.max(1);
+        // SAFETY: every row is written whole.
+        unsafe {
+            collect(rows, width, width, |first, out| {
+                for (out, x) in out.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
+                    for ((out, &x), &b) in out.iter_mut().zip(x).zip(bias) {
+                        let sum = x + b;
+                        // A NaN stays one.
+                        out.write(if self.has_relu && sum <= T::ZERO { T::ZERO } else { sum });
+                    }
+                }
+            })
+        }
+    }
+}
+
+impl CustomOp2 for BiasAdd {
+    fn name(&self) -> &'static str {
+        if self.has_relu { "bias-relu" } else { "bias-add" }
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let out = dispatch_real!(x, self.name(), T => {
+            let (x, bias) = (slice::<T>(x, x_layout, self.name())?, slice::<T>(bias, bias_layout, self.name())?);
+            Ok(into_storage(self.run(x, bias)))
+        })?;
+        Ok((out, x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        bias: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = if self.has_relu { masked(&contiguous(grad)?, y, self.name())? } else { grad.clone() };
+        let grad_bias = if bias.track_op() { Some(sum_dim0(&grad.reshape(((), bias.elem_count()))?)?) } else { None };
+        Ok((x.track_op().then_some(grad), grad_bias))
+    }
+}
+
+/// `grad` where `y > 0`, else zero.
+pub(super) fn masked(grad: &Tensor, y: &Tensor, op: &'static str) -> candle_core::Result<Tensor> {
+    if grad.track_op() {
+        return grad * y.gt(0.)?.to_dtype(y.dtype())?;
+    }
+    dispatch_tensor!(grad, op, T => {
+        let out = with_slice::<T, _>(grad, op, |grad| with_slice::<T, _>(y, op, |y| {
+            // SAFETY: every element of each piece is written.
+            Ok(unsafe {
+                collect(y.len(), 1, 1, |first, out| {
+                    for ((out, &g), &y) in out.iter_mut().zip(&grad[first..]).zip(&y[first..]) {
+                        out.write(if y > T::ZERO { g } else { T::ZERO });
+                    }
+                })
+            })
+        }))?;
+        Tensor::from_vec(out, y.shape(), y.device())
+    })
+}

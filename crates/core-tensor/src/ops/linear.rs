@@ -1,0 +1,195 @@
+//! Affine maps of the last dimension.
+
+use super::sum_dim0;
+use crate::cpu::{Matrix, Real, contiguous, dispatch_real, dispatch_tensor, gemm, into_storage, slice, with_slice};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
+
+/// `y = x · weightᵀ + bias`: `x` is `[…, in]`, `weight` `[out, in]`, `bias` `[out]`, the result `[…, out]`.
+///
+/// One GEMM forward and two backward, which give the gradient of `weight` in its own layout; any layout of `x` is right
+/// (Candle's `Linear` is wrong for transposed batches).
+///
+/// # Errors
+///
+/// When the shapes do not fit or the dtypes differ.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f32, 2.]], &Device::Cpu)?;
+/// let weight = Tensor::new(&[[1f32, 0.], [0., 10.], [1., 1.]], &Device::Cpu)?;
+/// let y = core_tensor::ops::linear(&x, &weight, None)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[1., 20., 3.]]);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    const OP: &str = "linear";
+    let &[outputs, inputs] = weight.dims() else {
+        return Err(Error::shape(OP, "weight", weight.shape(), "[out, in]"));
+    };
+    let Some((&last, leading)) = x.dims().split_last().filter(|(last, _)| **last == inputs) else {
+        return Err(Error::shape(OP, "x", x.shape(), format!("[…, in = {inputs}]")));
+    };
+    if weight.dtype() != x.dtype() {
+        return Err(Error::DType { op: OP, what: "weight", got: weight.dtype(), expected: "the dtype of x" });
+    }
+    if let Some(bias) = bias {
+        if bias.dims() != [outputs] {
+            return Err(Error::shape(OP, "bias", bias.shape(), format!("[out = {outputs}]")));
+        }
+        if bias.dtype() != x.dtype() {
+            return Err(Error::DType { op: OP, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
+        }
+    }
+    let is_matrix = leading.len() == 1;
+    let (weight, rows) = (contiguous(weight)?, leading.iter().product::<usize>());
+    let x = contiguous(x)?;
+    let x = if is_matrix { x } else { x.reshape((rows, last))? };
+    // With MKL or Accelerate, Candle's own product is the fast one.
+    let has_own_product = x.device().is_cpu() && !cfg!(any(feature = "mkl", feature = "accelerate"));
+    let y = match (has_own_product, bias) {
+        (true, None) => x.apply_op2(&weight, Linear)?,
+        (true, Some(bias)) => x.apply_op3(&weight, &contiguous(bias)?, Linear)?,
+        (false, None) => x.matmul(&weight.t()?)?,
+        (false, Some(bias)) => super::bias_add(&x.matmul(&weight.t()?)?, bias)?,
+    };
+    if is_matrix {
+        return Ok(y);
+    }
+    let mut dims = leading.to_vec();
+    dims.push(outputs);
+    Ok(y.reshape(dims)?)
+}
+
+struct Linear;
+
+impl Linear {
+    fn run<T: Real>(
+        x: &[T],
+        weight: &[T],
+        bias: Option<&[T]>,
+        (rows, inputs, outputs): (usize, usize, usize),
+    ) -> Vec<T> {
+        let mut out = match bias {
+            None => vec![T::ZERO; rows * outputs],
+            Some(bias) => {
+                let mut out = Vec::with_capacity(rows * outputs);
+                (0..rows).for_each(|_| out.extend_from_slice(bias));
+                out
+            }
+        };
+        let (x, weight) = (Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs));
+        gemm(x, weight.t(), &mut out, bias.is_some());
+        out
+    }
+
+    /// The gradients of `x` and `weight`, each if it is needed.
+    fn gradients(x: &Tensor, weight: &Tensor, grad: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        const OP: &str = "linear";
+        let grad = contiguous(grad)?;
+        let (x_tracks, weight_tracks) = (x.track_op(), weight.track_op());
+        if grad.track_op() {
+            let grad_x = if x_tracks { Some(grad.matmul(weight)?) } else { None };
+            let grad_weight = if weight_tracks { Some(grad.t()?.matmul(x)?) } else { None };
+            return Ok((grad_x, grad_weight));
+        }
+        let (rows, inputs, outputs) = (x.dims()[0], x.dims()[1], weight.dims()[0]);
+        dispatch_tensor!(x, OP, T => {
+            let (mut grad_x, mut grad_weight) = (Vec::new(), Vec::new());
+            with_slice::<T, _>(&grad, OP, |grad| {
+                let grad = Matrix::new(grad, rows, outputs);
+                if x_tracks {
+                    grad_x = vec![T::ZERO; rows * inputs];
+                    with_slice::<T, _>(weight, OP, |weight| {
+                        gemm(grad, Matrix::new(weight, outputs, inputs), &mut grad_x, false);
+                        Ok(())
+                    })?;
+                }
+                if weight_tracks {
+                    grad_weight = vec![T::ZERO; outputs * inputs];
+                    with_slice::<T, _>(x, OP, |x| {
+                        gemm(grad.t(), Matrix::new(x, rows, inputs), &mut grad_weight, false);
+                        Ok(())
+                    })?;
+                }
+                Ok(())
+            })?;
+            let grad_x = if x_tracks { Some(Tensor::from_vec(grad_x, x.shape(), x.device())?) } else { None };
+            let grad_weight =
+                if weight_tracks { Some(Tensor::from_vec(grad_weight, weight.shape(), x.device())?) } else { None };
+            Ok((grad_x, grad_weight))
+        })
+    }
+}
+
+fn sizes(x: &Layout, weight: &Layout) -> (usize, usize, usize) {
+    (x.dims()[0], x.dims()[1], weight.dims()[0])
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let sizes = sizes(x_layout, weight_layout);
+        let out = dispatch_real!(x, "linear", T => {
+            let (x, weight) = (slice::<T>(x, x_layout, "linear")?, slice::<T>(weight, weight_layout, "linear")?);
+            Ok(into_storage(Self::run(x, weight, None, sizes)))
+        })?;
+        Ok((out, Shape::from((sizes.0, sizes.2))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        Self::gradients(x, weight, grad)
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let sizes = sizes(x_layout, weight_layout);
+        let out = dispatch_real!(x, "linear", T => {
+            let (x, weight) = (slice::<T>(x, x_layout, "linear")?, slice::<T>(weight, weight_layout, "linear")?);
+            let bias = slice::<T>(bias, bias_layout, "linear")?;
+            Ok(into_storage(Self::run(x, weight, Some(bias), sizes)))
+        })?;
+        Ok((out, Shape::from((sizes.0, sizes.2))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (grad_x, grad_weight) = Self::gradients(x, weight, grad)?;
+        let grad_bias = if bias.track_op() { Some(sum_dim0(grad)?) } else { None };
+        Ok((grad_x, grad_weight, grad_bias))
+    }
+}

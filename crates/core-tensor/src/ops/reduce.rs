@@ -1,0 +1,92 @@
+//! Sums over the first dimension.
+
+use crate::cpu::{MIN_WORK_PER_TASK, Real, contiguous, dispatch_real, for_slices, into_storage, multiversion, slice};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+
+/// `y[j…] = Σ_i x[i, j…]`: `[n, …]` to `[…]`, vectorised and over threads, with the same bits for any number of threads.
+/// Candle's `sum(0)` is 17 times slower than this should be.
+///
+/// # Errors
+///
+/// When `x` is a scalar.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu)?;
+/// assert_eq!(core_tensor::ops::sum_dim0(&x)?.to_vec1::<f32>()?, [4., 6.]);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn sum_dim0(x: &Tensor) -> Result<Tensor> {
+    if x.rank() == 0 {
+        return Err(Error::shape("sum_dim0", "x", x.shape(), "[n, …]"));
+    }
+    if x.device().is_cpu() { Ok(contiguous(x)?.apply_op1(SumDim0)?) } else { Ok(x.sum(0)?) }
+}
+
+multiversion! {
+    /// Adds the rows of `x` to `out`.
+    fn add_rows<T>(x: &[T], out: &mut [T]) {
+        let width = out.len();
+        // Four rows at a time, so that `out` is read and written a quarter as often.
+        let mut fours = x.chunks_exact(4 * width);
+        for rows in &mut fours {
+            let (a, rest) = rows.split_at(width);
+            let (b, rest) = rest.split_at(width);
+            let (c, d) = rest.split_at(width);
+            for ((((o, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *o += (a + b) + (c + d);
+            }
+        }
+        for row in fours.remainder().chunks_exact(width) {
+            for (o, &v) in out.iter_mut().zip(row) {
+                *o += v;
+            }
+        }
+    }
+}
+
+/// The sum of the rows of `x`, each `width` elements.
+pub(super) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
+    let mut total = vec![T::ZERO; width];
+    if width == 0 {
+        return total;
+    }
+    // The blocks depend on the shape alone, so the order of additions does not depend on threads.
+    let rows_per_block = (MIN_WORK_PER_TASK / width).max(16);
+    let block = rows_per_block * width;
+    let blocks = x.len().div_ceil(block);
+    if blocks <= 1 {
+        add_rows(x, &mut total);
+        return total;
+    }
+    let mut partial = vec![T::ZERO; blocks * width];
+    for_slices(&mut partial, width, block, &|first, out| {
+        for (out, x) in out.chunks_exact_mut(width).zip(x[first * block..].chunks(block)) {
+            add_rows(x, out);
+        }
+    });
+    add_rows(&partial, &mut total);
+    total
+}
+
+struct SumDim0;
+
+impl CustomOp1 for SumDim0 {
+    fn name(&self) -> &'static str {
+        "sum-dim0"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let shape = Shape::from(&layout.dims()[1..]);
+        let sums = dispatch_real!(storage, self.name(), T => {
+            let x = slice::<T>(storage, layout, self.name())?;
+            Ok(into_storage(sum_rows(x, shape.elem_count())))
+        })?;
+        Ok((sums, shape))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        Ok(Some(grad.broadcast_as(x.shape())?.contiguous()?))
+    }
+}

@@ -1,0 +1,211 @@
+//! Adam and AdamW.
+
+use super::slot::{Rule, Slot, export, import};
+use super::{Optimizer, OptimizerState, check_value, check_vars};
+use crate::Result;
+use crate::cpu::{Real, multiversion};
+use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
+
+/// The hyperparameters of [`Adam`] and [`AdamW`]; the defaults are those of `torch.optim.Adam`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamConfig {
+    /// Step size, 0.001.
+    pub learning_rate: f64,
+    /// Decay of the mean of gradients, 0.9.
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients, 0.999.
+    pub beta2: f64,
+    /// Added to the root of the second moment, 1e-8.
+    pub eps: f64,
+    /// [`Adam`]: factor of the parameter that is added to the gradient (an L2 penalty). [`AdamW`]: factor, times the learning
+    /// rate, by which the parameter shrinks. Default 0; the default of `torch.optim.AdamW` is 0.01.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0. }
+    }
+}
+
+impl AdamConfig {
+    fn check(&self, op: &'static str) -> Result<()> {
+        let not_negative = |v: f64| v.is_finite() && v >= 0.;
+        for (what, value) in
+            [("learning_rate", self.learning_rate), ("eps", self.eps), ("weight_decay", self.weight_decay)]
+        {
+            check_value(op, what, value, "finite and not negative", not_negative(value))?;
+        }
+        for (what, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            check_value(op, what, value, "in [0, 1)", (0. ..1.).contains(&value))?;
+        }
+        Ok(())
+    }
+}
+
+/// Adam (Kingma and Ba 2015) as `torch.optim.Adam`: weight decay is added to the gradient.
+///
+/// With gradient `g`, `m ← m + (1−β₁)(g−m)`, `v ← β₂v + (1−β₂)g²`, `p ← p − η/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)`.
+pub struct Adam {
+    core: Core,
+}
+
+/// AdamW (Loshchilov and Hutter 2019) as `torch.optim.AdamW`: `p ← (1 − η·weight_decay) p` before the step of [`Adam`].
+pub struct AdamW {
+    core: Core,
+}
+
+impl Adam {
+    /// Adam for `vars`, usually [`ParamStore::trainable`](crate::params::ParamStore::trainable).
+    ///
+    /// # Errors
+    ///
+    /// When a hyperparameter is out of its range, a name is there twice, or a parameter is not a float.
+    pub fn new(vars: Vec<(String, Var)>, config: AdamConfig) -> Result<Self> {
+        Ok(Self { core: Core::new("Adam", vars, config, false)? })
+    }
+
+    /// The hyperparameters, with the current learning rate.
+    pub fn config(&self) -> &AdamConfig {
+        &self.core.config
+    }
+}
+
+impl AdamW {
+    /// AdamW for `vars`, usually [`ParamStore::trainable`](crate::params::ParamStore::trainable).
+    ///
+    /// # Errors
+    ///
+    /// As for [`Adam::new`].
+    pub fn new(vars: Vec<(String, Var)>, config: AdamConfig) -> Result<Self> {
+        Ok(Self { core: Core::new("AdamW", vars, config, true)? })
+    }
+
+    /// The hyperparameters, with the current learning rate.
+    pub fn config(&self) -> &AdamConfig {
+        &self.core.config
+    }
+}
+
+/// Both optimisers; they differ in one flag.
+struct Core {
+    slots: Vec<Slot<2>>,
+    config: AdamConfig,
+    is_decoupled: bool,
+}
+
+impl Core {
+    fn new(op: &'static str, vars: Vec<(String, Var)>, config: AdamConfig, is_decoupled: bool) -> Result<Self> {
+        config.check(op)?;
+        check_vars(op, &vars)?;
+        Ok(Self { slots: Slot::all(vars), config, is_decoupled })
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.is_decoupled { "adamw" } else { "adam" }
+    }
+
+    fn step(&mut self, grads: &GradStore) -> Result<()> {
+        let Self { slots, config, is_decoupled } = self;
+        let rule = |step: u64| AdamRule::new(config, *is_decoupled, step);
+        slots.iter_mut().try_for_each(|slot| slot.step(grads, rule))
+    }
+
+    fn load_state(&mut self, state: &OptimizerState) -> Result<()> {
+        import::<2, AdamRule>(self.kind(), &mut self.slots, state)?;
+        self.config.learning_rate = state.learning_rate;
+        Ok(())
+    }
+}
+
+macro_rules! optimizer {
+    ($name:ident) => {
+        impl Optimizer for $name {
+            fn step(&mut self, grads: &GradStore) -> Result<()> {
+                self.core.step(grads)
+            }
+
+            fn learning_rate(&self) -> f64 {
+                self.core.config.learning_rate
+            }
+
+            fn set_learning_rate(&mut self, learning_rate: f64) {
+                self.core.config.learning_rate = learning_rate;
+            }
+
+            fn state(&self) -> Result<OptimizerState> {
+                export::<2, AdamRule>(self.core.kind(), self.core.config.learning_rate, &self.core.slots)
+            }
+
+            fn load_state(&mut self, state: &OptimizerState) -> Result<()> {
+                self.core.load_state(state)
+            }
+        }
+    };
+}
+optimizer!(Adam);
+optimizer!(AdamW);
+
+/// The numbers of one step.
+struct AdamRule {
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    /// Added to the gradient, in parameters.
+    l2: f64,
+    /// The parameter is multiplied by this first.
+    shrink: f64,
+    /// Learning rate over `1 − β₁ᵗ`.
+    step_size: f64,
+    /// `√(1 − β₂ᵗ)`.
+    root_correction: f64,
+}
+
+impl AdamRule {
+    fn new(config: &AdamConfig, is_decoupled: bool, step: u64) -> Self {
+        let AdamConfig { learning_rate, beta1, beta2, eps, weight_decay } = *config;
+        let step = step as f64;
+        Self {
+            beta1,
+            beta2,
+            eps,
+            l2: if is_decoupled { 0. } else { weight_decay },
+            shrink: if is_decoupled { 1. - learning_rate * weight_decay } else { 1. },
+            step_size: learning_rate / (1. - beta1.powf(step)),
+            root_correction: (1. - beta2.powf(step)).sqrt(),
+        }
+    }
+}
+
+multiversion! {
+    fn adam_piece<T>(rule: &AdamRule, parameter: &mut [T], gradient: &[T], mean: &mut [T], square: &mut [T]) {
+        let (one_minus_beta1, beta2, one_minus_beta2) = (T::of(1. - rule.beta1), T::of(rule.beta2), T::of(1. - rule.beta2));
+        let (l2, shrink, eps) = (T::of(rule.l2), T::of(rule.shrink), T::of(rule.eps));
+        let (step_size, root_correction) = (T::of(rule.step_size), T::of(rule.root_correction));
+        for (((p, &g), m), v) in parameter.iter_mut().zip(gradient).zip(mean).zip(square) {
+            let shrunk = *p * shrink;
+            let g = g + l2 * *p;
+            *m += (g - *m) * one_minus_beta1;
+            *v = *v * beta2 + g * g * one_minus_beta2;
+            *p = shrunk - step_size * (*m / (Real::sqrt(*v) / root_correction + eps));
+        }
+    }
+}
+
+impl Rule<2> for AdamRule {
+    const KEPT: [&'static str; 2] = ["exp_avg", "exp_avg_sq"];
+
+    fn on_host<T: Real>(&self, parameter: &mut [T], gradient: &[T], [mean, square]: [&mut [T]; 2]) {
+        adam_piece(self, parameter, gradient, mean, square);
+    }
+
+    fn on_device(&self, p: &Tensor, g: &Tensor, [m, v]: [Tensor; 2]) -> Result<(Tensor, [Tensor; 2])> {
+        let g = if self.l2 == 0. { g.clone() } else { (g + (p * self.l2)?)? };
+        let m = (&m + ((&g - &m)? * (1. - self.beta1))?)?;
+        let v = ((v * self.beta2)? + (g.sqr()? * (1. - self.beta2))?)?;
+        let denominator = ((v.sqrt()? / self.root_correction)? + self.eps)?;
+        let p = ((p * self.shrink)? - ((&m / denominator)? * self.step_size)?)?;
+        Ok((p, [m, v]))
+    }
+}

@@ -1,0 +1,80 @@
+//! Bounds on gradients.
+
+use crate::cpu::{dispatch_tensor, with_slice};
+use crate::{Error, Result};
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor, Var, WithDType};
+
+/// Scales all gradients together so that their norm is at most `max_norm`, and returns the norm they had:
+/// `g ← g · min(1, max_norm / (norm + 1e-6))` as in PyTorch.
+///
+/// # Errors
+///
+/// When the norm is not finite (PyTorch would silently make all gradients zero or NaN); the gradients are unchanged then. When
+/// `max_norm` is negative or NaN.
+pub fn clip_grad_norm(vars: &[(String, Var)], grads: &mut GradStore, max_norm: f64) -> Result<f64> {
+    if max_norm.is_nan() || max_norm < 0. {
+        let expected = "not negative";
+        return Err(Error::Value { op: "clip_grad_norm", what: "max_norm", got: max_norm, expected });
+    }
+    let mut squares = 0.;
+    for (_, var) in vars {
+        if let Some(gradient) = grads.get(var) {
+            squares += sum_of_squares(gradient)?;
+        }
+    }
+    let norm = squares.sqrt();
+    if !norm.is_finite() {
+        return Err(Error::Value {
+            op: "clip_grad_norm",
+            what: "the norm of the gradients",
+            got: norm,
+            expected: "finite",
+        });
+    }
+    let factor = max_norm / (norm + 1e-6);
+    if factor < 1. {
+        for (_, var) in vars {
+            if let Some(gradient) = grads.remove(var) {
+                grads.insert(var, (gradient * factor)?);
+            }
+        }
+    }
+    Ok(norm)
+}
+
+/// Moves every element of every gradient into `[−limit, limit]`. A NaN stays.
+///
+/// # Errors
+///
+/// When `limit` is negative or NaN.
+pub fn clip_grad_value(vars: &[(String, Var)], grads: &mut GradStore, limit: f64) -> Result<()> {
+    if limit.is_nan() || limit < 0. {
+        return Err(Error::Value { op: "clip_grad_value", what: "limit", got: limit, expected: "not negative" });
+    }
+    for (_, var) in vars {
+        if let Some(gradient) = grads.remove(var) {
+            grads.insert(var, gradient.detach().clamp(-limit, limit)?);
+        }
+    }
+    Ok(())
+}
+
+fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
+    let gradient = gradient.detach();
+    if !gradient.device().is_cpu() {
+        return Ok(f64::from(gradient.sqr()?.sum_all()?.to_dtype(DType::F32)?.to_scalar::<f32>()?));
+    }
+    let gradient = gradient.contiguous()?;
+    let squares = dispatch_tensor!(gradient, "clip-grad-norm", T => {
+        with_slice::<T, _>(&gradient, "clip-grad-norm", |values| {
+            // Eight sums in f64: no cancellation, and the additions overlap.
+            let mut sums = [0f64; 8];
+            for (at, value) in values.iter().enumerate() {
+                sums[at % 8] += value.to_f64() * value.to_f64();
+            }
+            Ok(sums.iter().sum())
+        })
+    })?;
+    Ok(squares)
+}

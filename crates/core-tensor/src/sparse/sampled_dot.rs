@@ -1,0 +1,106 @@
+//! Dot products at the entries of a pattern.
+
+use super::{SparsePattern, kernels, reference};
+use crate::cpu::{Real, collect, contiguous, dispatch_real, into_storage, slice};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+
+impl SparsePattern {
+    /// `v[e] = ⟨left[row(e)], right[col(e)]⟩`: the product `left · rightᵀ` evaluated at the entries only.
+    ///
+    /// `left` is `[num_rows, features]` and `right` `[num_cols, features]` with result `[num_entries]`, or with heads
+    /// `[num_rows, heads, features]` and `[num_cols, heads, features]` with result `[num_entries, heads]`.
+    ///
+    /// # Errors
+    ///
+    /// When the shapes do not fit each other and the pattern, or the dtypes differ.
+    pub fn sampled_dot(&self, left: &Tensor, right: &Tensor) -> Result<Tensor> {
+        const OP: &str = "SparsePattern::sampled_dot";
+        match *left.dims() {
+            [_, _] => self.sampled_dot_heads(left, right, None),
+            [_, heads, _] => self.sampled_dot_heads(left, right, Some(heads)),
+            _ => Err(Error::shape(OP, "left", left.shape(), "[rows, features] or [rows, heads, features]")),
+        }
+    }
+
+    /// All dimensions after the rows, or after the heads, are features.
+    pub(super) fn sampled_dot_heads(&self, left: &Tensor, right: &Tensor, heads: Option<usize>) -> Result<Tensor> {
+        const OP: &str = "SparsePattern::sampled_dot";
+        self.check_rows_of(OP, "left", left, self.num_rows(), "num_rows")?;
+        self.check_rows_of(OP, "right", right, self.num_cols(), "num_cols")?;
+        if left.dims()[1..] != right.dims()[1..] {
+            let expected = format!("[cols, …] like left, which is {:?}", left.dims());
+            return Err(Error::shape(OP, "right", right.shape(), expected));
+        }
+        if left.dtype() != right.dtype() {
+            return Err(Error::DType { op: OP, what: "right", got: right.dtype(), expected: "the dtype of left" });
+        }
+        if left.device().is_cpu() {
+            let op = SampledDot { pattern: self.clone(), heads };
+            Ok(contiguous(left)?.apply_op2(&contiguous(right)?, op)?)
+        } else {
+            reference::sampled_dot(self, left, right, heads)
+        }
+    }
+}
+
+struct SampledDot {
+    pattern: SparsePattern,
+    heads: Option<usize>,
+}
+
+impl SampledDot {
+    fn run<T: Real>(
+        &self,
+        (left, left_layout): (&CpuStorage, &Layout),
+        (right, right_layout): (&CpuStorage, &Layout),
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (left, right) =
+            (slice::<T>(left, left_layout, self.name())?, slice::<T>(right, right_layout, self.name())?);
+        let entries = self.pattern.num_entries();
+        let (heads, shape) = match self.heads {
+            None => (1, Shape::from(entries)),
+            Some(heads) => (heads, Shape::from((entries, heads))),
+        };
+        let stride: usize = left_layout.dims()[1..].iter().product();
+        let (rows, cols) = (self.pattern.rows(), self.pattern.cols());
+        // SAFETY: `sampled_dots` writes every element it is given.
+        let out = unsafe {
+            collect(entries, heads, stride, |first, out| {
+                if heads > 0 {
+                    kernels::sampled_dots(rows, cols, first, left, right, heads, stride / heads, out);
+                }
+            })
+        };
+        Ok((into_storage(out), shape))
+    }
+}
+
+impl CustomOp2 for SampledDot {
+    fn name(&self) -> &'static str {
+        "sampled-dot"
+    }
+
+    fn cpu_fwd(
+        &self,
+        left: &CpuStorage,
+        left_layout: &Layout,
+        right: &CpuStorage,
+        right_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        dispatch_real!(left, self.name(), T => self.run::<T>((left, left_layout), (right, right_layout)))
+    }
+
+    fn bwd(
+        &self,
+        left: &Tensor,
+        right: &Tensor,
+        _values: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad_left = if left.track_op() { Some(self.pattern.matmul_weighted(grad, right)?) } else { None };
+        let grad_right =
+            if right.track_op() { Some(self.pattern.transpose().matmul_weighted(grad, left)?) } else { None };
+        Ok((grad_left, grad_right))
+    }
+}
