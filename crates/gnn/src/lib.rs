@@ -1,1 +1,6 @@
-//! Under construction.
+//! gnn
+mod error;
+mod graph;
+pub mod sep;
+pub use error::{Error, Result};
+pub use graph::Graph;

@@ -1,0 +1,127 @@
+//! What a user chooses about a coding tree.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Which construction builds the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TreeMode {
+    /// The construction behind the paper's experiments: a tree of height 2, then one level at a time at whichever end gains more.
+    Official,
+    /// The paper's Algorithm 1: one binary tree over the whole graph, compressed to the height, gaps filled with one-child nodes.
+    SingleShot,
+}
+
+/// The number added to volumes inside logarithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VolumeOffset {
+    /// Nothing (SEP-G, SEP-U): the definition of structural entropy as it stands.
+    Zero,
+    /// One (SEP-N): keeps logarithms finite for isolated nodes without splitting components.
+    One,
+}
+
+/// How a graph of several components is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Components {
+    /// A tree per component, each with its own volume; their roots become one root.
+    Split,
+    /// One construction over the whole graph; components meet at the root.
+    Join,
+}
+
+/// What the greedy merging minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MergeCriterion {
+    /// The change of two-level entropy if the two clusters dissolve into one flat module (the official code).
+    Dissolve,
+    /// The change of entropy if a common parent is put above the two clusters.
+    InsertParent,
+}
+
+/// Settings of [`CodingTree::build`](super::CodingTree::build).
+///
+/// ```
+/// use gnn::sep::{TreeOptions, VolumeOffset};
+/// let options = TreeOptions::new(3).with_volume_offset(VolumeOffset::One);
+/// assert_eq!(options.height, 3);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TreeOptions {
+    /// Height `k` of the tree, at least 1. [`TreeMode::SingleShot`] may end lower, where the binary tree is.
+    pub height: usize,
+    /// The construction; default [`TreeMode::Official`].
+    pub mode: TreeMode,
+    /// Offset inside logarithms; default [`VolumeOffset::Zero`].
+    pub volume_offset: VolumeOffset,
+    /// Treatment of components; default [`Components::Split`].
+    pub components: Components,
+    /// Merge criterion; default [`MergeCriterion::Dissolve`].
+    pub criterion: MergeCriterion,
+    /// Round ranks to multiples of `2^-bits`, so that ties do not hang on the last bit of a platform's logarithm; default `None`.
+    pub quantise_bits: Option<u32>,
+}
+
+impl TreeOptions {
+    /// The defaults (those of SEP-G) for height `height`.
+    pub fn new(height: usize) -> Self {
+        Self {
+            height,
+            mode: TreeMode::Official,
+            volume_offset: VolumeOffset::Zero,
+            components: Components::Split,
+            criterion: MergeCriterion::Dissolve,
+            quantise_bits: None,
+        }
+    }
+
+    /// The options of SEP-N for `num_blocks` blocks: height `num_blocks + 1`, offset one, components joined.
+    pub fn for_node_classification(num_blocks: usize) -> Self {
+        Self { volume_offset: VolumeOffset::One, components: Components::Join, ..Self::new(num_blocks + 1) }
+    }
+
+    /// Sets the construction.
+    #[must_use]
+    pub fn with_mode(self, mode: TreeMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Sets the offset inside logarithms.
+    #[must_use]
+    pub fn with_volume_offset(self, volume_offset: VolumeOffset) -> Self {
+        Self { volume_offset, ..self }
+    }
+
+    /// Sets the treatment of components.
+    #[must_use]
+    pub fn with_components(self, components: Components) -> Self {
+        Self { components, ..self }
+    }
+
+    /// Sets the merge criterion.
+    #[must_use]
+    pub fn with_criterion(self, criterion: MergeCriterion) -> Self {
+        Self { criterion, ..self }
+    }
+
+    /// Rounds ranks to multiples of `2^-bits`.
+    #[must_use]
+    pub fn with_quantise_bits(self, bits: u32) -> Self {
+        Self { quantise_bits: Some(bits), ..self }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let invalid =
+            |setting, value: String, expected| Err::<(), _>(Error::InvalidSetting { setting, value, expected });
+        if self.height == 0 {
+            return invalid("TreeOptions::height", "0".into(), "a coding tree has at least height 1");
+        }
+        if self.height > 64 {
+            return invalid("TreeOptions::height", self.height.to_string(), "heights above 64 are not supported");
+        }
+        if let Some(bits) = self.quantise_bits.filter(|&bits| bits > 52) {
+            return invalid("TreeOptions::quantise_bits", bits.to_string(), "at most 52 bits can be kept in an f64");
+        }
+        Ok(())
+    }
+}
