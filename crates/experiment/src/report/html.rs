@@ -5,6 +5,7 @@ use super::{ClaimRow, Report, Synthetic};
 use crate::context::Table;
 use crate::error::Error;
 use crate::plot::PLOT_STYLE;
+use crate::trial_store::file_name;
 use crate::verdict::Verdict;
 
 const STYLE: &str = include_str!("style.css");
@@ -67,12 +68,13 @@ impl Report<'_> {
         if plots.is_empty() {
             return Ok(String::new());
         }
-        let mark = self.synthetic_badge();
         let mut section = "<h2>Plots</h2>\n".to_owned();
         for (name, plot) in plots {
-            let (svg, title) = (plot.svg(name)?, escape(&plot.title));
-            let figure = scrolling(&plot.title, &svg);
-            section.push_str(&format!("<figure>\n{figure}<figcaption>{title}{mark}</figcaption>\n</figure>\n"));
+            let figure = scrolling(&plot.title, &plot.svg(name, self.synthetic().caption())?);
+            let description = plot.description.as_ref().map(|text| format!("{} ", escape(text))).unwrap_or_default();
+            let numbers = format!("Numbers: <code>plots/{}.csv</code>", escape(&file_name(name)));
+            section
+                .push_str(&format!("<figure>\n{figure}<figcaption>{description}{numbers}</figcaption>\n</figure>\n"));
         }
         Ok(section)
     }

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub(crate) use escape::html as escape_html;
+pub(crate) use words::number as number_words;
+
 use crate::atomic_file;
 use crate::context::Context;
 use crate::error::Error;
@@ -70,7 +73,10 @@ impl<'a> Report<'a> {
         }
         for (name, plot) in &self.context.content.plots {
             let path = |extension: &str| directory.join("plots").join(format!("{}.{extension}", file_name(name)));
-            atomic_file::write_in_new_folder(&path("svg"), plot.svg_file(name)?.as_bytes())?;
+            atomic_file::write_in_new_folder(
+                &path("svg"),
+                plot.svg_file(name, self.synthetic().caption())?.as_bytes(),
+            )?;
             atomic_file::write_in_new_folder(&path("csv"), plot.csv().as_bytes())?;
         }
         atomic_file::write(&directory.join("report.md"), self.markdown().as_bytes())?;

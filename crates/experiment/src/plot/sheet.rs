@@ -1,0 +1,169 @@
+//! The sheet that a plot is drawn on: title, legend, and the SVG around them.
+
+use super::canvas::{Anchor, Canvas, PLOT_STYLE, Sign, Tone, paint, text_width};
+use super::{Drawing, Plot, chart, graph, heat_map, histogram};
+use crate::error::Error;
+
+/// Display pixels. Narrow enough that a phone shrinks the text little.
+pub(super) const WIDTH: f64 = 560.0;
+pub(super) const TEXT_SIZE: f64 = 12.5;
+const TITLE_SIZE: f64 = 15.0;
+const MARGIN: f64 = 12.0;
+const LEGEND_ROW: f64 = 19.0;
+
+/// What a legend shows beside a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LegendSign {
+    Line,
+    Point,
+    Box,
+}
+
+/// The drawing below title and legend: how high it is, and how to draw it below a given height.
+pub(super) struct Body<'a> {
+    pub(super) height: f64,
+    pub(super) legend: Vec<(String, LegendSign)>,
+    pub(super) draw: Box<dyn FnOnce(&mut Canvas<'_>, f64) + 'a>,
+}
+
+impl Plot {
+    /// The plot as an SVG element for a page that holds [`PLOT_STYLE`]. `remark` stands beside the title.
+    pub(crate) fn svg(&self, name: &str, remark: &str) -> Result<String, Error> {
+        self.svg_with_style(name, remark, "")
+    }
+
+    /// The plot as a file of its own.
+    pub(crate) fn svg_file(&self, name: &str, remark: &str) -> Result<String, Error> {
+        self.svg_with_style(name, remark, &format!("<style>\n{PLOT_STYLE}</style>\n"))
+    }
+
+    /// What the plot shows, in words.
+    pub(crate) fn alternative_text(&self) -> String {
+        if let Some(description) = &self.description {
+            return format!("{}. {description}", self.title);
+        }
+        let names = |names: Vec<&String>| {
+            let named: Vec<&str> = names.into_iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+            if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) }
+        };
+        let kind = match &self.drawing {
+            Drawing::Lines { x, y, series } => {
+                format!("lines of {} by {}{}", y.label, x.label, names(series.iter().map(|s| &s.name).collect()))
+            }
+            Drawing::Scatter { x, y, series } => {
+                format!("points of {} by {}{}", y.label, x.label, names(series.iter().map(|s| &s.name).collect()))
+            }
+            Drawing::Bars { value, series, .. } => {
+                format!("bars of {}{}", value.label, names(series.iter().map(|s| &s.name).collect()))
+            }
+            Drawing::HeatMap { columns, rows, .. } => {
+                format!("a heat map of {} rows and {} columns", rows.len(), columns.len())
+            }
+            Drawing::Graph { nodes, edges } => format!("a graph of {} nodes and {} edges", nodes.len(), edges.len()),
+            Drawing::Histogram { value, samples, .. } => {
+                format!("a histogram of {}{}", value.label, names(samples.iter().map(|s| &s.name).collect()))
+            }
+        };
+        format!("{}. Shown as {kind}", self.title)
+    }
+
+    fn body(&self) -> Body<'_> {
+        match &self.drawing {
+            Drawing::Lines { x, y, series } => chart::lines(x, y, series),
+            Drawing::Scatter { x, y, series } => chart::scatter(x, y, series),
+            Drawing::Bars { value, categories, series } => chart::bars(value, categories, series),
+            Drawing::HeatMap { columns, rows, values } => heat_map::heat_map(columns, rows, values),
+            Drawing::Graph { nodes, edges } => graph::graph(nodes, edges),
+            Drawing::Histogram { value, bins, samples } => histogram::histogram(value, *bins, samples),
+        }
+    }
+
+    fn svg_with_style(&self, name: &str, remark: &str, style: &str) -> Result<String, Error> {
+        let body = self.body();
+        let titles = wrapped(&self.title, TITLE_SIZE);
+        let remarks = usize::from(!remark.is_empty());
+        let legend = legend_rows(&body.legend);
+        let top = MARGIN + titles.len() as f64 * 20.0 + remarks as f64 * 18.0;
+        let body_top = top + legend.len() as f64 * LEGEND_ROW + 6.0;
+        let height = body_top + body.height;
+        let drawn = paint(WIDTH, height, |canvas| {
+            canvas.rectangle((0.0, 0.0), (WIDTH, height), Tone::Ground, 1.0);
+            for (index, line) in titles.iter().enumerate() {
+                canvas.text((MARGIN, MARGIN + 8.0 + index as f64 * 20.0), line, TITLE_SIZE, Tone::Ink, Anchor::Start);
+            }
+            canvas.text((MARGIN, top - 10.0), remark, TEXT_SIZE, Tone::Synthetic, Anchor::Start);
+            draw_legend(canvas, &legend, top + LEGEND_ROW / 2.0);
+            (body.draw)(canvas, body_top);
+        });
+        let svg = drawn.map_err(|problem| Error::Plot { name: name.to_owned(), problem })?;
+        let inner = svg.split_once('\n').map_or("", |(_, inner)| inner);
+        let remark = if remark.is_empty() { String::new() } else { format!(" ({remark})") };
+        let title = crate::report::escape_html(&format!("{}{remark}", self.alternative_text()));
+        Ok(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" aria-label=\"{title}\" \
+             width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {} {}\">\n<title>{title}</title>\n{style}{inner}",
+            WIDTH * 4.0,
+            height * 4.0,
+        ))
+    }
+}
+
+struct LegendItem {
+    left: f64,
+    series: usize,
+    name: String,
+    sign: LegendSign,
+}
+
+/// Places the names in rows. A lone series has no legend: the title and the axes name it.
+fn legend_rows(names: &[(String, LegendSign)]) -> Vec<Vec<LegendItem>> {
+    let mut rows: Vec<Vec<LegendItem>> = Vec::new();
+    let mut left = WIDTH;
+    for (series, (name, sign)) in names.iter().enumerate().filter(|_| names.len() > 1) {
+        let name = super::canvas::fitted(name, TEXT_SIZE, WIDTH / 2.0);
+        let width = 26.0 + text_width(&name, TEXT_SIZE) + 14.0;
+        if left + width > WIDTH - MARGIN {
+            rows.push(Vec::new());
+            left = MARGIN;
+        }
+        if let Some(row) = rows.last_mut() {
+            row.push(LegendItem { left, series, name, sign: *sign });
+        }
+        left += width;
+    }
+    rows
+}
+
+fn draw_legend(canvas: &mut Canvas<'_>, rows: &[Vec<LegendItem>], first_height: f64) {
+    for (index, row) in rows.iter().enumerate() {
+        let height = first_height + index as f64 * LEGEND_ROW;
+        for LegendItem { left, series, name, sign } in row {
+            let tone = Tone::Series(*series);
+            if *sign == LegendSign::Line {
+                canvas.line((*left, height), (left + 20.0, height), tone, 2.0);
+            }
+            match sign {
+                LegendSign::Line | LegendSign::Point => {
+                    canvas.sign((left + 10.0, height), Sign::of_series(*series), tone);
+                }
+                LegendSign::Box => canvas.rectangle((left + 6.0, height - 5.0), (left + 18.0, height + 5.0), tone, 1.0),
+            }
+            canvas.text((left + 25.0, height), name, TEXT_SIZE, Tone::Ink, Anchor::Start);
+        }
+    }
+}
+
+/// Breaks a title between words into lines that fit.
+fn wrapped(text: &str, size: f64) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or("", String::as_str);
+        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+        if !line.is_empty() && text_width(&longer, size) > WIDTH - 2.0 * MARGIN {
+            lines.push(word.to_owned());
+        } else if let Some(line) = lines.last_mut() {
+            *line = longer;
+        }
+    }
+    lines.iter().map(|line| super::canvas::fitted(line, size, WIDTH - 2.0 * MARGIN)).collect()
+}
