@@ -1,5 +1,6 @@
 //! The greedy subroutine: items with pairwise cuts → binary tree (stage 1) → tree of bounded height (stage 2).
 
+use super::neighbors::{Neighbor, NeighborLists};
 use super::range_max::RangeMax;
 use super::rule::{Extent, Rule};
 use std::cmp::{Ordering, Reverse};
@@ -52,8 +53,7 @@ pub(super) struct Workspace {
     heap: BinaryHeap<Reverse<Candidate>>,
     removals: BinaryHeap<Reverse<Removal>>,
     cluster: Vec<u32>,
-    lists: Vec<(usize, usize)>,
-    arena: Vec<(u32, f64)>,
+    neighbors: NeighborLists,
     slot: Vec<u32>,
     span: Vec<(u32, u32)>,
     first_child: Vec<u32>,
@@ -71,7 +71,12 @@ struct Candidate {
     delta: f64,
     older: u32,
     newer: u32,
-    shared: f64,
+}
+
+impl Candidate {
+    fn new(best: Neighbor, newer: u32) -> Self {
+        Self { delta: best.delta, older: best.node, newer }
+    }
 }
 
 /// A possible removal, ordered by (cost, node); stale when the node has moved on to another version.
@@ -180,38 +185,45 @@ impl Workspace {
         }
     }
 
-    /// Stage 1. Neighbour lists are append-only and may name merged clusters; `cluster` says where those went.
+    /// Stage 1. A pair of clusters is proposed by the newer one. Lists may name clusters that have merged; `cluster` says where those went.
     fn merge(&mut self, problem: &Problem, rule: &Rule) {
-        let Self { tree, heap, cluster, lists, arena, slot, .. } = self;
+        let Self { tree, heap, cluster, neighbors, slot, .. } = self;
         let num_items = problem.items.len();
+        let reference = problem.reference_volume;
         tree.reset(&problem.items);
-        heap.clear();
         cluster.clear();
         cluster.extend(0..num_items as u32);
         slot.clear();
         slot.resize(num_items, NONE);
-        lists.clear();
-        arena.clear();
+        neighbors.clear();
+        heap.clear();
         let mut first = std::mem::take(heap).into_vec();
-        for i in 0..num_items {
-            let (start, end) = (problem.offsets[i], problem.offsets[i + 1]);
-            lists.push((start, end));
-            for entry in start..end {
-                let (j, shared) = (problem.targets[entry], problem.shared[entry]);
-                arena.push((j, shared));
-                if (i as u32) < j {
-                    let (older, newer) = (problem.items[i], problem.items[j as usize]);
-                    let delta = rule.merge_delta(older, newer, shared, problem.reference_volume);
-                    first.push(Reverse(Candidate { delta, older: i as u32, newer: j, shared }));
-                }
+        for newer in 0..num_items as u32 {
+            neighbors.begin();
+            let item = problem.items[newer as usize];
+            for entry in problem.offsets[newer as usize]..problem.offsets[newer as usize + 1] {
+                let (node, shared) = (problem.targets[entry], problem.shared[entry]);
+                let delta = match node < newer {
+                    true => rule.merge_delta(problem.items[node as usize], item, shared, reference),
+                    false => f64::INFINITY,
+                };
+                neighbors.push(Neighbor { delta, shared, node });
             }
+            neighbors.end();
+            first.extend(neighbors.best(newer).map(|best| Reverse(Candidate::new(best, newer))));
         }
         *heap = BinaryHeap::from(first);
 
-        while let Some(Reverse(Candidate { older, newer, shared, .. })) = heap.pop() {
-            if tree.parent[older as usize] != NONE || tree.parent[newer as usize] != NONE {
+        while let Some(Reverse(Candidate { older, newer, .. })) = heap.pop() {
+            if tree.parent[newer as usize] != NONE {
                 continue;
             }
+            if tree.parent[older as usize] != NONE {
+                let next = neighbors.advance(newer, |node| tree.parent[node as usize] != NONE);
+                heap.extend(next.map(|best| Reverse(Candidate::new(best, newer))));
+                continue;
+            }
+            let Some(Neighbor { shared, .. }) = neighbors.best(newer) else { continue };
             let (a, b) = (tree.extents[older as usize], tree.extents[newer as usize]);
             let merged = Extent { volume: a.volume + b.volume, cut: a.cut + b.cut - 2.0 * shared };
             let x = tree.push(merged, shared);
@@ -222,32 +234,35 @@ impl Workspace {
             cluster[older as usize] = x;
             cluster[newer as usize] = x;
 
-            let list_start = arena.len();
+            neighbors.compact();
+            let start = neighbors.begin();
             for old in [older, newer] {
-                let (start, end) = lists[old as usize];
-                for entry in start..end {
-                    let (name, weight) = arena[entry];
-                    let t = find(cluster, name);
-                    if t == x {
+                let (from, to) = neighbors.range(old);
+                for position in from..to {
+                    let Neighbor { node, shared, .. } = neighbors.entry(position);
+                    let node = find(cluster, node);
+                    if node == x {
                         continue;
                     }
-                    match slot[t as usize] {
+                    match slot[node as usize] {
                         NONE => {
-                            slot[t as usize] = arena.len() as u32;
-                            arena.push((t, weight));
+                            let place = neighbors.push(Neighbor { delta: 0.0, shared, node });
+                            slot[node as usize] = (place - start) as u32;
                         }
-                        place => arena[place as usize].1 += weight,
+                        place => neighbors.entry_mut(start + place as usize).shared += shared,
                     }
                 }
+                neighbors.drop_list(old);
             }
-            lists.push((list_start, arena.len()));
-            for &(t, weight) in &arena[list_start..] {
-                slot[t as usize] = NONE;
-                let delta = rule.merge_delta(tree.extents[t as usize], merged, weight, problem.reference_volume);
-                heap.push(Reverse(Candidate { delta, older: t, newer: x, shared: weight }));
+            for neighbor in neighbors.entries_from(start) {
+                slot[neighbor.node as usize] = NONE;
+                let other = tree.extents[neighbor.node as usize];
+                neighbor.delta = rule.merge_delta(other, merged, neighbor.shared, reference);
             }
+            neighbors.end();
+            heap.extend(neighbors.best(x).map(|best| Reverse(Candidate::new(best, x))));
         }
-        self.join_components(problem.reference_volume);
+        self.join_components(reference);
     }
 
     fn join_components(&mut self, reference_volume: f64) {

@@ -2,6 +2,7 @@
 mod fill;
 mod greedy;
 mod levels;
+mod neighbors;
 mod options;
 mod range_max;
 mod rule;
