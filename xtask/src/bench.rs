@@ -122,7 +122,7 @@ fn select(metadata: &Metadata, name: Option<&str>) -> Result<Vec<Target>> {
 }
 
 fn alone(targets: &[Target]) -> Result<u8> {
-    println!("{}", load_average());
+    say!("{}", load_average());
     let mut code = exit::OK;
     for target in targets {
         if process::run(&mut target.cargo_bench())? != 0 {
@@ -132,14 +132,14 @@ fn alone(targets: &[Target]) -> Result<u8> {
             return Err(Error::Interrupted);
         }
     }
-    println!("{}", load_average());
+    say!("{}", load_average());
     Ok(code)
 }
 
 fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
     let (with_peer, without): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(|target| target.peer().is_file());
     for target in without {
-        println!("no peer for `{}`: {} does not exist", target.name, workspace::shown(&target.peer()));
+        say!("no peer for `{}`: {} does not exist", target.name, workspace::shown(&target.peer()));
     }
     if with_peer.is_empty() {
         return Err(Error::Failed("none of these benchmarks has a peer".to_owned()));
@@ -150,19 +150,10 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
     let mut worsened = Vec::new();
     for target in with_peer {
         let ours = executable(target)?;
-        println!(
-            "\n== {} ({} rounds, {} threads)\n{}",
-            target.name,
-            arguments.rounds,
-            arguments.threads,
-            load_average()
-        );
+        say!("\n== {} ({} rounds, {} threads)\n{}", target.name, arguments.rounds, arguments.threads, load_average());
         let comparisons = measure(arguments, target, &ours, &python)?;
-        println!("{}", load_average());
-        print!(
-            "{}",
-            text_table::render(&pairing::HEADING, &comparisons.iter().map(Comparison::row).collect::<Vec<_>>())
-        );
+        say!("{}", load_average());
+        say!("{}", text_table::render(&pairing::HEADING, &comparisons.iter().map(Comparison::row).collect::<Vec<_>>()));
         if arguments.check {
             worsened.extend(baseline.worsened(&target.name, &comparisons));
         }
@@ -172,10 +163,10 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
     }
     if arguments.record {
         baseline.write(&baseline_path)?;
-        println!("recorded in {}", workspace::shown(&baseline_path));
+        say!("recorded in {}", workspace::shown(&baseline_path));
     }
     for line in &worsened {
-        eprintln!("error: {line}");
+        complain!("error: {line}");
     }
     Ok(if worsened.is_empty() { exit::OK } else { exit::ERROR })
 }
@@ -187,10 +178,10 @@ fn executable(target: &Target) -> Result<PathBuf> {
     command.args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let code = process::run_reading(&mut command, |line| {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { return };
-        if message["target"]["name"] == target.name.as_str() {
-            if let Some(executable) = message["executable"].as_str() {
-                path = Some(PathBuf::from(executable));
-            }
+        if message["target"]["name"] == target.name.as_str()
+            && let Some(executable) = message["executable"].as_str()
+        {
+            path = Some(PathBuf::from(executable));
         }
     })?;
     match path {
@@ -222,7 +213,7 @@ fn measure(
         });
     }
     for line in pairing::unmatched(&rounds) {
-        println!("{line}");
+        say!("{line}");
     }
     let comparisons = pairing::compare(&rounds);
     if comparisons.is_empty() {
@@ -239,14 +230,13 @@ fn sample(target: &Target, threads: u32, command: &mut Command) -> Result<BTreeM
     }
     let mut samples = BTreeMap::new();
     let mut problem = None;
-    let code = process::run_reading(command, |line| match pairing::parse(line) {
-        None => {}
-        Some(Ok((name, sample))) => {
-            if samples.insert(name.clone(), sample).is_some() {
-                problem = Some(format!("`{name}` was printed twice by `{line}`"));
-            }
+    let code = process::run_reading(command, |line| {
+        let Some(parsed) = pairing::parse(line) else { return };
+        match parsed {
+            Ok((name, sample)) if !samples.contains_key(&name) => _ = samples.insert(name, sample),
+            Ok((name, _)) => problem = Some(format!("it printed `{name}` twice")),
+            Err(error) => problem = Some(format!("`{line}`: {error}")),
         }
-        Some(Err(error)) => problem = Some(format!("`{line}`: {error}")),
     })?;
     if process::is_interrupted() {
         return Err(Error::Interrupted);

@@ -77,23 +77,23 @@ pub(crate) fn run(arguments: &Ci) -> Result<u8> {
     let mut rows = Vec::new();
     let mut code = exit::OK;
     for step in steps {
-        println!("\n==> {}", step.name());
+        say!("\n==> {}", step.name());
         let start = Instant::now();
         let outcome = step.run().unwrap_or_else(|error| {
-            eprintln!("error: {error}");
+            complain!("error: {error}");
             Outcome::Failed
         });
         if process::is_interrupted() {
             return Err(Error::Interrupted);
         }
         let (word, seconds) = (outcome.word(), start.elapsed().as_secs_f64());
-        println!("<== {}: {word}, {seconds:.1} s", step.name());
+        say!("<== {}: {word}, {seconds:.1} s", step.name());
         if outcome == Outcome::Failed {
             code = exit::ERROR;
         }
         rows.push(vec![step.name(), format!("{seconds:.1} s"), word]);
     }
-    println!("\n{}", text_table::render(&["step", "time", "outcome"], &rows));
+    say!("\n{}", text_table::render(&["step", "time", "outcome"], &rows));
     Ok(code)
 }
 
@@ -103,7 +103,7 @@ fn hygiene() -> Result<Outcome> {
         return Ok(outcome);
     }
     if process::output(workspace::cargo().args(["deny", "--version"])).is_err() {
-        println!("licences and sources are not checked: cargo-deny is absent (cargo install --locked cargo-deny)");
+        say!("licences and sources are not checked: cargo-deny is absent (cargo install --locked cargo-deny)");
         return Ok(outcome);
     }
     // Advisories are left out: they come from the network, and a new one would fail an unchanged commit.

@@ -68,32 +68,32 @@ fn list(store: &Store) {
             set.title.to_owned(),
         ]);
     }
-    print!("{}", text_table::render(&["set", "state", "papers", "title"], &rows));
+    say!("{}", text_table::render(&["set", "state", "papers", "title"], &rows));
     let folders: Vec<String> = store.search_path().iter().map(|folder| folder.display().to_string()).collect();
-    println!("\nSearched: {}", folders.join(", "));
-    println!("Licence, citation and files of one: cargo xtask data list <set>");
+    say!("\nSearched: {}", folders.join(", "));
+    say!("Licence, citation and files of one: cargo xtask data list <set>");
 }
 
 fn show(set: &DataSet, store: &Store) {
-    println!("{}: {}", set.name, set.title);
-    println!("state:    {}", Presence::of(set, store).name());
-    println!("licence:  {}", set.licence);
-    println!("citation: {}", set.citation);
-    println!("origin:   {}", set.homepage);
-    println!("read by:  {}", set.parser);
+    say!("{}: {}", set.name, set.title);
+    say!("state:    {}", Presence::of(set, store).name());
+    say!("licence:  {}", set.licence);
+    say!("citation: {}", set.citation);
+    say!("origin:   {}", set.homepage);
+    say!("read by:  {}", set.parser);
     if !set.preparation.is_empty() {
-        println!("by hand:  {}", set.preparation);
+        say!("by hand:  {}", set.preparation);
     }
     for either in set.alternatives {
-        println!("either {}, or {}", either.converted.join(" and "), either.original.join(" and "));
+        say!("either {}, or {}", either.converted.join(" and "), either.original.join(" and "));
     }
-    println!("files:");
+    say!("files:");
     for file in set.files {
         let length = file.bytes.map_or_else(|| "length unknown".to_owned(), bytes);
-        println!("  {} ({length}, {})", file.name, file.checksum);
+        say!("  {} ({length}, {})", file.name, file.checksum);
         let path = store.locate(set.name, file.name);
-        println!("    here:     {}", path.map_or_else(|| "no".to_owned(), |path| path.display().to_string()));
-        println!("    download: {}", file.url.unwrap_or("no public copy of exactly this file"));
+        say!("    here:     {}", path.map_or_else(|| "no".to_owned(), |path| path.display().to_string()));
+        say!("    download: {}", file.url.unwrap_or("no public copy of exactly this file"));
     }
 }
 
@@ -102,18 +102,18 @@ fn verify(store: &Store, sets: &[DataSet], must_be_complete: bool) -> u8 {
     for set in sets {
         let presence = Presence::of(set, store);
         if must_be_complete && presence != Presence::Complete {
-            eprintln!("error: {} is {}; get it with: cargo xtask download {}", set.name, presence.name(), set.name);
+            complain!("error: {} is {}; get it with: cargo xtask download {}", set.name, presence.name(), set.name);
             code = exit::ERROR;
         }
         for file in set.files.iter().filter(|file| store.locate(set.name, file.name).is_some()) {
             match store.file(set.name, file.name) {
-                Ok(path) => println!("ok     {}/{} ({})", set.name, file.name, path.display()),
+                Ok(path) => say!("ok     {}/{} ({})", set.name, file.name, path.display()),
                 Err(error @ DataError::WrongChecksum { .. }) => {
-                    println!("WRONG  {}/{}: {error}", set.name, file.name);
+                    say!("WRONG  {}/{}: {error}", set.name, file.name);
                     code = exit::ERROR;
                 }
                 Err(error) => {
-                    println!("ERROR  {}/{}: {error}", set.name, file.name);
+                    say!("ERROR  {}/{}: {error}", set.name, file.name);
                     code = exit::ERROR;
                 }
             }

@@ -41,7 +41,7 @@ pub(crate) fn obtain(names: &[&str], source: &Source) -> Result<()> {
     let store = source.store()?;
     for name in names {
         let files = store.download_set(name)?;
-        println!("data: {name}: {} files ready", files.len());
+        say!("data: {name}: {} files ready", files.len());
     }
     Ok(())
 }
@@ -95,15 +95,15 @@ fn progress_line() -> ProgressCallback {
     ProgressCallback::new(move |progress: Progress<'_>| {
         if progress.is_finished {
             let start = if is_terminal { "\r\x1b[K" } else { "" };
-            eprintln!("{start}downloaded {}", text(&progress));
+            complain!("{start}downloaded {}", text(&progress));
             return;
         }
         // A poisoned lock only means that another thread died while it printed.
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if is_terminal && last.is_none_or(|last| last.elapsed() >= PAUSE) {
-            eprint!("\r\x1b[K{}", text(&progress));
             // Nothing is lost when a progress line cannot be shown.
-            let _ = std::io::stderr().flush();
+            let mut terminal = std::io::stderr();
+            let _ = write!(terminal, "\r\x1b[K{}", text(&progress)).and_then(|()| terminal.flush());
             *last = Some(Instant::now());
         }
     })

@@ -30,24 +30,24 @@ pub(crate) fn run() -> u8 {
     ];
     let mut lacks_needed = false;
     for (title, findings) in &groups {
-        println!("{title}");
+        say!("{title}");
         for finding in findings {
             match &finding.found {
-                Some(found) => println!("  ok       {}: {found}", finding.what),
+                Some(found) => say!("  ok       {}: {found}", finding.what),
                 None if finding.is_needed => {
                     lacks_needed = true;
-                    println!("  MISSING  {}: {}", finding.what, finding.remedy);
+                    say!("  MISSING  {}: {}", finding.what, finding.remedy);
                 }
-                None => println!("  missing  {}: {}", finding.what, finding.remedy),
+                None => say!("  missing  {}: {}", finding.what, finding.remedy),
             }
         }
-        println!();
+        say!();
     }
     if lacks_needed {
-        println!("The default build lacks what is marked MISSING.");
+        say!("The default build lacks what is marked MISSING.");
         exit::ERROR
     } else {
-        println!("The default build has what it needs. What is marked missing is optional.");
+        say!("The default build has what it needs. What is marked missing is optional.");
         exit::OK
     }
 }
@@ -109,7 +109,7 @@ fn optional_libraries() -> Vec<Finding> {
         optional("MPI (feature `mpi`)", version("mpirun", "--version"), "apt-get install libopenmpi-dev openmpi-bin"),
         optional(
             "libclang (feature `mpi`)",
-            std::env::var("LIBCLANG_PATH").ok().or_else(|| library("libclang")),
+            std::env::var("LIBCLANG_PATH").ok().or_else(|| library("libclang.so").or_else(|| library("libclang-"))),
             "apt-get install libclang-dev",
         ),
         optional("CMake (exact solver HiGHS)", version("cmake", "--version"), "apt-get install cmake"),
@@ -180,9 +180,9 @@ fn folder(variable: &str) -> Option<String> {
 
 /// What the dynamic loader knows of a library.
 fn library(name: &str) -> Option<String> {
-    let text = answer(&mut Command::new("ldconfig").arg("-p"))
-        .or_else(|| answer(&mut Command::new("/sbin/ldconfig").arg("-p")))?;
-    let line = text.lines().map(str::trim).find(|line| line.starts_with(name))?;
+    let text =
+        answer(Command::new("ldconfig").arg("-p")).or_else(|| answer(Command::new("/sbin/ldconfig").arg("-p")))?;
+    let line = text.lines().map(str::trim).find(|line| line.starts_with(name) && !line.contains("-cpp"))?;
     Some(line.rsplit("=> ").next().unwrap_or(line).to_owned())
 }
 

@@ -30,13 +30,13 @@ pub(crate) struct Download {
 pub(crate) fn run(arguments: &Download) -> Result<u8> {
     let names = names(&arguments.name)?;
     if names.is_empty() {
-        println!("{} needs no data sets", arguments.name);
+        say!("{} needs no data sets", arguments.name);
     }
     let source = Source { data_dir: arguments.data_dir.clone(), is_offline: false };
     let mut failed = 0;
     for name in &names {
         if let Err(error) = obtain(&[name], &source) {
-            eprintln!("error: {name}: {error}");
+            complain!("error: {name}: {error}");
             failed += 1;
         }
     }

@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<()> {
         let cells = [paper.slug, paper.package, status, &claims, paper.title];
         rows.push(cells.map(str::to_owned).to_vec());
     }
-    print!("{}", text_table::render(&["paper", "crate", "status", "claims reproduced", "title"], &rows));
-    println!("\nReproduce one: cargo xtask reproduce <paper> [--scale smoke|laptop|paper]");
+    say!("{}", text_table::render(&["paper", "crate", "status", "claims reproduced", "title"], &rows));
+    say!("\nReproduce one: cargo xtask reproduce <paper> [--scale smoke|laptop|paper]");
     Ok(())
 }

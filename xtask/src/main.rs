@@ -4,6 +4,9 @@
 //! One file for each command. Nothing here depends on a paper's crate: those are started as processes, so that this
 //! program builds in seconds.
 
+#[macro_use]
+mod terminal;
+
 mod bench;
 mod ci;
 mod data;
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
+            complain!("error: {error}");
             ExitCode::from(error.exit_code())
         }
     }

@@ -20,7 +20,7 @@ pub(crate) fn wait_for_programs_on_interrupt() {
         }
     });
     if let Err(error) = outcome {
-        eprintln!("warning: Ctrl-C ends this process at once, without waiting for what it runs: {error}");
+        complain!("warning: Ctrl-C ends this process at once, without waiting for what it runs: {error}");
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn is_interrupted() -> bool {
 /// # Errors
 /// [`Error::Start`] when it cannot be started.
 pub(crate) fn run(command: &mut Command) -> Result<i32> {
-    eprintln!("$ {}", shown(command));
+    complain!("$ {}", shown(command));
     let _running = Running::new();
     let name = program(command);
     Ok(exit_code(command.status().map_err(|source| Error::Start { program: name, source })?))
@@ -45,7 +45,7 @@ pub(crate) fn run(command: &mut Command) -> Result<i32> {
 /// # Errors
 /// As [`run`], and when the output cannot be read.
 pub(crate) fn run_reading(command: &mut Command, mut read: impl FnMut(&str)) -> Result<i32> {
-    eprintln!("$ {}", shown(command));
+    complain!("$ {}", shown(command));
     let _running = Running::new();
     let name = program(command);
     let failed = |source| Error::Start { program: name.clone(), source };

@@ -11,11 +11,11 @@ use crate::{exit, index_page, readme_table, workspace};
 
 /// Collect the reports of all runs into one page, and keep the README's table true
 ///
-/// Without options: writes index.html and index.md beside the runs and refreshes the table of papers in README.md from
-/// the committed reports.
+/// Without options: writes index.html and index.md beside the runs.
 #[derive(Debug, Args)]
 pub(crate) struct ReportCommand {
-    /// Copy the report.json of complete runs, measured on a clean commit, to reports/<paper>/<scale>.json, to be committed
+    /// Copy the report.json of complete runs, measured on a clean commit, to reports/<paper>/<scale>.json, and write the
+    /// table of papers in README.md anew; both are to be committed
     #[arg(long, conflicts_with = "check")]
     record: bool,
     /// With --record: also accept runs whose files differed from their commit, or that name no commit
@@ -46,13 +46,16 @@ pub(crate) fn run(arguments: &ReportCommand) -> Result<u8> {
     }
     let out = arguments.out.as_deref().map_or_else(default_out, workspace::absolute);
     let runs = find_runs(&out)?;
-    let recorded_all = if arguments.record { record(&runs, &out, arguments.allow_dirty)? } else { true };
     index_page::write(&runs, &out)?;
-    println!("Collected {} runs: {}", runs.len(), workspace::shown(&out.join("index.html")));
-    if readme_table::refresh()? {
-        println!("README.md: the table of papers is refreshed");
+    say!("Collected {} runs: {}", runs.len(), workspace::shown(&out.join("index.html")));
+    if !arguments.record {
+        return Ok(exit::OK);
     }
-    Ok(if recorded_all { exit::OK } else { exit::ERROR })
+    let is_everything = record(&runs, &out, arguments.allow_dirty)?;
+    if readme_table::refresh()? {
+        say!("README.md: the table of papers is refreshed");
+    }
+    Ok(if is_everything { exit::OK } else { exit::ERROR })
 }
 
 /// Compares the README's table with the committed reports; returns the exit code.
@@ -61,10 +64,12 @@ pub(crate) fn run(arguments: &ReportCommand) -> Result<u8> {
 /// When a report or the README cannot be read, or the README has no place for the table.
 pub(crate) fn check() -> Result<u8> {
     if readme_table::is_stale()? {
-        eprintln!("error: the table of papers in README.md is stale; run `cargo xtask report` and commit README.md");
+        complain!(
+            "error: the table of papers in README.md is stale; run `cargo xtask report --record` and commit README.md"
+        );
         return Ok(exit::ERROR);
     }
-    println!("README.md agrees with the committed reports");
+    say!("README.md agrees with the committed reports");
     Ok(exit::OK)
 }
 
@@ -88,15 +93,11 @@ fn find_runs(out: &Path) -> Result<Vec<Run>> {
 
 /// Copies what may be committed; returns whether that was everything.
 fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<bool> {
-    if runs.is_empty() {
-        eprintln!("error: no finished run in {}; `cargo xtask reproduce <paper>` makes one", workspace::shown(out));
-        return Ok(false);
-    }
     let mut is_everything = true;
     for Run { paper, scale, report } in runs {
         let name = format!("{} at {} scale", paper.slug, scale.name());
         if let Some(reason) = refusal(report, allow_dirty) {
-            eprintln!("not recorded: {name}: {reason}");
+            complain!("not recorded: {name}: {reason}");
             is_everything = false;
             continue;
         }
@@ -106,7 +107,7 @@ fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<bool> {
             std::fs::create_dir_all(parent).map_err(file("create", parent))?;
         }
         std::fs::copy(&from, &to).map_err(file("write", &to))?;
-        println!("recorded: {name}: {} ({})", report.tally().text(), workspace::shown(&to));
+        say!("recorded: {name}: {} ({})", report.tally().text(), workspace::shown(&to));
     }
     Ok(is_everything)
 }

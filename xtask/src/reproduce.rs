@@ -169,9 +169,9 @@ pub(crate) fn all(options: &Options) -> Result<u8> {
     let mut codes = Vec::new();
     let mut rows = Vec::new();
     for paper in PAPERS.iter().filter(|paper| paper.is_implemented()) {
-        println!("\n== {} ({})", paper.slug, paper.title);
+        say!("\n== {} ({})", paper.slug, paper.title);
         let code = one(paper, options).unwrap_or_else(|error| {
-            eprintln!("error: {}: {error}", paper.slug);
+            complain!("error: {}: {error}", paper.slug);
             error.exit_code()
         });
         let claims = Report::read(&folder(&options.out(), paper, options.scale).join("report.json"))
@@ -186,13 +186,13 @@ pub(crate) fn all(options: &Options) -> Result<u8> {
         }
     }
     if rows.is_empty() {
-        println!("No paper is implemented yet.");
+        say!("No paper is implemented yet.");
         return Ok(exit::NOT_IMPLEMENTED);
     }
-    println!("\n{}", text_table::render(&["paper", "exit code", "claims reproduced"], &rows));
+    say!("\n{}", text_table::render(&["paper", "exit code", "claims reproduced"], &rows));
     let missing = PAPERS.len() - PAPERS.iter().filter(|paper| paper.is_implemented()).count();
     if missing > 0 {
-        println!("{missing} papers are not implemented yet (cargo xtask list).");
+        say!("{missing} papers are not implemented yet (cargo xtask list).");
     }
     Ok(exit::worst(codes))
 }
@@ -200,7 +200,9 @@ pub(crate) fn all(options: &Options) -> Result<u8> {
 fn one(paper: &Paper, options: &Options) -> Result<u8> {
     if !options.offline && !options.synthetic {
         let source = Source { data_dir: options.data_dir.clone(), is_offline: false };
-        data_sets::obtain(paper.data(options.scale), &source)?;
+        data_sets::obtain(paper.data(options.scale), &source).inspect_err(|_| {
+            complain!("note: --offline tries with what is on this machine, --synthetic with generated data");
+        })?;
     }
     let started = SystemTime::now();
     let code = process::run(&mut program(paper, options))?;
@@ -214,12 +216,12 @@ fn one(paper: &Paper, options: &Options) -> Result<u8> {
     match code {
         exit::OK | exit::NOT_REPRODUCED => show_claims(&directory, started)?,
         exit::INTERRUPTED => {
-            println!("Interrupted. Finished trials are kept; the same command with --resume continues.")
+            say!("Interrupted. Finished trials are kept; the same command with --resume continues.")
         }
-        exit::OTHER_SHARDS_MISSING => println!(
+        exit::OTHER_SHARDS_MISSING => say!(
             "This shard is done. When all are, the same command with --resume and without --shard writes the report."
         ),
-        _ => println!("{} did not finish; what it wrote is in {}", paper.slug, workspace::shown(&directory)),
+        _ => say!("{} did not finish; what it wrote is in {}", paper.slug, workspace::shown(&directory)),
     }
     Ok(code)
 }
@@ -259,9 +261,9 @@ fn show_claims(directory: &std::path::Path, started: SystemTime) -> Result<()> {
             ]
         })
         .collect();
-    println!("\n{}", text_table::render(&["verdict", "claim", "published", "measured", "data"], &rows));
-    println!("Claims reproduced: {}; {:.1} s", report.tally().text(), report.seconds);
-    println!("Report: {}", workspace::shown(&directory.join("report.html")));
+    say!("\n{}", text_table::render(&["verdict", "claim", "published", "measured", "data"], &rows));
+    say!("Claims reproduced: {}; {:.1} s", report.tally().text(), report.seconds);
+    say!("Report: {}", workspace::shown(&directory.join("report.html")));
     Ok(())
 }
 

@@ -60,24 +60,24 @@ pub(crate) fn run(arguments: &Test) -> Result<u8> {
     }
     let missing: Vec<String> = ["DATA_DIR", "GOLDEN_DIR"].into_iter().filter_map(missing_folder).collect();
     for line in &missing {
-        eprintln!("note: {line}");
+        complain!("note: {line}");
     }
 
     let mut output = TestOutput::default();
     let code = process::run_reading(&mut command, |line| {
         if let Some(line) = output.visible(line) {
-            println!("{line}");
+            say!("{line}");
         }
     })?;
     if !output.skipped.is_empty() {
-        println!("\n{} tests said that they skipped something:", output.skipped.len());
+        say!("\n{} tests said that they skipped something:", output.skipped.len());
         for line in &output.skipped {
-            println!("  {line}");
+            say!("  {line}");
         }
     }
-    println!("\nTotal: {} passed, {} failed, {} ignored", output.passed, output.failed, output.ignored);
+    say!("\nTotal: {} passed, {} failed, {} ignored", output.passed, output.failed, output.ignored);
     for line in &missing {
-        println!("note: {line}");
+        say!("note: {line}");
     }
     Ok(if code == 0 { exit::OK } else { exit::ERROR })
 }

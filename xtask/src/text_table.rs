@@ -1,6 +1,6 @@
 //! Tables for the terminal: columns padded to their widest cell.
 
-/// Lays out `rows` under `heading`, two spaces between columns, the last column unpadded.
+/// Lays out `rows` under `heading`, two spaces between columns, no blanks at the ends of lines.
 pub(crate) fn render(heading: &[&str], rows: &[Vec<String>]) -> String {
     let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
     let width = |column: usize| {
@@ -12,10 +12,10 @@ pub(crate) fn render(heading: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for row in [&heading, &rule].into_iter().chain(rows) {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
         text.push('\n');
+        text.push_str(cells.join("  ").trim_end());
     }
-    text
+    text.split_off(1)
 }
 
 #[cfg(test)]
@@ -25,6 +25,6 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let text = render(&["a", "b"], &[vec!["long".to_owned(), "x".to_owned()]]);
-        assert_eq!(text, "a     b\n----  -\nlong  x\n");
+        assert_eq!(text, "a     b\n----  -\nlong  x");
     }
 }

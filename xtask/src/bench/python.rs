@@ -22,7 +22,7 @@ pub(super) fn environment(folder: Option<&Path>, requirements: &Path) -> Result<
     let programs = folder.join(if cfg!(windows) { "Scripts" } else { "bin" });
     let python = programs.join(if cfg!(windows) { "python.exe" } else { "python" });
     if !python.is_file() {
-        println!("making a Python environment in {}", folder.display());
+        say!("making a Python environment in {}", folder.display());
         let mut command = Command::new(if cfg!(windows) { "python" } else { "python3" });
         finish(
             command.args(["-m", "venv"]).arg(&folder),
