@@ -6,8 +6,8 @@ use crate::error::Error;
 
 /// Display pixels. Narrow enough that a phone shrinks the text little.
 pub(super) const WIDTH: f64 = 560.0;
-pub(super) const TEXT_SIZE: f64 = 12.5;
-const TITLE_SIZE: f64 = 15.0;
+pub(super) const TEXT_SIZE: f64 = 14.0;
+const TITLE_SIZE: f64 = 16.0;
 const MARGIN: f64 = 12.0;
 const LEGEND_ROW: f64 = 19.0;
 
@@ -91,7 +91,9 @@ impl Plot {
             for (index, line) in titles.iter().enumerate() {
                 canvas.text((MARGIN, MARGIN + 8.0 + index as f64 * 20.0), line, TITLE_SIZE, Tone::Ink, Anchor::Start);
             }
-            canvas.text((MARGIN, top - 10.0), remark, TEXT_SIZE, Tone::Synthetic, Anchor::Start);
+            if !remark.is_empty() {
+                canvas.text((MARGIN, top - 10.0), remark, TEXT_SIZE, Tone::Synthetic, Anchor::Start);
+            }
             draw_legend(canvas, &legend, top + LEGEND_ROW / 2.0);
             (body.draw)(canvas, body_top);
         });

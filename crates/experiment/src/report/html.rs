@@ -59,7 +59,8 @@ impl Report<'_> {
         let head = "<thead><tr><th scope=\"col\">Claim</th><th scope=\"col\" class=\"number\">Published</th>\
                     <th scope=\"col\" class=\"number\">Measured here</th><th scope=\"col\">Judged</th>\
                     <th scope=\"col\">Verdict</th></tr></thead>";
-        let table = format!("<table class=\"claims\">{head}\n<tbody>\n{rows}</tbody></table>");
+        let table =
+            format!("<table class=\"claims\" role=\"table\">{head}\n<tbody role=\"rowgroup\">\n{rows}</tbody></table>");
         format!("<h2>Claims</h2>\n{}", scrolling("Claims", &table))
     }
 
@@ -142,16 +143,18 @@ fn claim_row(claim: &ClaimRow) -> String {
     let small = |text: &str| {
         if text.is_empty() { String::new() } else { format!("<span class=\"small\">{}</span>", escape(text)) }
     };
-    let synthetic = if claim.is_synthetic { "<br><span class=\"badge synthetic\">synthetic data</span>" } else { "" };
+    let synthetic = if claim.is_synthetic { "<br> <span class=\"badge synthetic\">synthetic data</span>" } else { "" };
     let (class, sign) = match claim.verdict {
         Verdict::Reproduced => ("reproduced", "✓ "),
         Verdict::NotReproduced => ("not-reproduced", "✗ "),
         Verdict::NotTested => ("not-tested", ""),
     };
     format!(
-        "<tr><th scope=\"row\">{statement}<span class=\"small\"><code>{id}</code></span></th>\
-         <td class=\"number\">{published}{source}</td><td class=\"number\">{measured}{synthetic}{origin}</td>\
-         <td>{judged}</td><td><span class=\"badge {class}\">{sign}{verdict}</span>{note}</td></tr>\n",
+        "<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">{statement}<span class=\"small\"><code>{id}</code></span></th>\
+         <td role=\"cell\" class=\"number\" data-label=\"Published\">{published}{source}</td>\
+         <td role=\"cell\" class=\"number\" data-label=\"Measured here\">{measured}{synthetic}{origin}</td>\
+         <td role=\"cell\" data-label=\"Judged\">{judged}</td>\
+         <td role=\"cell\" data-label=\"Verdict\"><span class=\"badge {class}\">{sign}{verdict}</span>{note}</td></tr>\n",
         statement = escape(claim.statement),
         id = escape(claim.id),
         published = escape(&claim.published_words()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub(crate) use escape::html as escape_html;
-pub(crate) use words::number as number_words;
+pub(crate) use words::short_number;
 
 use crate::atomic_file;
 use crate::context::Context;
@@ -38,6 +38,9 @@ pub(crate) struct ClaimRow {
     pub(crate) verdict: Verdict,
     pub(crate) judged: String,
     pub(crate) note: Option<String>,
+    /// Whether the run gave a value, finite or not.
+    #[serde(skip)]
+    pub(crate) is_measured: bool,
 }
 
 /// How much of a report's data is synthetic; shown at tables and plots, which have no flag of their own.
@@ -146,5 +149,6 @@ fn row(context: &Context, claim: &Claim, is_complete: bool) -> ClaimRow {
         verdict: verdict(claim, context.scale(), is_complete, measured),
         judged: claim.judge.words(claim.unit),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
+        is_measured: measured.is_some(),
     }
 }

@@ -9,6 +9,15 @@ pub(crate) fn number(value: f64) -> String {
     significant(value, 4)
 }
 
+/// A number for a small place: 3 significant digits, without zeros at the end.
+pub(crate) fn short_number(value: f64) -> String {
+    let text = significant(value, 3);
+    if text.contains('e') || !text.contains('.') {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.to_string();
@@ -38,7 +47,9 @@ impl ClaimRow {
 
     /// The measured value with its spread and unit, or a dash, without the mark for synthetic data.
     pub(crate) fn measured_number(&self) -> String {
-        let Some(value) = self.measured else { return "–".into() };
+        let Some(value) = self.measured else {
+            return if self.is_measured { "not finite".into() } else { "–".into() };
+        };
         let spread = self.spread.map(|spread| format!(" ± {}", significant(spread, 2))).unwrap_or_default();
         with_unit(format!("{}{spread}", number(value)), self.unit)
     }
