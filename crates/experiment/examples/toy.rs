@@ -1,6 +1,8 @@
 //! A toy paper, reproduced with every part of the harness: what the crate's tests start as a process, and a tour.
 //!
-//! Its "measurements" are arithmetic on the trial's seed. `TOY_MILLISECONDS` sets how long an epoch takes.
+//! Its "measurements" are arithmetic on the trial's seed. For the tests, the environment can slow it down
+//! (`TOY_MILLISECONDS` per epoch), break it (`TOY_FAILS`, `TOY_PANICS` with a trial's id) or set the accuracy of every
+//! fold (`TOY_ACCURACY`).
 
 use std::time::Duration;
 
@@ -109,6 +111,10 @@ fn train(setting: &Setting, trial: &TrialContext) -> Result<Fold> {
     }
     if std::env::var("TOY_FAILS").is_ok_and(|id| id == trial.id()) {
         return Err("told to fail".into());
+    }
+    assert!(!std::env::var("TOY_PANICS").is_ok_and(|id| id == trial.id()), "told to panic");
+    if let Some(accuracy) = std::env::var("TOY_ACCURACY").ok().and_then(|text| text.parse().ok()) {
+        return Ok(Fold { accuracy, losses });
     }
     let base = if setting.method == "method" { 45.0 } else { 25.0 };
     Ok(Fold { accuracy: base + (trial.seed() % 1000) as f64 / 100.0, losses })
