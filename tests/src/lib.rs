@@ -1,1 +1,111 @@
-//! What crosses crates or processes; see the files under `tests/`.
+//! What the tests under `tests/` share: this checkout, and the programs that they run.
+//!
+//! Everything here serves tests and fails them by a panic that says what is wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The folder of the workspace's `Cargo.toml`.
+pub fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// `cargo` in the workspace's root, without the network.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).env("CARGO_NET_OFFLINE", "true");
+    command
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
+}
+
+/// What a command that must succeed prints on standard output.
+///
+/// # Panics
+/// When it fails; the message has its standard error.
+pub fn stdout(command: &mut Command) -> String {
+    let output = run(command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} ended with {}: {said}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A command that runs xtask, which is built first.
+pub fn xtask() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| build(&["--package", "xtask", "--bin", "xtask"]));
+    let mut command = Command::new(program);
+    command.current_dir(root()).env_remove("DATA_DIR");
+    command
+}
+
+/// Builds the release form of a family's example and returns the program.
+///
+/// # Panics
+/// When it does not build.
+pub fn example(package: &str, name: &str) -> PathBuf {
+    build(&["--release", "--package", package, "--example", name])
+}
+
+/// Runs `cargo build` with these arguments, which choose one program, and returns it.
+fn build(arguments: &[&str]) -> PathBuf {
+    let text = stdout(cargo().arg("build").args(arguments).args(["--message-format", "json-render-diagnostics"]));
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    programs.next_back().unwrap_or_else(|| panic!("cargo build {arguments:?} made no program"))
+}
+
+/// A member of the workspace.
+#[derive(Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// The folder of its `Cargo.toml`.
+    pub directory: PathBuf,
+    /// The names of the packages among its `[dependencies]`.
+    pub dependencies: Vec<String>,
+}
+
+impl Package {
+    /// Whether it is a family of papers: a library that people add to their own projects.
+    pub fn is_family(&self) -> bool {
+        let is_library = self.directory.parent() == Some(&root().join("crates"));
+        is_library && !["core-tensor", "datasets", "experiment"].contains(&self.name.as_str())
+    }
+}
+
+/// The members of the workspace.
+///
+/// # Panics
+/// When cargo's answer is not understood.
+pub fn packages() -> Vec<Package> {
+    let text = stdout(cargo().args(["metadata", "--format-version", "1", "--no-deps"]));
+    let metadata: Value = serde_json::from_str(&text).expect("cargo metadata prints JSON");
+    let word = |value: &Value| value.as_str().expect("cargo metadata names packages by strings").to_owned();
+    let list = |value: &Value| value.as_array().expect("cargo metadata lists packages").clone();
+    list(&metadata["packages"])
+        .iter()
+        .map(|package| Package {
+            name: word(&package["name"]),
+            directory: Path::new(&word(&package["manifest_path"]))
+                .parent()
+                .expect("a manifest is in a folder")
+                .to_owned(),
+            dependencies: list(&package["dependencies"])
+                .iter()
+                .filter(|dependency| dependency["kind"].is_null())
+                .map(|dependency| word(&dependency["name"]))
+                .collect(),
+        })
+        .collect()
+}

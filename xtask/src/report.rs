@@ -51,11 +51,12 @@ pub(crate) fn run(arguments: &ReportCommand) -> Result<u8> {
     if !arguments.record {
         return Ok(exit::OK);
     }
-    let is_everything = record(&runs, &out, arguments.allow_dirty)?;
-    if readme_table::refresh()? {
+    let (recorded, refused) = record(&runs, &out, arguments.allow_dirty)?;
+    // A command that was refused altogether leaves everything as it was.
+    if (recorded > 0 || refused == 0) && readme_table::refresh()? {
         say!("README.md: the table of papers is refreshed");
     }
-    Ok(if is_everything { exit::OK } else { exit::ERROR })
+    Ok(if refused == 0 { exit::OK } else { exit::ERROR })
 }
 
 /// Compares the README's table with the committed reports; returns the exit code.
@@ -91,14 +92,14 @@ fn find_runs(out: &Path) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Copies what may be committed; returns whether that was everything.
-fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<bool> {
-    let mut is_everything = true;
+/// Copies what may be committed; returns how many runs that were and how many were refused.
+fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<(usize, usize)> {
+    let (mut recorded, mut refused) = (0, 0);
     for Run { paper, scale, report } in runs {
         let name = format!("{} at {} scale", paper.slug, scale.name());
         if let Some(reason) = refusal(report, allow_dirty) {
             complain!("not recorded: {name}: {reason}");
-            is_everything = false;
+            refused += 1;
             continue;
         }
         let from = folder(out, paper, *scale).join("report.json");
@@ -108,8 +109,9 @@ fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<bool> {
         }
         std::fs::copy(&from, &to).map_err(file("write", &to))?;
         say!("recorded: {name}: {} ({})", report.tally().text(), workspace::shown(&to));
+        recorded += 1;
     }
-    Ok(is_everything)
+    Ok((recorded, refused))
 }
 
 /// Why a report may not be committed.

@@ -1,10 +1,9 @@
 //! `cargo xtask reproduce`: builds a paper's example with the right features, gets its data, runs it, and says how its
 //! claims came out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
-use std::time::SystemTime;
 
 use clap::Args;
 
@@ -204,7 +203,6 @@ fn one(paper: &Paper, options: &Options) -> Result<u8> {
             complain!("note: --offline tries with what is on this machine, --synthetic with generated data");
         })?;
     }
-    let started = SystemTime::now();
     let code = process::run(&mut program(paper, options))?;
     let code = match u8::try_from(code) {
         Ok(code @ (exit::OK | exit::USAGE | exit::NOT_REPRODUCED | exit::OTHER_SHARDS_MISSING | exit::INTERRUPTED)) => {
@@ -214,13 +212,11 @@ fn one(paper: &Paper, options: &Options) -> Result<u8> {
     };
     let directory = folder(&options.out(), paper, options.scale);
     match code {
-        exit::OK | exit::NOT_REPRODUCED => show_claims(&directory, started)?,
+        exit::OK | exit::NOT_REPRODUCED => show_claims(&directory)?,
         exit::INTERRUPTED => {
             say!("Interrupted. Finished trials are kept; the same command with --resume continues.")
         }
-        exit::OTHER_SHARDS_MISSING => say!(
-            "This shard is done. When all are, the same command with --resume and without --shard writes the report."
-        ),
+        exit::OTHER_SHARDS_MISSING => say!("This shard is done. The one that finishes last writes the report."),
         _ => say!("{} did not finish; what it wrote is in {}", paper.slug, workspace::shown(&directory)),
     }
     Ok(code)
@@ -236,18 +232,9 @@ fn program(paper: &Paper, options: &Options) -> Command {
     command
 }
 
-/// Prints the claims of the report that the run which `started` then wrote.
-fn show_claims(directory: &std::path::Path, started: SystemTime) -> Result<()> {
-    let path = directory.join("report.json");
-    // A file system that stores whole seconds dates a file up to a second too early.
-    let tolerance = std::time::Duration::from_secs(2);
-    let written =
-        std::fs::metadata(&path).and_then(|metadata| metadata.modified()).map_err(crate::error::file("read", &path))?;
-    if written + tolerance < started {
-        let problem = "it is older than this run, which must have written another one".to_owned();
-        return Err(Error::Report { path, problem });
-    }
-    let report = Report::read(&path)?;
+/// Prints the claims of a run that is finished.
+fn show_claims(directory: &Path) -> Result<()> {
+    let report = Report::read(&directory.join("report.json"))?;
     let rows: Vec<Vec<String>> = report
         .claims
         .iter()

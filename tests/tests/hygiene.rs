@@ -1,0 +1,105 @@
+//! Who depends on whom: a library crate pulls in no harness, and the harness no library.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use integration_tests::{Package, cargo, packages, stdout};
+
+/// What a library's user must not pay for: command lines, progress bars, plots, downloads, MPI and the harness itself.
+const HARNESS: [&str; 14] = [
+    "clap",
+    "criterion",
+    "ctrlc",
+    "datasets",
+    "experiment",
+    "indicatif",
+    "mimalloc",
+    "mpi",
+    "plotters",
+    "proptest",
+    "reqwest",
+    "tracing-subscriber",
+    "ureq",
+    "xtask",
+];
+
+/// Every package that comes along with `package` in a default build without tests.
+fn tree(package: &str) -> BTreeSet<String> {
+    let text = stdout(cargo().args(["tree", "--package", package, "--edges", "normal,build", "--prefix", "none"]));
+    text.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn families() -> Vec<Package> {
+    packages().into_iter().filter(Package::is_family).collect()
+}
+
+#[test]
+fn the_families_are_found() {
+    let names: Vec<String> = families().into_iter().map(|package| package.name).collect();
+    assert!(names.contains(&"gnn".to_owned()) && names.len() >= 8, "{names:?}");
+}
+
+#[test]
+fn no_library_pulls_in_the_harness() {
+    let libraries = families().into_iter().map(|package| package.name).chain(["core-tensor".to_owned()]);
+    for library in libraries {
+        let tree = tree(&library);
+        let found: Vec<_> = HARNESS.iter().filter(|name| tree.contains(**name)).collect();
+        assert!(found.is_empty(), "{library} pulls in {found:?}");
+    }
+}
+
+#[test]
+fn no_family_has_the_harness_among_its_dependencies() {
+    // The tree above is that of the default features; this holds for every feature.
+    for family in families() {
+        let found: Vec<_> = family.dependencies.iter().filter(|name| HARNESS.contains(&name.as_str())).collect();
+        let allowed = ["mpi"]; // optional, behind a feature
+        let found: Vec<_> = found.into_iter().filter(|name| !allowed.contains(&name.as_str())).collect();
+        assert!(found.is_empty(), "{} depends on {found:?}", family.name);
+    }
+}
+
+#[test]
+fn no_family_depends_on_another() {
+    let names: BTreeSet<String> = families().into_iter().map(|package| package.name).collect();
+    for family in families() {
+        let found: Vec<_> = family.dependencies.iter().filter(|name| names.contains(*name)).collect();
+        assert!(found.is_empty(), "{} depends on {found:?}", family.name);
+    }
+}
+
+#[test]
+fn xtask_and_the_data_sets_know_neither_a_family_nor_candle() {
+    let names: Vec<String> = families().into_iter().map(|package| package.name).collect();
+    for package in ["xtask", "datasets"] {
+        let tree = tree(package);
+        assert!(!tree.contains("candle-core"), "{package} pulls in candle");
+        let found: Vec<_> = names.iter().filter(|name| tree.contains(*name)).collect();
+        assert!(found.is_empty(), "{package} pulls in {found:?}");
+    }
+}
+
+#[test]
+fn the_harness_knows_neither_papers_nor_candle() {
+    let tree = tree("experiment");
+    for name in ["candle-core", "core-tensor", "datasets"] {
+        assert!(!tree.contains(name), "experiment pulls in {name}");
+    }
+}
+
+#[test]
+fn a_crate_says_that_it_is_empty_exactly_while_it_is() {
+    for family in families() {
+        let readme = std::fs::read_to_string(family.directory.join("README.md")).unwrap_or_default();
+        let says_empty = readme.contains("**Not yet.**");
+        assert_eq!(says_empty, is_empty(&family.directory), "README.md of {}", family.name);
+    }
+}
+
+/// Whether a crate holds nothing but the line that shows its README.
+fn is_empty(directory: &Path) -> bool {
+    let files = std::fs::read_dir(directory.join("src")).unwrap().count();
+    let library = std::fs::read_to_string(directory.join("src").join("lib.rs")).unwrap();
+    files == 1 && library.trim() == r#"#![doc = include_str!("../README.md")]"#
+}
