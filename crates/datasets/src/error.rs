@@ -113,6 +113,26 @@ pub enum Error {
         attempts: u32,
     },
 
+    /// A file could not be downloaded from its origin.
+    #[error(
+        "data set `{set}`: `{file}` could not be downloaded: {cause}\n  {how}\n  a copy from elsewhere is accepted if its \
+         checksum is right: put it at {} or point --data-dir (or DATA_DIR) at a folder that holds {set}/{file}\n  or run with \
+         --synthetic to use the generated stand-in",
+        .place.display()
+    )]
+    DownloadFailed {
+        /// Name of the data set.
+        set: String,
+        /// Name of the file.
+        file: String,
+        /// What is known about other sources; may be empty.
+        how: String,
+        /// Where the file would have been put.
+        place: PathBuf,
+        /// The cause.
+        cause: Box<Error>,
+    },
+
     /// The file system has no room left (or the user's quota is used up).
     #[error("{}: no space left on the device: free some, or choose another cache folder", .path.display())]
     DiskFull {

@@ -1,11 +1,20 @@
-//! Data sets as plain Rust values.
+#![doc = include_str!("../README.md")]
 
 pub mod archive;
+pub mod array;
 pub mod error;
+pub mod idx;
+pub mod images;
+pub mod morse;
+pub mod npy;
+pub mod npz;
 pub mod planetoid;
 pub mod registry;
+pub mod sound;
+pub mod sparse_graph;
 pub mod store;
 pub mod synthetic;
+pub mod table;
 pub mod tu;
 
 pub use error::{Error, Result};

@@ -27,7 +27,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "Commonly distributed as CC BY-SA 3.0 (Yann LeCun, Corinna Cortes)",
         citation: "LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, Proc. IEEE 86(11), 1998",
         homepage: "http://yann.lecun.com/exdb/mnist/",
-        parser: "datasets::mnist::load",
+        parser: "datasets::images::load_mnist",
         preparation: "Every site that offers the four original .gz files will do: their decompressed content is what is checked. As PNG files they are in https://github.com/rasbt/mnist-pngs.",
     },
     DataSet {
@@ -44,7 +44,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "MIT",
         citation: "Xiao, Rasul, Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, arXiv:1708.07747, 2017",
         homepage: "https://github.com/zalandoresearch/fashion-mnist",
-        parser: "datasets::mnist::load",
+        parser: "datasets::images::load_mnist",
         preparation: "",
     },
     DataSet {
@@ -115,7 +115,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "None stated; free for research with citation",
         citation: "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report, University of Toronto, 2009",
         homepage: "https://www.cs.toronto.edu/~kriz/cifar.html",
-        parser: "datasets::cifar::load",
+        parser: "datasets::images::load_cifar_10",
         preparation: "",
     },
     DataSet {
@@ -130,7 +130,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "Free for research with citation of both papers; no commercial redistribution",
         citation: "Lee, Ho, Kriegman, Acquiring Linear Subspaces for Face Recognition under Variable Lighting, IEEE TPAMI 27(5), 2005; Georghiades, Belhumeur, Kriegman, From Few to Many, IEEE TPAMI 23(6), 2001",
         homepage: "http://vision.ucsd.edu/~leekc/ExtYaleDatabase/ExtYaleB.html",
-        parser: "datasets::faces::load",
+        parser: "datasets::images::load_yale_faces",
         preparation: "Take the 192 x 168 PGM files of folder CroppedYale/ in https://github.com/Uranium2/recognition at commit 55008b5f2ab707eb7ae4464daa727d30b858d488 whose names lack Ambient, sort them by folder and name, resize each to width 35 and height 40 with an antialiased Lanczos filter (support 3), and store u8 tensors `images` [2414, 40, 35] and `labels` [2414] (subject number minus 1, minus 2 from subject 15 on) as safetensors, compressed with gzip.",
     },
 ];

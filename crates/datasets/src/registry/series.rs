@@ -16,7 +16,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "CC BY-SA 4.0",
         citation: "Jackson et al., Free Spoken Digit Dataset, Zenodo, doi:10.5281/zenodo.1342401",
         homepage: "https://github.com/Jakobovski/free-spoken-digit-dataset",
-        parser: "datasets::archive::tar_gz_entries",
+        parser: "datasets::sound::load_fsdd",
         preparation: "Pack the folder recordings/ of https://github.com/Jakobovski/free-spoken-digit-dataset at commit 26eb9aaf76e81b692f806f9140c2d2777410d7a1 as recordings.tar.gz.",
     },
     DataSet {
@@ -98,9 +98,9 @@ pub(super) const SETS: &[DataSet] = &[
         alternatives: &[
         ],
         licence: "Free for non-commercial use",
-        citation: "Jacques et al., SITHCon, ICML 2022",
+        citation: "Jacques, Tiganj, Sarkar, Howard, Sederberg, A deep convolutional neural network that is invariant to time rescaling, ICML 2022",
         homepage: "https://github.com/compmem/SITHCon",
-        parser: "serde_json",
+        parser: "datasets::morse::load",
         preparation: "Decode experiments/MorseAdding/generated_adding_morse.npy of https://github.com/compmem/SITHCon at commit 48c9607: per item the ten digits as a string and the two marked positions, as JSON {items: [[digits, [first, second]], ...]}.",
     },
 ];

@@ -211,8 +211,17 @@ impl Store {
         let destination = cache.join(set).join(file);
         let request =
             Request { url: &url, checksum: entry.checksum, contents_sha256: entry.contents_sha256, bytes: entry.bytes };
-        download::download(&request, &destination, &self.download)?;
-        Ok(destination)
+        match download::download(&request, &destination, &self.download) {
+            Ok(()) => Ok(destination),
+            Err(cause @ (Error::Status { .. } | Error::Network { .. })) => Err(Error::DownloadFailed {
+                set: set.to_owned(),
+                file: file.to_owned(),
+                how: known.preparation.to_owned(),
+                place: destination,
+                cause: Box::new(cause),
+            }),
+            Err(error) => Err(error),
+        }
     }
 }
 

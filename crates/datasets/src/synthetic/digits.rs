@@ -2,6 +2,7 @@
 
 use super::SplitMix64;
 use crate::error::{Error, Result};
+use crate::images::LabelledImages;
 
 /// Side of an image in pixels.
 const SIDE: usize = 28;
@@ -87,15 +88,6 @@ impl Default for DigitOptions {
     }
 }
 
-/// Grey images with labels.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DigitImages {
-    /// `[count, 28, 28]`, row by row, 0 black to 255 white (the ink).
-    pub pixels: Vec<u8>,
-    /// The digit of each image.
-    pub labels: Vec<u8>,
-}
-
 /// Draws `count` images of 28 × 28 pixels. Image `i` shows digit `i mod 10`, so every prefix is balanced; shuffle before you
 /// split. Its strokes are bent, warped by a random affine map, drawn with a random pen, and noised.
 ///
@@ -103,7 +95,7 @@ pub struct DigitImages {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] when an option is negative or not finite.
-pub fn digits(count: usize, options: &DigitOptions, seed: u64) -> Result<DigitImages> {
+pub fn digits(count: usize, options: &DigitOptions, seed: u64) -> Result<LabelledImages> {
     let DigitOptions { rotation, scaling, shear, shift, wobble, noise } = *options;
     for (argument, value) in [
         ("rotation", rotation),
@@ -118,7 +110,7 @@ pub fn digits(count: usize, options: &DigitOptions, seed: u64) -> Result<DigitIm
         }
     }
     let mut seeds = SplitMix64::new(seed);
-    let mut images = DigitImages { pixels: Vec::new(), labels: Vec::new() };
+    let mut images = LabelledImages { channels: 1, height: SIDE, width: SIDE, pixels: Vec::new(), labels: Vec::new() };
     for index in 0..count {
         let digit = index % 10;
         let mut random = SplitMix64::new(seeds.next_u64());

@@ -8,7 +8,7 @@ mod random;
 mod social;
 
 pub use communities::{CommunityGraph, community_graphs, planted_tree, stochastic_block_model};
-pub use digits::{DigitImages, DigitOptions, digits};
+pub use digits::{DigitOptions, digits};
 pub use lattices::{PlacedGraph, grid, ring};
 pub use random::SplitMix64;
 pub use social::{KARATE_CLUB_FACTIONS, karate_club};

@@ -1,0 +1,181 @@
+//! Comma-separated tables: of numbers, or of text.
+
+use crate::error::{Error, Result};
+
+const FORMAT: &str = "CSV";
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableOptions {
+    /// What separates cells. Default: a comma.
+    pub delimiter: u8,
+    /// Whether the first row names the columns. Default: true. Without it, columns are named `0`, `1`, ….
+    pub has_header: bool,
+    /// Whether an empty cell (or `nan`) is a missing number, read as NaN. Default: false, an error.
+    pub allows_missing: bool,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self { delimiter: b',', has_header: true, allows_missing: false }
+    }
+}
+
+/// A table of numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumericTable {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Number of rows, without the header.
+    pub num_rows: usize,
+    /// `[num_rows, columns]`, row by row.
+    pub values: Vec<f64>,
+}
+
+impl NumericTable {
+    /// The values of a row; `None` if there is no such row.
+    pub fn row(&self, row: usize) -> Option<&[f64]> {
+        let width = self.columns.len();
+        self.values.get(row.checked_mul(width)?..)?.get(..width)
+    }
+
+    /// The values of the column of that name; `None` if there is no such column.
+    pub fn column(&self, name: &str) -> Option<Vec<f64>> {
+        let position = self.columns.iter().position(|column| column == name)?;
+        Some(self.values.chunks_exact(self.columns.len()).map(|row| row[position]).collect())
+    }
+}
+
+/// A table of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextTable {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// The cells, row by row; each row has one per column.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl TextTable {
+    /// The cells of the column of that name; `None` if there is no such column.
+    pub fn column(&self, name: &str) -> Option<impl Iterator<Item = &str>> {
+        let position = self.columns.iter().position(|column| column == name)?;
+        Some(self.rows.iter().filter_map(move |row| row.get(position).map(String::as_str)))
+    }
+}
+
+/// Reads a table whose cells are all numbers. Spaces around a number are allowed; infinities are not.
+///
+/// # Errors
+/// [`Error::Format`] naming line and column: a cell that is no finite number, a row of another length, broken quoting, bytes
+/// that are not UTF-8, no rows and no header at all.
+pub fn parse_numeric(bytes: &[u8], options: &TableOptions) -> Result<NumericTable> {
+    let mut table = NumericTable { columns: Vec::new(), num_rows: 0, values: Vec::new() };
+    table.columns = visit_rows(bytes, options, |line, record| {
+        for (column, cell) in record.iter().enumerate() {
+            let value = number(cell.trim(), options.allows_missing).ok_or_else(|| {
+                let at = format!("line {line}, column {column}");
+                Error::format(FORMAT, at, format!("{cell:?}, expected a finite number"))
+            })?;
+            table.values.push(value);
+        }
+        table.num_rows += 1;
+        Ok(())
+    })?;
+    Ok(table)
+}
+
+fn number(cell: &str, allows_missing: bool) -> Option<f64> {
+    if cell.is_empty() {
+        return allows_missing.then_some(f64::NAN);
+    }
+    let value: f64 = cell.parse().ok()?;
+    (value.is_finite() || value.is_nan() && allows_missing).then_some(value)
+}
+
+/// Reads a table of text, with the usual quoting.
+///
+/// # Errors
+/// As [`parse_numeric`], except that any text is a cell.
+pub fn parse_text(bytes: &[u8], options: &TableOptions) -> Result<TextTable> {
+    let mut rows = Vec::new();
+    let columns = visit_rows(bytes, options, |_, record| {
+        rows.push(record.iter().map(str::to_owned).collect());
+        Ok(())
+    })?;
+    Ok(TextTable { columns, rows })
+}
+
+/// Calls `visit` with the line and the cells of each row, and returns the columns' names.
+fn visit_rows(
+    bytes: &[u8],
+    options: &TableOptions,
+    mut visit: impl FnMut(u64, &csv::StringRecord) -> Result<()>,
+) -> Result<Vec<String>> {
+    let invalid = |error: csv::Error| {
+        let at = error.position().map_or("the file".to_owned(), |position| format!("line {}", position.line()));
+        Error::format(FORMAT, at, error.to_string())
+    };
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(options.delimiter).has_headers(options.has_header).from_reader(bytes);
+    let mut columns: Vec<String> = match options.has_header {
+        true => reader.headers().map_err(invalid)?.iter().map(|name| name.trim().to_owned()).collect(),
+        false => Vec::new(),
+    };
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(invalid)? {
+        if columns.is_empty() {
+            columns = (0..record.len()).map(|column| column.to_string()).collect();
+        }
+        visit(record.position().map_or(0, csv::Position::line), &record)?;
+    }
+    match columns.is_empty() {
+        true => Err(Error::format(FORMAT, "the file", "empty")),
+        false => Ok(columns),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_with_a_header_has_named_columns() {
+        let table = parse_numeric(b"a, b\n1, 2.5\n-3e2,4\n", &TableOptions::default()).unwrap();
+        assert_eq!(table.columns, ["a", "b"]);
+        assert_eq!((table.num_rows, table.values.as_slice()), (2, &[1.0, 2.5, -300.0, 4.0][..]));
+        assert_eq!(table.column("b").unwrap(), [2.5, 4.0]);
+        assert_eq!((table.row(1), table.row(2)), (Some(&[-300.0, 4.0][..]), None));
+    }
+
+    #[test]
+    fn without_a_header_columns_are_numbered() {
+        let options = TableOptions { has_header: false, ..Default::default() };
+        assert_eq!(parse_numeric(b"1,2\n", &options).unwrap().columns, ["0", "1"]);
+    }
+
+    #[test]
+    fn a_missing_number_is_an_error_unless_it_is_allowed() {
+        let options = TableOptions { allows_missing: true, ..Default::default() };
+        assert!(parse_numeric(b"a,b\n1,\n", &options).unwrap().values[1].is_nan());
+        for text in ["a,b\n1,\n", "a\nnan\n", "a\ninf\n", "a\nx\n", "a,b\n1\n", "a\n\"1\n2,", "", "a\n\u{b2}\n"] {
+            let error = parse_numeric(text.as_bytes(), &TableOptions::default());
+            // An open quote runs to the end and makes one cell that is no number.
+            assert!(matches!(error, Err(Error::Format { .. })), "{text:?}");
+        }
+        assert!(matches!(parse_numeric(b"a\n\xff\n", &TableOptions::default()), Err(Error::Format { .. })));
+    }
+
+    #[test]
+    fn an_error_names_line_and_column() {
+        let error = parse_numeric(b"a,b\n1,2\n3,x\n", &TableOptions::default()).unwrap_err();
+        assert_eq!(error.to_string(), "CSV, line 3, column 1: \"x\", expected a finite number");
+    }
+
+    #[test]
+    fn quoted_text_may_hold_the_delimiter() {
+        let options = TableOptions { delimiter: b';', ..Default::default() };
+        let table = parse_text(b"\"a\";b\n\"x;y\";2\n", &options).unwrap();
+        assert_eq!(table.rows, [["x;y", "2"]]);
+        assert_eq!(table.column("a").unwrap().collect::<Vec<_>>(), ["x;y"]);
+    }
+}

@@ -1,0 +1,349 @@
+//! Whatever a file holds, a parser returns a typed error or a sound value; it never panics, and never allocates by a count
+//! that the file merely claims.
+
+use datasets::archive::{self, Limits};
+use datasets::planetoid::{OriginalFiles, parse_converted, parse_original};
+use datasets::table::{TableOptions, parse_numeric, parse_text};
+use datasets::{Error, idx, images, morse, npy, npz, sound, sparse_graph, tu};
+use proptest::prelude::*;
+
+fn is_format_error<T>(outcome: Result<T, Error>) -> bool {
+    matches!(outcome, Err(Error::Format { .. }))
+}
+
+#[test]
+fn graph_text_that_is_not_sound_is_refused_with_its_line() {
+    let cases = [
+        ("", "end of the file"),
+        ("1\n", "end of the file"),
+        ("x\n", "line 1"),
+        ("1 2\n1 0\n0 0\n", "line 1"),
+        ("1\n2\n0 0\n0 0\n", "line 2"),
+        ("1\n2 0\n0 1 1\n", "end of the file"),
+        ("1\n2 0\n0 1 2\n0 0\n", "line 3"),
+        ("1\n2 0\n0 2 1\n0 0\n", "line 3"),
+        ("1\n2 0\n0 1 1 0.5\n0 0\n", "line 3"),
+        ("1\n-2 0\n", "line 2"),
+        ("1\n2 nan\n0 0\n0 0\n", "line 2"),
+        ("1\n1 0\n0 0\nmore\n", "line 4"),
+        ("99999999999999999999\n", "line 1"),
+        ("18446744073709551615\n4294967295 0\n0 18446744073709551615 0\n", "line 3"),
+    ];
+    for (text, place) in cases {
+        match tu::parse_graphs(text) {
+            Err(Error::Format { at, .. }) => assert_eq!(at, place, "{text:?}"),
+            other => panic!("{text:?} gave {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn graph_text_may_list_an_edge_once_twice_or_with_loops() {
+    let set = tu::parse_graphs("1\n3 5\n7 2 1 0\n-1 0\n7 1 0\n").unwrap();
+    assert_eq!(set.graphs[0].edges, [(0, 1), (0, 2)]);
+    assert_eq!(
+        (set.num_self_loops, set.class_values.as_slice(), set.tag_values.as_slice()),
+        (1, &[5][..], &[-1, 7][..])
+    );
+    assert_eq!(set.graphs[0].node_tags, [1, 0, 1]);
+    assert_eq!(set.graphs[0].degrees(), [2, 1, 1]);
+    assert_eq!(tu::parse_graphs("0\n").unwrap().num_classes, 0);
+}
+
+#[test]
+fn folds_that_overlap_or_name_absent_graphs_are_refused() {
+    for json in [
+        "",
+        "{}",
+        r#"{"test": []}"#,
+        r#"{"test": [[0]]}"#,
+        r#"{"test": [[0], [0]]}"#,
+        r#"{"test": [[0], [4]]}"#,
+        r#"{"test": [[0], [-1]]}"#,
+        r#"{"n_graphs": 5, "test": [[0], [1]]}"#,
+    ] {
+        assert!(is_format_error(tu::parse_folds(json, 4)), "{json}");
+    }
+    let folds = tu::parse_folds(r#"{"n_graphs": 5, "test": [[3, 0], [1], [2]]}"#, 5).unwrap();
+    let split = folds.split(0).unwrap();
+    assert_eq!((split.train, split.validation, split.test), (vec![1, 4], vec![2], vec![3, 0]));
+    assert_eq!(folds.split(1).unwrap().validation, [3, 0]);
+    assert!(matches!(folds.split(3), Err(Error::InvalidArgument { .. })));
+    let wrong = tu::Folds { test: vec![vec![0], vec![9]], num_graphs: 2 };
+    assert!(matches!(wrong.split(0), Err(Error::InvalidArgument { .. })));
+    assert!(is_format_error(tu::parse_fold_lists(&["0\n".into(), "x\n".into()], 4)));
+}
+
+/// Safetensors of i64 and f32 tensors.
+fn tensors(list: &[(&str, &[i64])], values: Option<&[f32]>) -> Vec<u8> {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+    let bytes: Vec<(String, Vec<u8>)> = list
+        .iter()
+        .map(|(name, numbers)| ((*name).to_owned(), numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
+        .collect();
+    let floats: Vec<u8> = values.unwrap_or_default().iter().flat_map(|value| value.to_le_bytes()).collect();
+    let mut views: Vec<(String, TensorView<'_>)> = bytes
+        .iter()
+        .map(|(name, bytes)| (name.clone(), TensorView::new(Dtype::I64, vec![bytes.len() / 8], bytes).unwrap()))
+        .collect();
+    if values.is_some() {
+        views.push(("feat_values".into(), TensorView::new(Dtype::F32, vec![floats.len() / 4], &floats).unwrap()));
+    }
+    serialize(views, None).unwrap()
+}
+
+#[test]
+fn converted_citation_graphs_are_checked() {
+    let split: [(&str, &[i64]); 3] = [("train_idx", &[0]), ("val_idx", &[1]), ("test_idx", &[1])];
+    let with = |more: &[(&'static str, &'static [i64])], values: Option<&[f32]>| {
+        parse_converted(&tensors(&[&split[..], more].concat(), values))
+    };
+    let sound = with(
+        &[("edges", &[1, 0]), ("labels", &[1, -1]), ("feat_indptr", &[0, 2, 2]), ("feat_indices", &[3, 0])],
+        Some(&[3.0, 1.0]),
+    )
+    .unwrap();
+    assert_eq!((sound.edges, sound.labels, sound.num_classes), (vec![(0, 1)], vec![Some(1), None], 2));
+    let features = sound.features.unwrap();
+    assert_eq!((features.indices.as_slice(), features.values.as_slice()), (&[0, 3][..], &[1.0, 3.0][..]));
+    assert_eq!(features.to_dense(), [1.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0]);
+
+    let labels: (&str, &[i64]) = ("labels", &[0, 0]);
+    assert!(is_format_error(with(&[labels], None)), "no edges");
+    assert!(is_format_error(with(&[labels, ("edges", &[0, 2])], None)), "neighbour out of range");
+    assert!(is_format_error(with(&[labels, ("edges", &[0])], None)), "half an edge");
+    assert!(is_format_error(with(&[("labels", &[0, -2]), ("edges", &[])], None)), "negative label");
+    assert!(is_format_error(with(&[("labels", &[0, i64::MAX]), ("edges", &[])], None)), "huge label");
+    for (indptr, indices, values) in [
+        (&[0, 1][..], &[0][..], &[1.0][..]),
+        (&[0, 2, 1], &[0, 0], &[1.0, 1.0]),
+        (&[1, 1, 1], &[0], &[1.0]),
+        (&[0, 1, 2], &[0], &[1.0]),
+        (&[0, 1, 1], &[-1], &[1.0]),
+        (&[0, 1, 1], &[0], &[f32::NAN]),
+        (&[0, 2, 2], &[5, 5], &[1.0, 1.0]),
+        (&[0, 1, 1], &[0], &[]),
+        (&[0, i64::MAX, 1], &[0], &[1.0]),
+    ] {
+        let all = [&split[..], &[labels, ("edges", &[]), ("feat_indptr", indptr), ("feat_indices", indices)]].concat();
+        assert!(is_format_error(parse_converted(&tensors(&all, Some(values)))), "{indptr:?} {indices:?} {values:?}");
+    }
+    assert!(is_format_error(parse_converted(b"")));
+}
+
+/// The pickle of a `defaultdict(list)`.
+fn graph_pickle(nodes: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut bytes = b"\x80\x02ccollections\ndefaultdict\nq\x01c__builtin__\nlist\nq\x02\x85R(".to_vec();
+    for (node, neighbours) in nodes {
+        bytes.extend([b'K', *node, b']', b'(']);
+        bytes.extend(neighbours.iter().flat_map(|neighbour| [b'K', *neighbour]));
+        bytes.push(b'e');
+    }
+    bytes.extend(b"u.");
+    bytes
+}
+
+#[test]
+fn a_pickle_may_name_nothing_but_what_the_files_need() {
+    let with_graph = |graph: &[u8]| parse_original(&OriginalFiles { graph: graph.to_vec(), ..Default::default() });
+    let message = |graph: &[u8]| with_graph(graph).unwrap_err().to_string();
+    assert!(message(b"\x80\x02cos\nsystem\nU\x02ls\x85R.").contains("os.system, which is not allowed"));
+    assert!(message(b"\x80\x02cnumpy\nload\n.").contains("not allowed"));
+    assert!(message(b"\x80\x02c__builtin__\neval\nU\x011\x85R.").contains("not allowed"));
+    assert!(message(b"\x80\x04N.").contains("protocol"));
+    // Unknown operations, among them persistent ids, instances and objects by extension code.
+    for code in [b'P', b'Q', b'i', b'o', 0x82, 0x83, 0x84, b'2', b'V', b'X', b'I', b'L', b'G', 0x8c, 0x93, 0x95] {
+        assert!(message(&[0x80, 2, code, 0, 0, 0, 0]).contains("which no such file needs"), "{code:#x}");
+    }
+    // Calls of allowed names with arguments that the files do not have.
+    assert!(is_format_error(with_graph(b"\x80\x02ccollections\ndefaultdict\nccollections\ndefaultdict\n\x85R.")));
+    assert!(is_format_error(with_graph(b"\x80\x02c__builtin__\nlist\n)R.")));
+}
+
+#[test]
+fn pickles_that_are_truncated_nested_or_self_referring_are_refused() {
+    let with_graph = |graph: &[u8]| parse_original(&OriginalFiles { graph: graph.to_vec(), ..Default::default() });
+    let whole = graph_pickle(&[(0, &[1]), (1, &[0])]);
+    for length in 0..whole.len() {
+        assert!(is_format_error(with_graph(&whole[..length])), "{length}");
+    }
+    let mut deep = vec![0x80, 2, b'N'];
+    deep.extend([0x85; 100_000]);
+    deep.push(b'.');
+    assert!(with_graph(&deep).unwrap_err().to_string().contains("nested"));
+    // A tuple that is fetched twice to make the next one would double in size each time.
+    let bomb: Vec<u8> = [&b"\x80\x02Nq\x00"[..], &b"h\x00h\x00\x86q\x00".repeat(40), b"."].concat();
+    assert!(with_graph(&bomb).unwrap_err().to_string().contains("reference"));
+    // Lengths that the file merely claims.
+    assert!(is_format_error(with_graph(b"\x80\x02T\xff\xff\xff\x7f.")));
+    assert!(is_format_error(with_graph(b"\x80\x02T\xff\xff\xff\xff.")));
+    // Marks and operands that are not there.
+    for program in
+        [&b"\x80\x02t."[..], b"\x80\x02\x86.", b"\x80\x02(N\x86t.", b"\x80\x02q\x00.", b"\x80\x02NN.", b"\x80\x02N.N"]
+    {
+        assert!(is_format_error(with_graph(program)), "{program:?}");
+    }
+}
+
+#[test]
+fn the_graph_of_the_original_files_is_checked() {
+    let message = |graph: &[(u8, &[u8])]| {
+        parse_original(&OriginalFiles { graph: graph_pickle(graph), ..Default::default() }).unwrap_err().to_string()
+    };
+    assert!(message(&[(0, &[2]), (1, &[])]).contains("neighbour 2 of node 0"));
+    assert!(message(&[(0, &[]), (2, &[])]).contains("node 2"));
+    assert!(message(&[(0, &[]), (0, &[])]).contains("node 0 twice"));
+    let with_index = |index: &[u8]| {
+        let graph = graph_pickle(&[(0, &[1]), (1, &[])]);
+        parse_original(&OriginalFiles { graph, test_index: index.to_vec(), ..Default::default() })
+    };
+    for index in [&b"2\n"[..], b"-1\n", b"x\n", b"4000000000\n", b"\xff\n"] {
+        let error = with_index(index).unwrap_err().to_string();
+        assert!(error.contains("test.index"), "{error}");
+    }
+}
+
+#[test]
+fn a_npz_graph_with_absent_arrays_is_refused() {
+    assert!(is_format_error(sparse_graph::parse(b"")));
+    assert!(is_format_error(sparse_graph::parse(b"PK\x03\x04")));
+    // An empty but sound zip archive.
+    let empty = [&b"PK\x05\x06"[..], &[0; 18]].concat();
+    assert!(sparse_graph::parse(&empty).unwrap_err().to_string().contains("labels"));
+}
+
+#[test]
+fn images_whose_labels_do_not_fit_are_refused() {
+    let idx = |bytes: &[u8]| idx::parse(bytes).unwrap();
+    let two = idx(&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 5, 6]);
+    let (one_label, two_labels) = (idx(&[0, 0, 8, 1, 0, 0, 0, 1, 3]), idx(&[0, 0, 8, 1, 0, 0, 0, 2, 3, 4]));
+    assert!(is_format_error(images::from_idx(two.clone(), one_label)));
+    let images = images::from_idx(two, two_labels).unwrap();
+    assert_eq!(
+        (images.len(), images.image(1), images.image(2), images.image(usize::MAX)),
+        (2, Some(&[6][..]), None, None)
+    );
+    assert!(is_format_error(images::parse_cifar_10(&[0; 3072])));
+    assert!(is_format_error(images::parse_cifar_10(&[10; 3073])));
+    assert_eq!(images::parse_cifar_10(&[9; 3073]).unwrap().labels, [9]);
+    assert!(is_format_error(images::parse_faces(b"")));
+}
+
+#[test]
+fn morse_items_are_checked() {
+    assert_eq!(morse::parse(r#"{"items": [["1234567890", [4, 9]]]}"#).unwrap()[0].sum(), 5);
+    for json in [
+        "",
+        r#"{"items": [["123456789", [0, 5]]]}"#,
+        r#"{"items": [["12345x7890", [0, 5]]]}"#,
+        r#"{"items": [["1234567890", [5, 5]]]}"#,
+        r#"{"items": [["1234567890", [0, 10]]]}"#,
+    ] {
+        assert!(is_format_error(morse::parse(json)), "{json}");
+    }
+}
+
+/// Bytes that are often close to the formats: a sound beginning, then anything.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let beginnings = prop::sample::select(vec![
+        b"".to_vec(),
+        b"\x93NUMPY\x01\x00".to_vec(),
+        b"\x93NUMPY\x01\x00\x3b\x00{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1), }".to_vec(),
+        b"PK\x03\x04".to_vec(),
+        b"\x1f\x8b\x08\x00".to_vec(),
+        vec![0, 0, 8, 1],
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0".to_vec(),
+        b"\x80\x02".to_vec(),
+        b"\x80\x02ccollections\ndefaultdict\nc__builtin__\nlist\n\x85R(".to_vec(),
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n".to_vec(),
+    ]);
+    (beginnings, prop::collection::vec(any::<u8>(), 0..300)).prop_map(|(beginning, rest)| [beginning, rest].concat())
+}
+
+/// Pickle programs of allowed operations in any order.
+fn programs() -> impl Strategy<Value = Vec<u8>> {
+    let operations = prop::sample::select(vec![
+        &b"("[..],
+        b"N",
+        b"\x88",
+        b"\x89",
+        b"K\x01",
+        b"M\x01\x02",
+        b"J\xff\xff\xff\xff",
+        b"U\x02f4",
+        b"U\x01<",
+        b"U\x06_shape",
+        b"T\x02\x00\x00\x00ab",
+        b")",
+        b"\x85",
+        b"\x86",
+        b"\x87",
+        b"t",
+        b"]",
+        b"}",
+        b"a",
+        b"e",
+        b"s",
+        b"u",
+        b"q\x01",
+        b"h\x01",
+        b"\x81",
+        b"R",
+        b"b",
+        b"cscipy.sparse.csr\ncsr_matrix\n",
+        b"cnumpy.core.multiarray\n_reconstruct\n",
+        b"cnumpy\nndarray\n",
+        b"cnumpy\ndtype\n",
+    ]);
+    prop::collection::vec(operations, 0..60).prop_map(|parts| [&b"\x80\x02"[..], &parts.concat(), b"."].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic_in_a_parser(bytes in bytes()) {
+        let _ = npy::parse(&bytes);
+        let _ = npz::Archive::parse(&bytes);
+        let _ = sparse_graph::parse(&bytes);
+        let _ = idx::parse(&bytes);
+        let _ = images::parse_cifar_10(&bytes);
+        let _ = images::parse_faces(&bytes);
+        let _ = sound::parse_wav(&bytes);
+        let _ = parse_converted(&bytes);
+        let _ = archive::members(&bytes, &Limits::default());
+        let _ = parse_numeric(&bytes, &TableOptions::default());
+        let _ = parse_text(&bytes, &TableOptions { has_header: false, ..Default::default() });
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = tu::parse_graphs(&text);
+        let _ = tu::parse_folds(&text, 3);
+        let _ = morse::parse(&text);
+    }
+
+    #[test]
+    fn arbitrary_numbers_never_panic_as_graph_text(numbers in prop::collection::vec(-2i64..6, 0..80), wrap in 1usize..5) {
+        let text: String = numbers.chunks(wrap).map(|line| {
+            line.iter().map(i64::to_string).collect::<Vec<_>>().join(" ") + "\n"
+        }).collect();
+        if let Ok(set) = tu::parse_graphs(&text) {
+            for graph in &set.graphs {
+                prop_assert_eq!(graph.node_tags.len(), graph.num_nodes);
+                prop_assert!(graph.edges.iter().all(|&(u, v)| u < v && (v as usize) < graph.num_nodes));
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_pickles_never_panic(graph in programs(), x in programs(), y in programs()) {
+        let sound = graph_pickle(&[(0, &[1]), (1, &[])]);
+        let _ = parse_original(&OriginalFiles { graph, ..Default::default() });
+        let _ = parse_original(&OriginalFiles { graph: sound.clone(), x, ..Default::default() });
+        let _ = parse_original(&OriginalFiles { graph: sound, x: y.clone(), y, ..Default::default() });
+    }
+
+    #[test]
+    fn arbitrary_headers_never_panic_in_npy(header in "[{}()',:L 0-9a-zTF<>|.]{0,80}") {
+        let bytes = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes(), &[0; 8]].concat();
+        let _ = npy::parse(&bytes);
+    }
+}
