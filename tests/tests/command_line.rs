@@ -133,9 +133,9 @@ const REPORT: &str = r#"{"schema":1,"paper":"sep","scale":"smoke","seconds":2.5,
 
 fn write_report(out: &Path, commit: &str, is_complete: bool) {
     let folder = out.join("sep").join("smoke");
-    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
     let text = REPORT.replace("COMMIT", commit).replace("COMPLETE", &is_complete.to_string());
-    std::fs::write(folder.join("report.json"), text).unwrap();
+    std::fs::write(folder.join("report.json"), text).expect("the temporary folder is writable");
 }
 
 #[test]

@@ -51,9 +51,9 @@ fn report(out: &Path) -> String {
 fn undisturbed(program: &Path) -> &'static (String, Duration) {
     static REPORT: OnceLock<(String, Duration)> = OnceLock::new();
     REPORT.get_or_init(|| {
-        let out = tempfile::tempdir().unwrap();
+        let out = tempfile::tempdir().expect("a temporary folder can be made");
         let start = Instant::now();
-        assert_finished(command(program, out.path()).status().unwrap().code());
+        assert_finished(command(program, out.path()).status().expect("the program starts").code());
         (report(out.path()), start.elapsed())
     })
 }

@@ -1,0 +1,31 @@
+"""The measuring side of the protocol of `cargo xtask bench --peers`; see xtask/README.md."""
+
+import json
+import os
+import time
+
+# Repetitions that do not count: caches, allocators and lazily made plans settle in them.
+WARM_UPS = 2
+LEAST_REPETITIONS = 5
+LEAST_SECONDS = 0.06
+
+
+def threads() -> int:
+    """The number of threads that both sides use."""
+    return int(os.environ.get("BENCH_THREADS", "1"))
+
+
+def measure(name: str, operation) -> float:
+    """Runs `operation()` repeatedly and prints its least time under `name`; returns it in seconds."""
+    for _ in range(WARM_UPS):
+        operation()
+    times = []
+    while len(times) < LEAST_REPETITIONS or sum(times) < LEAST_SECONDS:
+        start = time.perf_counter()
+        operation()
+        times.append(time.perf_counter() - start)
+    if "BENCH_JSON" in os.environ:
+        print(json.dumps({"name": name, "threads": threads(), "seconds": min(times)}), flush=True)
+    else:
+        print(f"{name:<50} {min(times) * 1e3:10.3f} ms", flush=True)
+    return min(times)
