@@ -99,7 +99,7 @@ fn a_crate_says_that_it_is_empty_exactly_while_it_is() {
 
 /// Whether a crate holds nothing but the line that shows its README.
 fn is_empty(directory: &Path) -> bool {
-    let files = std::fs::read_dir(directory.join("src")).unwrap().count();
-    let library = std::fs::read_to_string(directory.join("src").join("lib.rs")).unwrap();
+    let files = std::fs::read_dir(directory.join("src")).expect("a crate has src").count();
+    let library = std::fs::read_to_string(directory.join("src").join("lib.rs")).expect("a library has src/lib.rs");
     files == 1 && library.trim() == r#"#![doc = include_str!("../README.md")]"#
 }
