@@ -36,6 +36,8 @@ pub(crate) struct TrialRecord {
     pub(crate) id: String,
     pub(crate) device: String,
     pub(crate) seconds: Option<f64>,
+    /// Whether it was made by another commit, in a run that this one resumes.
+    pub(crate) is_of_other_commit: bool,
 }
 
 /// Everything that the paper's code gave to the report.
@@ -54,6 +56,7 @@ pub struct Context {
     pub(crate) arguments: Arguments,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) shard: Option<Shard>,
+    pub(crate) commit: Option<String>,
     pub(crate) directory: RunDirectory,
     pub(crate) interruption: Interruption,
     pub(crate) progress: Progress,
@@ -118,6 +121,7 @@ impl Context {
             seed: self.arguments.seed,
             is_synthetic: self.arguments.synthetic,
             device: &self.arguments.device,
+            commit: self.commit.as_deref(),
             jobs: self.arguments.jobs.get(),
             shard: self.shard,
             interruption: &self.interruption,
@@ -129,6 +133,7 @@ impl Context {
             id: trial.id.clone(),
             device: slot.as_ref().map(|stored| stored.device.clone()).unwrap_or_default(),
             seconds: slot.as_ref().map(|stored| stored.seconds),
+            is_of_other_commit: slot.as_ref().is_some_and(|stored| stored.commit != self.commit),
         }));
         Ok(Outcome { group: group.to_owned(), slots: trial_group::results(&slots)? })
     }
@@ -181,6 +186,11 @@ impl Context {
     /// Whether every trial of every group has a result.
     pub(crate) fn is_complete(&self) -> bool {
         self.content.trials.iter().all(|trial| trial.seconds.is_some())
+    }
+
+    /// How many trials were made by another commit than this run's.
+    pub(crate) fn trials_of_other_commits(&self) -> usize {
+        self.content.trials.iter().filter(|trial| trial.is_of_other_commit).count()
     }
 
     /// Time that all finished trials took together, in this run and in those before.

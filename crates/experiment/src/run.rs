@@ -88,6 +88,7 @@ fn reproduce(
         data_dir: arguments.data_dir(),
         arguments,
         shard,
+        commit: details.commit_words(),
         directory,
         interruption,
         progress: Progress::new(),

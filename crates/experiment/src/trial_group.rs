@@ -34,6 +34,7 @@ pub(crate) struct GroupRun<'a> {
     pub(crate) seed: u64,
     pub(crate) is_synthetic: bool,
     pub(crate) device: &'a str,
+    pub(crate) commit: Option<&'a str>,
     pub(crate) jobs: usize,
     pub(crate) shard: Option<Shard>,
     pub(crate) interruption: &'a Interruption,
@@ -79,9 +80,9 @@ impl GroupRun<'_> {
             slots[index] = Some(trial);
         }
         // Other shards may have finished trials in the meantime.
-        for index in 0..trials.len() {
-            if slots[index].is_none() && !is_own(index) {
-                slots[index] = load(index).filter(is_readable::<R>);
+        for (index, slot) in slots.iter_mut().enumerate() {
+            if slot.is_none() && !is_own(index) {
+                *slot = load(index).filter(is_readable::<R>);
             }
         }
         Ok(slots)
@@ -189,6 +190,7 @@ impl GroupRun<'_> {
             fingerprint: identity.fingerprint.clone(),
             trial_seed: context.seed,
             device: self.device.to_owned(),
+            commit: self.commit.map(str::to_owned),
             seconds,
             params: identity.params.clone(),
             result,

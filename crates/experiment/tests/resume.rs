@@ -65,7 +65,7 @@ fn damaged_trial_files_are_made_again() {
         String::from_utf8(fs::read(&files[3]).unwrap()).unwrap().replacen("\"accuracy\": ", "\"accuracy\": 9", 1);
     fs::write(&files[3], changed).unwrap();
     fs::remove_file(&files[4]).unwrap();
-    fs::create_dir(&files[4].with_extension("")).unwrap();
+    fs::create_dir(files[4].with_extension("")).unwrap();
     let output = run(out.path(), &["--resume"]);
     assert!(stderr(&output).contains("7 done before, 5 to do here"), "{}", stderr(&output));
     assert_eq!(results(out.path()), expected);
@@ -102,7 +102,7 @@ fn another_seed_makes_stored_results_out_of_date() {
 #[cfg(unix)]
 fn signal(child: &std::process::Child, name: &str) {
     let command = format!("kill -{name} {}", child.id());
-    assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    assert!(std::process::Command::new("sh").args(["-c", &command]).status().is_ok_and(|status| status.success()));
 }
 
 #[cfg(unix)]

@@ -9,6 +9,8 @@ mod heat_map;
 mod histogram;
 mod numbers;
 mod sheet;
+#[cfg(test)]
+mod tests;
 mod ticks;
 
 pub(crate) use canvas::PLOT_STYLE;

@@ -19,11 +19,14 @@ pub(super) enum LegendSign {
     Box,
 }
 
+/// Draws below the given height.
+type DrawBelow<'a> = dyn FnOnce(&mut Canvas<'_>, f64) + 'a;
+
 /// The drawing below title and legend: how high it is, and how to draw it below a given height.
 pub(super) struct Body<'a> {
     pub(super) height: f64,
     pub(super) legend: Vec<(String, LegendSign)>,
-    pub(super) draw: Box<dyn FnOnce(&mut Canvas<'_>, f64) + 'a>,
+    pub(super) draw: Box<DrawBelow<'a>>,
 }
 
 impl Plot {

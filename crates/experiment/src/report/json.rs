@@ -31,7 +31,7 @@ impl Report<'_> {
             complete: self.is_complete,
             seed: self.context.seed(),
             device: self.context.device(),
-            commit: self.details.commit_words(),
+            commit: self.commit_words(),
             claims: &self.claims,
         };
         let text = serde_json::to_string_pretty(&file)

@@ -79,7 +79,8 @@ impl Report<'_> {
         line("|---|---|".into());
         self.run_facts().iter().for_each(|(name, value)| line(format!("| {name} | {} |", escape(value))));
         line("\n## How to reproduce\n".into());
-        line(format!("    {}", self.command()));
+        // Every line of an indented block is code, whatever it holds.
+        line(format!("    {}", self.command().replace('\n', "\n    ")));
         out
     }
 }

@@ -4,6 +4,8 @@ mod escape;
 mod html;
 mod json;
 mod markdown;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::time::Duration;

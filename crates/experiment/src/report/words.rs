@@ -98,6 +98,13 @@ impl Report<'_> {
         format!("{tested_words}{not_tested_words}{incomplete}")
     }
 
+    /// The commit, marked as dirty when not all results come from exactly its files.
+    pub(crate) fn commit_words(&self) -> Option<String> {
+        let words = self.details.commit_words()?;
+        let is_mixed = self.context.trials_of_other_commits() > 0 && !words.ends_with("-dirty");
+        Some(if is_mixed { words + "-dirty" } else { words })
+    }
+
     /// The command that makes this report again.
     pub(crate) fn command(&self) -> String {
         let arguments = &self.context.arguments;
@@ -127,7 +134,7 @@ impl Report<'_> {
         };
         let packages: Vec<String> = ["candle-core", "candle-nn"].iter().filter_map(|name| package(name)).collect();
         let mut facts = vec![
-            ("Commit", details.commit_words().unwrap_or_else(unknown)),
+            ("Commit", self.commit_words().unwrap_or_else(unknown)),
             ("Started", details.started.clone()),
             (
                 "Seconds",
@@ -146,6 +153,11 @@ impl Report<'_> {
             ("System", format!("{}, {}", machine.operating_system, machine.architecture)),
             ("Compiler", format!("{}, {build}", details.rustc.clone().unwrap_or_else(unknown))),
         ];
+        let of_others = self.context.trials_of_other_commits();
+        if of_others > 0 {
+            let all = self.context.content.trials.len();
+            facts.insert(1, ("Resumed", format!("{of_others} of {all} trials were made by other commits")));
+        }
         if !packages.is_empty() {
             facts.push(("Libraries", packages.join(", ")));
         }
