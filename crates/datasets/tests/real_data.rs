@@ -1,7 +1,9 @@
 //! What each data set's description says, checked against the files in `$DATA_DIR`. Without it, every test here prints
 //! that it skipped.
 
-use datasets::{Store, StoreOptions, planetoid, tu};
+use datasets::archive::{self, Limits};
+use datasets::table::{self, TableOptions};
+use datasets::{Store, StoreOptions, images, morse, npy, planetoid, registry, sound, sparse_graph, tu};
 
 /// A store over `$DATA_DIR` alone, or `None` (said aloud) where it or the set is absent.
 fn store(set: &str) -> Option<Store> {
@@ -92,4 +94,157 @@ fn citation_graphs_have_their_published_sizes() {
         let found = set.features.as_ref().map(|features| (features.num_columns, features.values.len()));
         assert_eq!(found, features, "{name}");
     }
+}
+
+#[test]
+fn original_and_converted_citation_graphs_are_equal() {
+    for name in ["cora", "citeseer"] {
+        let set = format!("planetoid-{name}");
+        let Some(store) = store(&set) else { continue };
+        let read = |part: &str| store.file(&set, &format!("ind.{name}.{part}")).and_then(|path| archive::read(&path));
+        let (Ok(x), Ok(y), Ok(tx), Ok(ty)) = (read("x"), read("y"), read("tx"), read("ty")) else {
+            eprintln!("skipped: no original files of {name}");
+            continue;
+        };
+        let (allx, ally) = (read("allx").unwrap(), read("ally").unwrap());
+        let (graph, test_index) = (read("graph").unwrap(), read("test.index").unwrap());
+        let files = planetoid::OriginalFiles { x, y, tx, ty, allx, ally, graph, test_index };
+        let original = planetoid::parse_original(&files).unwrap();
+        let converted = archive::read(&store.file(&set, &format!("{name}.safetensors")).unwrap()).unwrap();
+        assert!(original == planetoid::parse_converted(&converted).unwrap(), "{name}");
+        // Cut anywhere, the pickles are errors, not panics.
+        for length in (0..files.allx.len()).step_by(997) {
+            let cut = planetoid::OriginalFiles { allx: files.allx[..length].to_vec(), ..files.clone() };
+            assert!(matches!(planetoid::parse_original(&cut), Err(datasets::Error::Format { .. })));
+        }
+    }
+}
+
+#[test]
+fn benchmark_graphs_have_their_published_sizes() {
+    let Some(store) = store("gnn-benchmark-npz") else { return };
+    for (name, nodes, columns, stored, classes) in [("cora", 2708, 1433, 5429, 7), ("citeseer", 3312, 3703, 4715, 6)] {
+        let graph = sparse_graph::load(&store, name).unwrap();
+        assert_eq!((graph.num_nodes, graph.num_stored_edges, graph.num_classes), (nodes, stored, classes), "{name}");
+        assert_eq!((graph.features.num_rows(), graph.features.num_columns), (nodes, columns), "{name}");
+        assert!(graph.edges.is_sorted() && graph.edges.iter().all(|(u, v)| u < v));
+    }
+}
+
+#[test]
+fn mnist_is_the_published_one() {
+    let Some(store) = store("mnist") else { return };
+    let mnist = images::load_mnist(&store, "mnist").unwrap();
+    assert_eq!((mnist.train.len(), mnist.test.len()), (60_000, 10_000));
+    assert_eq!((mnist.train.channels, mnist.train.height, mnist.train.width), (1, 28, 28));
+    assert_eq!(mnist.train.labels[..10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
+    assert_eq!(mnist.test.labels[..10], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
+    assert_eq!(mnist.test.image(9_999).unwrap().len(), 784);
+}
+
+#[test]
+fn the_cifar_10_sample_and_its_human_labels_agree() {
+    let (Some(store), Some(_)) = (store("cifar-10"), store("cifar-10n")) else { return };
+    let sample = images::load_cifar_10_sample(&store).unwrap();
+    let read = |name: &str| npy::read(&store.file("cifar-10n", name).unwrap()).unwrap().values.to_i64().unwrap();
+    let (clean, worse) = (read("clean_label.npy"), read("worse_label.npy"));
+    assert_eq!(sample.len(), 4000);
+    assert!(sample.labels.iter().zip(&clean).all(|(&label, &clean)| i64::from(label) == clean));
+    let disagreement = clean.iter().zip(&worse).filter(|(clean, worse)| clean != worse).count();
+    assert_eq!(disagreement, 20_104, "40.208 %");
+}
+
+#[test]
+fn human_soft_labels_are_counts_over_their_sums() {
+    let Some(store) = store("cifar-10h") else { return };
+    let read = |name: &str| npy::read(&store.file("cifar-10h", name).unwrap()).unwrap();
+    let (counts, shares) = (read("cifar10h-counts.npy"), read("cifar10h-probs.npy"));
+    assert_eq!((counts.shape.as_slice(), shares.shape.as_slice()), (&[10_000, 10][..], &[10_000, 10][..]));
+    let (counts, shares) = (counts.values.to_f64(), shares.values.to_f64());
+    assert_eq!(counts.iter().sum::<f64>(), 511_000.0);
+    for (counts, shares) in counts.chunks_exact(10).zip(shares.chunks_exact(10)) {
+        let sum: f64 = counts.iter().sum();
+        assert!((47.0..=63.0).contains(&sum));
+        // The source made the shares by the same division.
+        assert!(counts.iter().zip(shares).all(|(count, share)| count / sum == *share));
+    }
+}
+
+#[test]
+fn faces_have_their_published_counts() {
+    let Some(store) = store("yale-b") else { return };
+    let faces = images::load_yale_faces(&store).unwrap();
+    assert_eq!((faces.len(), faces.height, faces.width), (2414, 40, 35));
+    let count = |label: u8| faces.labels.iter().filter(|&&other| other == label).count();
+    assert_eq!((10..=16).map(count).collect::<Vec<_>>(), [60, 59, 60, 63, 62, 63, 63]);
+    assert!((0..38).filter(|label| !(10..=16).contains(label)).all(|label| count(label) == 64));
+}
+
+#[test]
+fn tables_have_their_published_sizes() {
+    let plain = TableOptions::default();
+    let text = |set: &str, file: &str| store(set).map(|store| archive::read(&store.file(set, file).unwrap()).unwrap());
+    if let Some(bytes) = text("electricity", "elec.csv.gz") {
+        let table = table::parse_numeric(&bytes, &plain).unwrap();
+        assert_eq!((table.num_rows, table.columns.len(), table.columns[6].as_str()), (45_312, 7, "class"));
+    }
+    if let Some(bytes) = text("los-loop", "los_speed.csv") {
+        let table = table::parse_numeric(&bytes, &plain).unwrap();
+        assert_eq!((table.num_rows, table.columns.len()), (2016, 207));
+        let mean = table.values.iter().sum::<f64>() / table.values.len() as f64;
+        // The published mean has two decimals.
+        assert!((mean - 58.89).abs() < 0.0051);
+    }
+    if let Some(bytes) = text("los-loop", "los_adj.csv") {
+        let table = table::parse_numeric(&bytes, &TableOptions { has_header: false, ..plain }).unwrap();
+        assert_eq!((table.num_rows, table.columns.len()), (207, 207));
+        assert_eq!(table.values.iter().filter(|&&weight| weight != 0.0).count(), 2833);
+    }
+    if let Some(bytes) = text("pems-graphs", "PEMS04_stag_published.csv.gz") {
+        let table = table::parse_numeric(&bytes, &TableOptions { has_header: false, ..plain }).unwrap();
+        assert_eq!((table.num_rows, table.columns.len()), (307, 307));
+    }
+    if let Some(bytes) = text("routing-curves", "curves.csv.gz") {
+        let table = table::parse_text(&bytes, &plain).unwrap();
+        assert_eq!((table.rows.len(), table.columns.len()), (5799, 22));
+        assert_eq!(table.column("loss_pile").unwrap().filter(|cell| cell.is_empty()).count(), 15);
+        let runs: std::collections::BTreeSet<&str> = table.column("hyper_id").unwrap().collect();
+        assert_eq!(runs.len(), 223);
+    }
+    if let Some(bytes) = text("bank-marketing", "bank.zip") {
+        let inner = archive::member(&bytes, "bank-full.csv", &Limits::default()).unwrap();
+        let table = table::parse_text(&inner, &TableOptions { delimiter: b';', ..plain }).unwrap();
+        assert_eq!((inner.len(), table.rows.len(), table.columns.len()), (4_610_348, 45_211, 17));
+        assert_eq!(table.column("y").unwrap().filter(|&answer| answer == "yes").count(), 5289);
+    }
+}
+
+#[test]
+fn recordings_and_morse_items_have_their_published_counts() {
+    if let Some(store) = store("fsdd") {
+        let digits = sound::load_fsdd(&store).unwrap();
+        assert_eq!(digits.len(), 3000);
+        assert_eq!(digits.iter().filter(|digit| digit.take < 5).count(), 300);
+        assert!(digits.iter().all(|digit| digit.recording.sample_rate == 8000 && !digit.recording.samples.is_empty()));
+        let speakers: std::collections::BTreeSet<&str> = digits.iter().map(|digit| digit.speaker.as_str()).collect();
+        assert_eq!(speakers.len(), 6);
+    }
+    if let Some(store) = store("morse-adding") {
+        assert_eq!(morse::load(&store).unwrap().len(), 1000);
+    }
+}
+
+#[test]
+fn every_file_that_is_here_has_its_registered_checksum() {
+    let mut count = 0;
+    for set in registry::all() {
+        let Some(store) = store(set.name) else { continue };
+        for file in set.files.iter().filter(|file| store.locate(set.name, file.name).is_some()) {
+            let path = store.file(set.name, file.name).unwrap();
+            let length = std::fs::metadata(path).unwrap().len();
+            assert!(file.bytes.is_none_or(|bytes| bytes == length), "{} {}", set.name, file.name);
+            count += 1;
+        }
+    }
+    eprintln!("verified {count} files");
 }
