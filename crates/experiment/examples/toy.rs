@@ -102,11 +102,16 @@ fn run(context: &mut Context) -> Result<()> {
 
 fn train(setting: &Setting, trial: &TrialContext) -> Result<Fold> {
     let milliseconds = std::env::var("TOY_MILLISECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut losses = Vec::new();
-    for epoch in 0..setting.epochs {
+    let mut checkpoint = trial.checkpoint_path();
+    checkpoint.set_extension("json");
+    // A checkpoint that was cut off by a kill does not parse, and the trial starts from nothing.
+    let stored = std::fs::read(&checkpoint).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let mut losses: Vec<f64> = stored.unwrap_or_default();
+    for epoch in losses.len()..setting.epochs {
         trial.check_cancelled()?;
         std::thread::sleep(Duration::from_millis(milliseconds));
         losses.push((1.0 + (trial.seed() % 7) as f64) / (1 + epoch) as f64);
+        std::fs::write(&checkpoint, serde_json::to_string(&losses)?)?;
         trial.epoch(epoch + 1, setting.epochs, &format!("loss {:.3}", losses[epoch]));
     }
     if std::env::var("TOY_FAILS").is_ok_and(|id| id == trial.id()) {

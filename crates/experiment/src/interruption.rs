@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::terminal::tell;
+
 /// Exit code of a run that was interrupted, as shells number it.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
@@ -21,10 +23,10 @@ impl Interruption {
             if heard.is_requested.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(EXIT_INTERRUPTED));
             }
-            eprintln!("\nstopping: trials under way are told; once more ends at once");
+            tell("\nstopping: trials under way are told; once more ends at once");
         });
         if let Err(error) = listening {
-            eprintln!("warning: Ctrl-C ends the run at once: {error}");
+            tell(&format!("warning: Ctrl-C ends the run at once: {error}"));
         }
         interruption
     }

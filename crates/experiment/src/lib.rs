@@ -15,6 +15,7 @@ mod run_directory;
 mod shard;
 pub mod statistics;
 mod stored_value;
+mod terminal;
 mod trial;
 mod trial_group;
 mod trial_store;

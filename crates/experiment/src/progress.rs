@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::terminal::tell;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Plain lines about epochs come at most this often: a log of a long run stays readable.
@@ -59,7 +60,7 @@ impl Progress {
             bar
         });
         if self.bars.is_none() {
-            eprintln!("{group}: {total} trials, {done} done before, {to_do_here} to do here");
+            tell(&format!("{group}: {total} trials, {done} done before, {to_do_here} to do here"));
         }
         let counts = Mutex::new(Counts { done, total, done_here: 0, to_do_here });
         GroupProgress { run: self.clone(), bar, group: group.to_owned(), started: Instant::now(), counts }
@@ -68,8 +69,8 @@ impl Progress {
     /// Prints a line without breaking the bars.
     pub(crate) fn line(&self, text: &str) {
         match &self.bars {
-            Some(bars) => bars.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bars) => bars.suspend(|| tell(text)),
+            None => tell(text),
         }
     }
 
@@ -87,9 +88,9 @@ impl Progress {
 impl GroupProgress {
     pub(crate) fn trial(&self, id: &str) -> TrialProgress {
         let bar = self.run.bars.as_ref().map(|bars| {
-            let style = "{prefix:>20} {bar:30.dim} {pos}/{len} epochs, {eta} left, {wide_msg}";
-            let bar = bars.add(ProgressBar::new(0).with_style(style_of(style)));
+            let bar = bars.add(ProgressBar::new(0).with_style(style_of("{prefix:>20} {spinner} {elapsed} gone")));
             bar.set_prefix(id.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
         TrialProgress { run: self.run.clone(), bar, name: format!("{}/{id}", self.group) }
@@ -109,7 +110,7 @@ impl GroupProgress {
             }
             None => {
                 let Counts { done, total, .. } = *counts;
-                eprintln!("{}: {done}/{total} trials, {id} took {seconds:.1} s, {left}", self.group);
+                tell(&format!("{}: {done}/{total} trials, {id} took {seconds:.1} s, {left}", self.group));
             }
         }
     }
@@ -125,11 +126,15 @@ impl TrialProgress {
     pub(crate) fn epoch(&self, epoch: usize, of: usize, message: &str) {
         match &self.bar {
             Some(bar) => {
+                if bar.length() == Some(0) {
+                    // Only now is it known that the trial counts epochs.
+                    bar.set_style(style_of("{prefix:>20} {bar:30.dim} {pos}/{len} epochs, {eta} left, {wide_msg}"));
+                }
                 bar.set_length(of as u64);
                 bar.set_position(epoch as u64);
                 bar.set_message(message.to_owned());
             }
-            None if self.run.is_line_due() => eprintln!("{}: epoch {epoch}/{of} {message}", self.name),
+            None if self.run.is_line_due() => tell(&format!("{}: epoch {epoch}/{of} {message}", self.name)),
             None => {}
         }
     }

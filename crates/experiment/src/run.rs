@@ -17,6 +17,7 @@ use crate::report::Report;
 use crate::run_details::RunDetails;
 use crate::run_directory::{Entry, RunDirectory};
 use crate::shard::Shard;
+use crate::terminal::tell;
 
 const EXIT_ERROR: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -47,7 +48,7 @@ pub fn main(paper: &'static Paper, run: impl FnOnce(&mut Context) -> Result<()>)
     let shard = match arguments.shard.map(|choice| choice.resolve()).transpose() {
         Ok(shard) => shard,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(&format!("error: {error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -105,7 +106,10 @@ fn finish(context: &Context, details: &RunDetails, outcome: Result<()>, elapsed:
         Ok(()) => !context.is_complete(),
         Err(error) if lacks_results(&error) && (is_interrupted || context.shard.is_some()) => true,
         // An interrupted trial may fail in its own way: a broken pipe, a loop left half way.
-        Err(_) if is_interrupted => true,
+        Err(error) if is_interrupted => {
+            print_error(&error);
+            true
+        }
         Err(error) => return Err(error),
     };
     let report = Report::new(context, details, !lacks_results, elapsed);
@@ -114,13 +118,13 @@ fn finish(context: &Context, details: &RunDetails, outcome: Result<()>, elapsed:
     let all = context.content.trials.len();
     let missing = context.content.trials.iter().filter(|trial| trial.seconds.is_none()).count();
     let path = context.directory().join("report.html");
-    eprintln!("report: {} ({})", path.display(), duration_words(elapsed));
+    tell(&format!("report: {} ({})", path.display(), duration_words(elapsed)));
     if lacks_results && is_interrupted {
-        eprintln!("interrupted: {missing} of {all} trials are missing; --resume goes on from here");
+        tell(&format!("interrupted: {missing} of {all} trials are missing; --resume goes on from here"));
         return Ok(Ending::Interrupted);
     }
     if lacks_results {
-        eprintln!("this shard is done: {missing} of {all} trials of other shards are missing");
+        tell(&format!("this shard is done: {missing} of {all} trials of other shards are missing"));
         return Ok(Ending::ShardDone);
     }
     Ok(if report.is_refuted() { Ending::NotReproduced } else { Ending::Reproduced })
@@ -145,12 +149,12 @@ fn write_details(directory: &RunDirectory, details: &RunDetails, shard: Option<S
 /// The error and what caused it. An error that repeats its cause's words is printed once.
 fn print_error(error: &BoxError) {
     let mut printed = error.to_string();
-    eprintln!("error: {printed}");
+    tell(&format!("error: {printed}"));
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
         if !printed.contains(&text) {
-            eprintln!("  because: {text}");
+            tell(&format!("  because: {text}"));
         }
         printed = text;
         cause = error.source();

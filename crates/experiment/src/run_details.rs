@@ -59,9 +59,9 @@ impl RunDetails {
         }
     }
 
-    /// The commit, marked when the code differed from it.
+    /// The commit, marked when the code differed from it or git could not tell.
     pub(crate) fn commit_words(&self) -> Option<String> {
-        let mark = if self.is_dirty == Some(true) { "-dirty" } else { "" };
+        let mark = if self.is_dirty == Some(false) { "" } else { "-dirty" };
         self.commit.as_ref().map(|commit| format!("{commit}{mark}"))
     }
 }

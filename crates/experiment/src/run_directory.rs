@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file;
 use crate::error::{Error, file_error};
 use crate::shard::Shard;
+use crate::terminal::tell;
 
 /// What must be equal for shards to work on one result, and which of them have started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -189,7 +190,10 @@ fn judge_lock(path: &Path, file: File, outcome: Result<(), TryLockError>) -> Res
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) if is_unsupported(&error) => {
-            eprintln!("warning: this file system has no locks; nothing keeps a second run out of {}", path.display());
+            tell(&format!(
+                "warning: this file system has no locks; nothing keeps a second run out of {}",
+                path.display()
+            ));
             Ok(Some(file))
         }
         Err(TryLockError::Error(error)) => Err(file_error("lock", path)(error)),

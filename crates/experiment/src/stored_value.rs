@@ -53,7 +53,9 @@ fn encode(exact: Exact) -> Result<Value, String> {
         }
         Exact::Map(entries) => {
             let pairs = entries.into_iter().map(|(key, value)| Ok(json!([encode(key)?, encode(value)?])));
-            json!({ MAP: pairs.collect::<Result<Vec<Value>, String>>()? })
+            let mut pairs = pairs.collect::<Result<Vec<Value>, String>>()?;
+            pairs.sort_by_cached_key(Value::to_string);
+            json!({ MAP: pairs })
         }
         other => return Err(format!("{other:?} has no form in JSON")),
     })

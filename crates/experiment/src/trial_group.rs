@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -170,6 +170,9 @@ impl GroupRun<'_> {
             saw_interruption: AtomicBool::new(false),
             progress: progress.trial(&trial.id),
         };
+        if self.directory.reruns_own_trials {
+            remove_checkpoints(&context.checkpoint_path)?;
+        }
         let started = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&trial.params, &context)));
         let seconds = started.elapsed().as_secs_f64();
@@ -204,8 +207,24 @@ impl GroupRun<'_> {
     fn checkpoint_path(&self, id: &str, fingerprint: &str) -> Result<PathBuf, Error> {
         let folder = self.directory.path().join("checkpoints").join(file_name(self.group));
         fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
-        Ok(folder.join(format!("{}-{}", file_name(id), fingerprint.get(..12).unwrap_or(fingerprint))))
+        // Without dots: `set_extension` would take what follows the last one for an extension and cut it off.
+        let name = file_name(id).replace('.', "%2e");
+        Ok(folder.join(format!("{name}-{}", fingerprint.get(..12).unwrap_or(fingerprint))))
     }
+}
+
+/// Removes a checkpoint under any extension: a trial that starts again from nothing must not take it up.
+fn remove_checkpoints(path: &Path) -> Result<(), Error> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    for entry in fs::read_dir(folder).map_err(file_error("read", folder))? {
+        let path = entry.map_err(file_error("read", folder))?.path();
+        if path.file_stem() != Some(name) && path.file_name() != Some(name) {
+            continue;
+        }
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(file_error("remove", &path))?;
+    }
+    Ok(())
 }
 
 /// Reads the results back from their stored form. New results take the same way as old ones, so that a resumed run sees

@@ -153,3 +153,29 @@ fn a_second_ctrl_c_ends_at_once() {
     assert_eq!(exit_code(&child.wait_with_output().unwrap()), 130);
     assert!(started.elapsed() < Duration::from_secs(30));
 }
+
+#[test]
+fn a_killed_trial_goes_on_from_its_checkpoint() {
+    let out = tempfile::tempdir().unwrap();
+    let checkpoint = || {
+        let folder = fs::read_dir(folder(out.path()).join("checkpoints/folds")).ok();
+        folder?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| path.extension().is_some())
+    };
+    let mut child = start(out.path(), &[], 60_000);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !folder(out.path()).join("checkpoints/folds").exists() {
+        assert!(Instant::now() < deadline, "the first trial did not start within a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The trial was killed in its first epoch. A finished run tells the name that its checkpoint has; with numbers that
+    // no epoch gives, the result shows whether they were taken up.
+    run(out.path(), &["--resume"]);
+    let checkpoint = checkpoint().unwrap();
+    fs::write(&checkpoint, "[77.5,77.25,77.125]").unwrap();
+    trial_files(out.path()).iter().for_each(|file| fs::remove_file(file).unwrap());
+    assert_eq!(exit_code(&run(out.path(), &["--resume"])), 0);
+    let results: String = trial_files(out.path()).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    assert_eq!(results.matches("77.125").count(), 1);
+}

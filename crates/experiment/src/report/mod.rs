@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::paper::{Claim, Paper};
 use crate::run_details::RunDetails;
+use crate::terminal::show;
 use crate::trial_store::file_name;
 use crate::verdict::{Verdict, verdict};
 
@@ -115,9 +116,9 @@ impl<'a> Report<'a> {
     /// Prints the claims to standard output.
     pub(crate) fn print(&self) {
         for claim in &self.claims {
-            println!("{:<14}  {:<24}  {}", claim.verdict.words(), claim.id, claim.measured_words());
+            show(&format!("{:<14}  {:<24}  {}", claim.verdict.words(), claim.id, claim.measured_words()));
         }
-        println!("{}", self.summary());
+        show(&self.summary());
     }
 }
 

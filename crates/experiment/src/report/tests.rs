@@ -178,3 +178,28 @@ fn unknown_and_repeated_claims_plots_and_trials_are_errors() {
         |report| assert_eq!(report.count(Verdict::Reproduced), 1),
     );
 }
+
+#[test]
+fn results_of_several_commits_make_the_commit_dirty() {
+    let fill = |context: &mut Context| {
+        fill_with_hostile_texts(context);
+        context.content.trials[0].is_of_other_commit = true;
+    };
+    with_report(true, fill, |report| {
+        let Some(commit) = report.commit_words() else { return };
+        assert!(commit.ends_with("-dirty") && !commit.ends_with("-dirty-dirty"), "{commit}");
+        assert!(report.markdown().contains("1 of 1 trials were made by other commits"));
+    });
+}
+
+#[test]
+fn checkpoint_paths_keep_their_names_under_an_extension_and_differ_by_trial() {
+    let fill = |context: &mut Context| {
+        let trials = ["rate-0.1", "rate-0.2"].map(|id| crate::Trial::new(id, 0)).to_vec();
+        let run = |_: &u64, trial: &crate::TrialContext| Ok(trial.checkpoint_path().with_extension("safetensors"));
+        let paths = context.trials("rates", trials, run).unwrap().all().unwrap();
+        assert_ne!(paths[0], paths[1]);
+        assert!(paths[0].parent().unwrap().is_dir() && !paths[0].exists());
+    };
+    with_report(true, fill, |_| ());
+}
