@@ -6,11 +6,14 @@ pub mod device;
 mod error;
 pub mod gradcheck;
 pub mod init;
+pub mod metrics;
 pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod random;
+pub mod schedule;
 pub mod sparse;
+pub mod threads;
 
 pub use error::{Error, Result};

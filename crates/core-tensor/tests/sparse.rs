@@ -232,11 +232,7 @@ fn cases() -> impl Strategy<Value = (SparsePattern, u64, usize, usize)> {
 }
 
 /// Value and gradients of `f`, and of its reference.
-fn compare(
-    fast: impl Fn(&[Tensor]) -> Result<Tensor>,
-    slow: impl Fn(&[Tensor]) -> Result<Tensor>,
-    inputs: &[Tensor],
-) {
+fn compare(fast: impl Fn(&[Tensor]) -> Result<Tensor>, slow: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) {
     let run = |f: &dyn Fn(&[Tensor]) -> Result<Tensor>| {
         let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
         let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();

@@ -1,5 +1,6 @@
 //! The element types of our kernels: f32 and f64.
 
+use super::exponential::{exp_f32, exp_m1_f32, tanh_f32};
 use candle_core::{CpuStorage, WithDType};
 use std::ops::Neg;
 
@@ -28,7 +29,7 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
 }
 
 macro_rules! real {
-    ($T:ident, $Variant:ident) => {
+    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path) => {
         impl Real for $T {
             const ZERO: Self = 0.;
             const ONE: Self = 1.;
@@ -36,7 +37,7 @@ macro_rules! real {
 
             #[inline(always)]
             fn exp(self) -> Self {
-                $T::exp(self)
+                $exp(self)
             }
             #[inline(always)]
             fn ln(self) -> Self {
@@ -48,11 +49,11 @@ macro_rules! real {
             }
             #[inline(always)]
             fn tanh(self) -> Self {
-                $T::tanh(self)
+                $tanh(self)
             }
             #[inline(always)]
             fn exp_m1(self) -> Self {
-                $T::exp_m1(self)
+                $exp_m1(self)
             }
             #[inline(always)]
             fn is_nan(self) -> bool {
@@ -67,5 +68,5 @@ macro_rules! real {
         }
     };
 }
-real!(f32, F32);
-real!(f64, F64);
+real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32);
+real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1);

@@ -3,24 +3,24 @@
 /// Defines a generic function over [`super::Real`] whose body is compiled three times on x86-64: for AVX-512, for AVX2, and
 /// for the baseline. The result is the same bits on all of them, because no fused multiply-add is ever formed.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident<T>($($arg:ident : $ty:ty),* $(,)?) $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<T $(, $Extra:ident: $Bound:path)?>($($arg:ident : $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name<T: $crate::cpu::Real>($($arg: $ty),*) {
+        $vis fn $name<T: $crate::cpu::Real $(, $Extra: $Bound)?>($($arg: $ty),*) {
             #[allow(clippy::too_many_arguments)]
             #[inline(always)]
-            fn portable<T: $crate::cpu::Real>($($arg: $ty),*) $body
+            fn portable<T: $crate::cpu::Real $(, $Extra: $Bound)?>($($arg: $ty),*) $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-                fn avx512<T: $crate::cpu::Real>($($arg: $ty),*) {
+                fn avx512<T: $crate::cpu::Real $(, $Extra: $Bound)?>($($arg: $ty),*) {
                     portable($($arg),*)
                 }
                 #[allow(clippy::too_many_arguments)]
                 #[target_feature(enable = "avx2")]
-                fn avx2<T: $crate::cpu::Real>($($arg: $ty),*) {
+                fn avx2<T: $crate::cpu::Real $(, $Extra: $Bound)?>($($arg: $ty),*) {
                     portable($($arg),*)
                 }
                 if is_x86_feature_detected!("avx512f")
@@ -41,3 +41,12 @@ macro_rules! multiversion {
     };
 }
 pub(crate) use multiversion;
+
+multiversion! {
+    /// Replaces every element by its exponential.
+    pub(crate) fn exp_all<T>(values: &mut [T]) {
+        for value in values {
+            *value = crate::cpu::Real::exp(*value);
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! Activation functions with PyTorch's derivatives.
 
 use crate::Result;
-use crate::cpu::{Real, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};
+use crate::cpu::{
+    Real, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, multiversion, slice, with_slice,
+};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use std::mem::MaybeUninit;
 
 /// `max(x, 0)`, with derivative 0 at 0 (Candle has 1 there).
 ///
@@ -73,11 +76,13 @@ impl Function for LeakyRelu {
     const NAME: &'static str = "leaky-relu";
     const WORK: usize = 1;
 
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         // A NaN takes the second branch and stays one.
         if x > T::ZERO { x } else { T::of(self.negative_slope) * x }
     }
 
+    #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
         if x > T::ZERO { T::ONE } else { T::of(self.negative_slope) }
     }
@@ -96,10 +101,12 @@ impl Function for Elu {
     const NAME: &'static str = "elu";
     const WORK: usize = 16;
 
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         if x > T::ZERO { x } else { T::of(self.alpha) * Real::exp_m1(x) }
     }
 
+    #[inline(always)]
     fn derivative<T: Real>(self, x: T, y: T) -> T {
         if x > T::ZERO { T::ONE } else { y + T::of(self.alpha) }
     }
@@ -116,10 +123,12 @@ impl Function for Sigmoid {
     const NAME: &'static str = "sigmoid";
     const WORK: usize = 16;
 
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         T::ONE / (T::ONE + Real::exp(-x))
     }
 
+    #[inline(always)]
     fn derivative<T: Real>(self, _x: T, y: T) -> T {
         y * (T::ONE - y)
     }
@@ -136,16 +145,36 @@ impl Function for Tanh {
     const NAME: &'static str = "tanh";
     const WORK: usize = 16;
 
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         Real::tanh(x)
     }
 
+    #[inline(always)]
     fn derivative<T: Real>(self, _x: T, y: T) -> T {
         T::ONE - y * y
     }
 
     fn derivative_tensor(self, _x: &Tensor, y: &Tensor) -> candle_core::Result<Tensor> {
         y.sqr()?.affine(-1., 1.)
+    }
+}
+
+multiversion! {
+    /// Writes the values of the function at the first elements of `x`.
+    fn apply<T, F: Function>(function: F, x: &[T], out: &mut [MaybeUninit<T>]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            out.write(function.value(x));
+        }
+    }
+}
+
+multiversion! {
+    /// Writes `grad` times the derivative.
+    fn chain<T, F: Function>(function: F, x: &[T], y: &[T], grad: &[T], out: &mut [MaybeUninit<T>]) {
+        for (((out, &x), &y), &g) in out.iter_mut().zip(x).zip(y).zip(grad) {
+            out.write(g * function.derivative(x, y));
+        }
     }
 }
 
@@ -166,10 +195,7 @@ impl<F: Function> Activation<F> {
                     // SAFETY: every element of each piece is written.
                     Ok(unsafe {
                         collect(x.len(), 1, 1, |first, out| {
-                            let arguments = x[first..].iter().zip(&y[first..]).zip(&grad[first..]);
-                            for (out, ((&x, &y), &g)) in out.iter_mut().zip(arguments) {
-                                out.write(g * function.derivative(x, y));
-                            }
+                            chain(function, &x[first..], &y[first..], &grad[first..], out);
                         })
                     })
                 })
@@ -191,9 +217,7 @@ impl<F: Function> CustomOp1 for Activation<F> {
             // SAFETY: every element of each piece is written.
             let out = unsafe {
                 collect(x.len(), 1, F::WORK, |first, out| {
-                    for (out, &x) in out.iter_mut().zip(&x[first..]) {
-                        out.write(function.value(x));
-                    }
+                    apply(function, &x[first..], out);
                 })
             };
             Ok(into_storage(out))

@@ -4,11 +4,17 @@
 //! has no second derivative says so in an error when one is asked for.
 
 mod activation;
+mod batch_norm;
 mod bias;
 mod linear;
+mod loss;
 mod reduce;
+mod softmax;
 
 pub use activation::{elu, leaky_relu, relu, sigmoid, tanh};
+pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use bias::{bias_add, bias_relu};
 pub use linear::linear;
+pub use loss::{cross_entropy, cross_entropy_each, mse, nll};
 pub use reduce::sum_dim0;
+pub use softmax::{log_softmax, softmax};

@@ -3,7 +3,8 @@
 use super::pattern::CompressedRows;
 use super::{SparsePattern, reference};
 use crate::cpu::{
-    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_rows, for_slices, into_storage, slice, with_slice,
+    Real, collect, contiguous, dispatch_real, dispatch_tensor, exp_all, for_rows, for_slices, into_storage, slice,
+    with_slice,
 };
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
@@ -52,10 +53,10 @@ fn fold_rows<T: Real>(index: &CompressedRows, heads: usize, initial: T, fold: im
 }
 
 /// `out[e, h] = f(flat index of (e, h), flat index of (row(e), h))`.
-fn map_entries<T: Real>(rows: &[u32], heads: usize, work: usize, f: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
+fn map_entries<T: Real>(rows: &[u32], heads: usize, f: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
     // SAFETY: every element of each piece is written.
     unsafe {
-        collect(rows.len(), heads, heads * work, |first, out| {
+        collect(rows.len(), heads, heads, |first, out| {
             for (entry, out) in out.chunks_exact_mut(heads).enumerate() {
                 let (entry, row) = ((first + entry) * heads, rows[first + entry] as usize * heads);
                 for (head, out) in out.iter_mut().enumerate() {
@@ -78,10 +79,9 @@ impl SegmentSoftmax {
         }
         let (index, rows) = (self.pattern.compressed(), self.pattern.rows());
         let largest = fold_rows(index, heads, T::NEG_INFINITY, |m: T, e| m.larger(scores[e]));
-        let mut powers = map_entries(rows, heads, EXP_WORK, |e, r| {
-            // A row of minus infinities has no largest score; its softmax is NaN, as for a dense softmax.
-            (scores[e] - largest[r]).exp()
-        });
+        // A row of minus infinities has no finite largest score; its softmax is NaN, as for a dense softmax.
+        let mut powers = map_entries(rows, heads, |e, r| scores[e] - largest[r]);
+        for_slices(&mut powers, heads, heads * EXP_WORK, &|_, powers| exp_all(powers));
         let sums = fold_rows(index, heads, T::ZERO, |sum, e| sum + powers[e]);
         for_slices(&mut powers, heads, heads, &|first, out| {
             for (entry, out) in out.chunks_exact_mut(heads).enumerate() {
@@ -103,7 +103,7 @@ impl SegmentSoftmax {
                     return Ok(Vec::new());
                 }
                 let dots = fold_rows(index, heads, T::ZERO, |sum, e| sum + p[e] * g[e]);
-                Ok(map_entries(rows, heads, 1, |e, r| p[e] * (g[e] - dots[r])))
+                Ok(map_entries(rows, heads, |e, r| p[e] * (g[e] - dots[r])))
             })
         })?;
         Tensor::from_vec(out, probabilities.shape(), probabilities.device())

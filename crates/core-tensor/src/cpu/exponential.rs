@@ -1,0 +1,94 @@
+//! The exponential and the hyperbolic tangent of f32, written so that the compiler can compute many at once.
+//!
+//! The method is the one of the Cephes library: `eˣ = 2ⁿ · eʳ` with `n` the nearest integer to `x / ln 2`, and a polynomial
+//! for `eʳ`. The largest relative errors found are 1.2e-7 (exp) and 4e-7 (tanh), see the tests.
+
+/// `eˣ`; infinity and zero beyond the range of f32, NaN for NaN, denormal results included.
+#[inline(always)]
+pub(super) fn exp_f32(x: f32) -> f32 {
+    // Adding and subtracting 1.5 · 2²³ rounds to an integer, which is then in the low bits.
+    const ROUNDING: f32 = 12_582_912.;
+    const ROUNDING_BITS: i32 = ROUNDING.to_bits() as i32;
+    // `ln 2` in two parts, so that `n` times the first is exact.
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Written as comparisons that a NaN fails, so that it passes through.
+    let x = if x > 89. { 89. } else { x };
+    let x = if x < -104. { -104. } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUNDING;
+    let n = shifted - ROUNDING;
+    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    let mut p = 1.987_569_2e-4;
+    p = p * r + 1.398_2e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_6e-1;
+    p = p * r + 5e-1;
+    let power = (p * r) * r + r + 1.;
+    // 2ⁿ in two factors, because n reaches from −150 to 128.
+    let n = (shifted.to_bits() as i32).wrapping_sub(ROUNDING_BITS);
+    let half = n >> 1;
+    let factor = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+    power * factor(half) * factor(n.wrapping_sub(half))
+}
+
+/// `tanh x`: `1 − 2 / (e^{2|x|} + 1)`, and a polynomial near zero, where that would cancel.
+#[inline(always)]
+pub(super) fn tanh_f32(x: f32) -> f32 {
+    let a = x.abs();
+    let far = 1. - 2. / (exp_f32(2. * a) + 1.);
+    let s = a * a;
+    // tanh a = a − a³/3 + 2a⁵/15 − 17a⁷/315 + 62a⁹/2835 − …
+    let near = a + a * s * (-1. / 3. + s * (2. / 15. + s * (-17. / 315. + s * (62. / 2835.))));
+    let magnitude = if a < 0.25 { near } else { far };
+    magnitude.copysign(x)
+}
+
+/// `eˣ − 1`, by its series near zero.
+#[inline(always)]
+pub(super) fn exp_m1_f32(x: f32) -> f32 {
+    let far = exp_f32(x) - 1.;
+    let near =
+        x * (1. + x * (1. / 2. + x * (1. / 6. + x * (1. / 24. + x * (1. / 120. + x * (1. / 720. + x / 5040.))))));
+    if x.abs() < 0.35 { near } else { far }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest error relative to the value, over a fine grid.
+    fn worst(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, from: f32, to: f32) -> f64 {
+        let steps = 400_000;
+        (0..=steps)
+            .map(|i| {
+                let x = from + (to - from) * i as f32 / steps as f32;
+                let expected = exact(f64::from(x));
+                (f64::from(f(x)) - expected).abs() / expected.abs().max(f64::from(f32::MIN_POSITIVE))
+            })
+            .fold(0., f64::max)
+    }
+
+    #[test]
+    fn functions_are_exact_to_a_few_roundings() {
+        // f32 has a relative spacing of 1.2e-7.
+        assert!(worst(exp_f32, f64::exp, -87., 88.7) < 1.5e-7);
+        assert!(worst(tanh_f32, f64::tanh, -12., 12.) < 5e-7);
+        assert!(worst(exp_m1_f32, f64::exp_m1, -20., 20.) < 5e-7);
+    }
+
+    #[test]
+    fn limits_are_those_of_the_functions() {
+        assert_eq!(exp_f32(0.), 1.);
+        assert_eq!(exp_f32(f32::NEG_INFINITY), 0.);
+        assert_eq!(exp_f32(f32::INFINITY), f32::INFINITY);
+        assert_eq!(exp_f32(200.), f32::INFINITY);
+        assert!(exp_f32(f32::NAN).is_nan());
+        assert!(exp_f32(-100.) > 0., "denormal");
+        assert_eq!(tanh_f32(f32::INFINITY), 1.);
+        assert_eq!(tanh_f32(f32::NEG_INFINITY), -1.);
+        assert!(tanh_f32(f32::NAN).is_nan());
+        assert_eq!(exp_m1_f32(f32::NEG_INFINITY), -1.);
+        assert!(exp_m1_f32(f32::NAN).is_nan());
+    }
+}

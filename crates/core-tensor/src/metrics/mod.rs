@@ -1,0 +1,21 @@
+//! How good predictions are, over plain slices.
+
+mod bootstrap;
+mod classification;
+mod rank;
+mod regression;
+
+pub use bootstrap::{Interval, bootstrap_interval, mean};
+pub use classification::{accuracy, expected_calibration_error, macro_f1};
+pub use rank::{kendall_tau, pearson, spearman};
+pub use regression::{mae, mape, rmse};
+
+use crate::{Error, Result};
+
+/// Both lists must be equally long and not empty.
+fn check_lengths(op: &'static str, what: &'static str, got: usize, expected: usize) -> Result<()> {
+    if expected == 0 {
+        return Err(Error::Value { op, what: "the number of values", got: 0., expected: "at least 1" });
+    }
+    if got == expected { Ok(()) } else { Err(Error::Length { op, what, got, expected }) }
+}

@@ -1,0 +1,194 @@
+//! Correlations of two lists of numbers.
+
+use super::check_lengths;
+use crate::{Error, Result};
+use std::cmp::Ordering;
+
+/// Kendall's τ_b: `(concordant − discordant) / √((n₀ − ties_x)(n₀ − ties_y))` over the `n₀ = n(n−1)/2` pairs, in
+/// `O(n log n)` (Knight 1966).
+///
+/// # Errors
+///
+/// When the lists differ in length or have fewer than two values, hold a NaN, or one of them is constant (τ_b is undefined).
+///
+/// ```
+/// let tau = core_tensor::metrics::kendall_tau(&[1., 2., 3., 4.], &[1., 3., 2., 4.])?;
+/// assert!((tau - 4. / 6.).abs() < 1e-12);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn kendall_tau(x: &[f64], y: &[f64]) -> Result<f64> {
+    const OP: &str = "kendall_tau";
+    check(OP, x, y)?;
+    let mut places: Vec<usize> = (0..x.len()).collect();
+    places.sort_by(|&a, &b| order(x[a], x[b]).then(order(y[a], y[b])));
+    let sorted: Vec<(f64, f64)> = places.into_iter().map(|i| (x[i], y[i])).collect();
+    let ties_x = tied_pairs(sorted.iter().map(|pair| pair.0));
+    let ties_both = tied_pairs(sorted.iter().copied());
+    let mut ys: Vec<f64> = sorted.iter().map(|pair| pair.1).collect();
+    let discordant = count_inversions(&mut ys);
+    // Counting inversions has sorted the values.
+    let ties_y = tied_pairs(ys.iter().copied());
+    let pairs = x.len() as u64 * (x.len() as u64 - 1) / 2;
+    let difference = pairs as f64 - (ties_x + ties_y) as f64 + ties_both as f64 - 2. * discordant as f64;
+    // The product under the root can exceed 64 bits.
+    Ok(difference / ((pairs - ties_x) as f64).sqrt() / ((pairs - ties_y) as f64).sqrt())
+}
+
+/// Spearman's ρ: the correlation of the ranks, where ties share the mean of their ranks.
+///
+/// # Errors
+///
+/// As for [`kendall_tau`].
+pub fn spearman(x: &[f64], y: &[f64]) -> Result<f64> {
+    check("spearman", x, y)?;
+    pearson(&ranks(x), &ranks(y))
+}
+
+/// Pearson's correlation, `cov(x, y) / √(var(x) var(y))`.
+///
+/// # Errors
+///
+/// As for [`kendall_tau`].
+pub fn pearson(x: &[f64], y: &[f64]) -> Result<f64> {
+    check("pearson", x, y)?;
+    let n = x.len() as f64;
+    let (mean_x, mean_y) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
+    let (mut xx, mut yy, mut xy) = (0., 0., 0.);
+    for (&x, &y) in x.iter().zip(y) {
+        let (dx, dy) = (x - mean_x, y - mean_y);
+        xx += dx * dx;
+        yy += dy * dy;
+        xy += dx * dy;
+    }
+    Ok((xy / (xx.sqrt() * yy.sqrt())).clamp(-1., 1.))
+}
+
+fn check(op: &'static str, x: &[f64], y: &[f64]) -> Result<()> {
+    check_lengths(op, "y", y.len(), x.len())?;
+    for (what, values) in [("x", x), ("y", y)] {
+        if values.iter().any(|v| v.is_nan()) {
+            return Err(Error::Value { op, what, got: f64::NAN, expected: "numbers" });
+        }
+        if values.iter().all(|&v| v == values[0]) {
+            return Err(Error::Value { op, what, got: values[0], expected: "at least two different values" });
+        }
+    }
+    Ok(())
+}
+
+/// An order of numbers without NaN in which the two zeros are equal.
+fn order(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or(Ordering::Equal)
+}
+
+/// The number of pairs of equal values in a sorted sequence.
+fn tied_pairs<V: PartialEq>(sorted: impl Iterator<Item = V>) -> u64 {
+    let (mut pairs, mut run) = (0, 0);
+    let mut previous: Option<V> = None;
+    for value in sorted {
+        run = if previous.as_ref() == Some(&value) { run + 1 } else { 0 };
+        pairs += run;
+        previous = Some(value);
+    }
+    pairs
+}
+
+/// The number of pairs that are out of order, by merge sort; the values are sorted afterwards.
+fn count_inversions(values: &mut Vec<f64>) -> u64 {
+    let n = values.len();
+    let (mut inversions, mut width) = (0, 1);
+    let mut merged = vec![0.; n];
+    while width < n {
+        for start in (0..n).step_by(2 * width) {
+            let (middle, end) = ((start + width).min(n), (start + 2 * width).min(n));
+            let (mut left, mut right) = (start, middle);
+            for slot in &mut merged[start..end] {
+                let takes_right = left >= middle || (right < end && values[right] < values[left]);
+                if takes_right {
+                    inversions += (middle - left) as u64;
+                    *slot = values[right];
+                    right += 1;
+                } else {
+                    *slot = values[left];
+                    left += 1;
+                }
+            }
+        }
+        std::mem::swap(values, &mut merged);
+        width *= 2;
+    }
+    inversions
+}
+
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut places: Vec<usize> = (0..values.len()).collect();
+    places.sort_by(|&a, &b| order(values[a], values[b]));
+    let mut ranks = vec![0.; values.len()];
+    let mut start = 0;
+    while start < places.len() {
+        let same = places[start..].iter().take_while(|&&i| values[i] == values[places[start]]).count();
+        let shared = start as f64 + (same as f64 - 1.) / 2.;
+        places[start..start + same].iter().for_each(|&i| ranks[i] = shared);
+        start += same;
+    }
+    ranks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition, over all pairs.
+    fn tau_of_all_pairs(x: &[f64], y: &[f64]) -> f64 {
+        let (mut difference, mut untied_x, mut untied_y) = (0., 0., 0.);
+        for i in 0..x.len() {
+            for j in 0..i {
+                let sign = |d: f64| if d == 0. { 0. } else { d.signum() };
+                let (a, b) = (sign(x[i] - x[j]), sign(y[i] - y[j]));
+                difference += a * b;
+                untied_x += a.abs();
+                untied_y += b.abs();
+            }
+        }
+        difference / (untied_x * untied_y).sqrt()
+    }
+
+    proptest! {
+        #[test]
+        fn tau_equals_its_definition(pairs in prop::collection::vec((0..6_i32, 0..6_i32), 2..40)) {
+            let (x, y): (Vec<f64>, Vec<f64>) = pairs.iter().map(|&(a, b)| (f64::from(a) - 2., f64::from(b))).unzip();
+            match kendall_tau(&x, &y) {
+                Ok(tau) => prop_assert!((tau - tau_of_all_pairs(&x, &y)).abs() < 1e-12),
+                Err(_) => prop_assert!(x.iter().all(|v| *v == x[0]) || y.iter().all(|v| *v == y[0])),
+            }
+        }
+    }
+
+    #[test]
+    fn spearman_shares_ranks_among_ties() {
+        // SciPy 1.x: spearmanr([1, 2, 2, 3], [1, 3, 2, 4]).statistic
+        let rho = spearman(&[1., 2., 2., 3.], &[1., 3., 2., 4.]).unwrap();
+        assert!((rho - 0.948_683_298_050_513_8).abs() < 1e-12);
+        assert!((spearman(&[1., 2., 3.], &[30., 20., 10.]).unwrap() + 1.).abs() < 1e-12);
+    }
+
+    #[test]
+    fn undefined_correlations_are_errors() {
+        for f in [kendall_tau, spearman, pearson] {
+            assert!(f(&[], &[]).is_err());
+            assert!(f(&[1.], &[1.]).is_err());
+            assert!(f(&[1., 1.], &[1., 2.]).is_err());
+            assert!(f(&[1., f64::NAN], &[1., 2.]).is_err());
+            assert!(f(&[1., 2.], &[1.]).is_err());
+        }
+    }
+
+    #[test]
+    fn both_zeros_are_one_value() {
+        assert_eq!(
+            kendall_tau(&[0., -0., 1.], &[2., 1., 3.]).unwrap(),
+            kendall_tau(&[0., 0., 1.], &[2., 1., 3.]).unwrap()
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! Metrics of real predictions.
+
+use super::check_lengths;
+use crate::{Error, Result};
+
+/// The mean of `|prediction − truth|`.
+///
+/// # Errors
+///
+/// When the lists are empty or differ in length; so for the others.
+pub fn mae(predictions: &[f64], truth: &[f64]) -> Result<f64> {
+    check_lengths("mae", "truth", truth.len(), predictions.len())?;
+    let sum: f64 = predictions.iter().zip(truth).map(|(p, t)| (p - t).abs()).sum();
+    Ok(sum / truth.len() as f64)
+}
+
+/// The root of the mean of `(prediction − truth)²`.
+///
+/// # Errors
+///
+/// As for [`mae`].
+pub fn rmse(predictions: &[f64], truth: &[f64]) -> Result<f64> {
+    check_lengths("rmse", "truth", truth.len(), predictions.len())?;
+    let sum: f64 = predictions.iter().zip(truth).map(|(p, t)| (p - t) * (p - t)).sum();
+    Ok((sum / truth.len() as f64).sqrt())
+}
+
+/// The mean of `|prediction − truth| / |truth|`, as a fraction (not in per cent). Elements whose truth is zero are left out,
+/// from the sum and from the count, as is usual for traffic data, where a zero means that a sensor failed.
+///
+/// # Errors
+///
+/// As for [`mae`], and when every truth is zero.
+pub fn mape(predictions: &[f64], truth: &[f64]) -> Result<f64> {
+    check_lengths("mape", "truth", truth.len(), predictions.len())?;
+    let (mut sum, mut count) = (0., 0_usize);
+    for (p, &t) in predictions.iter().zip(truth).filter(|(_, t)| **t != 0.) {
+        sum += ((p - t) / t).abs();
+        count += 1;
+    }
+    if count == 0 {
+        return Err(Error::Value { op: "mape", what: "every truth", got: 0., expected: "some that are not zero" });
+    }
+    Ok(sum / count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_hand_made_case() {
+        let (p, t) = ([1., 2., 5.], [2., 4., 0.]);
+        assert!((mae(&p, &t).unwrap() - 8. / 3.).abs() < 1e-15);
+        assert!((rmse(&p, &t).unwrap() - 10f64.sqrt()).abs() < 1e-15);
+        assert_eq!(mape(&p, &t).unwrap(), 0.5);
+    }
+
+    #[test]
+    fn hostile_input_is_an_error() {
+        assert!(mae(&[], &[]).is_err());
+        assert!(rmse(&[1.], &[]).is_err());
+        assert!(mape(&[1.], &[0.]).is_err());
+        assert!(mae(&[f64::NAN], &[0.]).unwrap().is_nan());
+    }
+}

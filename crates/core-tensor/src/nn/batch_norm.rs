@@ -1,0 +1,102 @@
+//! Batch normalisation.
+
+use crate::{Error, Result, ops};
+use candle_core::{Tensor, Var};
+use candle_nn::{Init, ModuleT, VarBuilder};
+
+/// The numbers of a [`BatchNorm1d`]; the defaults are PyTorch's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNormConfig {
+    /// Added to the variance, 1e-5.
+    pub eps: f64,
+    /// The share of the batch in the running statistics, 0.1.
+    pub momentum: f64,
+    /// Whether there are a `weight` (first 1) and a `bias` (first 0) to train, true.
+    pub is_affine: bool,
+}
+
+impl Default for BatchNormConfig {
+    fn default() -> Self {
+        Self { eps: 1e-5, momentum: 0.1, is_affine: true }
+    }
+}
+
+/// Batch normalisation of feature vectors `[n, channels]`, as `torch.nn.BatchNorm1d`.
+///
+/// In training the batch is normalised by its own mean and biased variance, and `running_mean` and `running_var` (unbiased)
+/// move towards them, in place; in evaluation the running statistics are used. The rest of the formula is that of
+/// [`ops::batch_norm_train`].
+#[derive(Debug, Clone)]
+pub struct BatchNorm1d {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Var,
+    running_var: Var,
+    config: BatchNormConfig,
+}
+
+/// A layer with the parameters `weight` and `bias`, unless it is not affine, and the buffers `running_mean` and
+/// `running_var`.
+///
+/// # Errors
+///
+/// When the parameters exist with other shapes, or a number of `config` is out of its range.
+pub fn batch_norm1d(channels: usize, config: BatchNormConfig, vb: VarBuilder<'_>) -> Result<BatchNorm1d> {
+    let is_valid = (0. ..=1.).contains(&config.momentum);
+    if !is_valid {
+        let (op, what, got) = ("batch_norm1d", "momentum", config.momentum);
+        return Err(Error::Value { op, what, got, expected: "in [0, 1]" });
+    }
+    let (weight, bias) = if config.is_affine {
+        let weight = vb.get_with_hints(channels, "weight", Init::Const(1.))?;
+        (weight, vb.get_with_hints(channels, "bias", Init::Const(0.))?)
+    } else {
+        let weight = Tensor::ones(channels, vb.dtype(), vb.device())?;
+        (weight, Tensor::zeros(channels, vb.dtype(), vb.device())?)
+    };
+    let running_mean = Var::from_tensor(&vb.get_with_hints(channels, "running_mean", Init::Const(0.))?)?;
+    let running_var = Var::from_tensor(&vb.get_with_hints(channels, "running_var", Init::Const(1.))?)?;
+    Ok(BatchNorm1d { weight, bias, running_mean, running_var, config })
+}
+
+impl BatchNorm1d {
+    /// The running mean, `[channels]`.
+    pub fn running_mean(&self) -> &Tensor {
+        self.running_mean.as_tensor()
+    }
+
+    /// The running unbiased variance, `[channels]`.
+    pub fn running_var(&self) -> &Tensor {
+        self.running_var.as_tensor()
+    }
+
+    /// Normalises by the statistics of the batch and moves the running ones.
+    ///
+    /// # Errors
+    ///
+    /// When `x` is not `[n, channels]` with `n` at least 2.
+    pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
+        let (y, batch) = ops::batch_norm_train(x, &self.weight, &self.bias, self.config.eps)?;
+        let momentum = self.config.momentum;
+        for (running, new) in [(&self.running_mean, &batch.mean), (&self.running_var, &batch.unbiased_variance()?)] {
+            running.set(&((running.as_detached_tensor() * (1. - momentum))? + (new * momentum)?)?)?;
+        }
+        Ok(y)
+    }
+
+    /// Normalises by the running statistics.
+    ///
+    /// # Errors
+    ///
+    /// When `x` is not `[n, channels]`.
+    pub fn forward_eval(&self, x: &Tensor) -> Result<Tensor> {
+        let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_var.as_detached_tensor());
+        ops::batch_norm_eval(x, &mean, &variance, &self.weight, &self.bias, self.config.eps)
+    }
+}
+
+impl ModuleT for BatchNorm1d {
+    fn forward_t(&self, x: &Tensor, train: bool) -> candle_core::Result<Tensor> {
+        Ok(if train { self.forward_train(x)? } else { self.forward_eval(x)? })
+    }
+}

@@ -1,0 +1,306 @@
+//! Losses.
+
+use super::softmax::for_exponential_rows;
+use crate::cpu::{
+    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, slice, with_slice,
+};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Shape, Tensor};
+use std::sync::OnceLock;
+
+/// The mean over the rows of `−log softmax(logits)[target]`, a scalar: `logits` is `[n, classes]`, `targets` `[n]` of u32.
+///
+/// # Errors
+///
+/// When the shapes do not fit, `n` is zero, `targets` is not u32, or (on the CPU) a target is not below `classes`.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// let logits = Tensor::zeros((2, 4), candle_core::DType::F32, &Device::Cpu)?;
+/// let targets = Tensor::new(&[0u32, 3], &Device::Cpu)?;
+/// let loss = core_tensor::ops::cross_entropy(&logits, &targets)?.to_scalar::<f32>()?;
+/// assert!((loss - 4f32.ln()).abs() < 1e-6);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    check_targets("cross_entropy", "logits", logits, targets)?;
+    if logits.device().is_cpu() {
+        let op = CrossEntropy { is_mean: true, log_sums: OnceLock::new() };
+        return Ok(contiguous(logits)?.apply_op2(&contiguous(targets)?, op)?);
+    }
+    Ok(cross_entropy_each(logits, targets)?.mean_all()?)
+}
+
+/// [`cross_entropy`] of each row, `[n]`, for weighting and for sample selection. `n` may be zero.
+///
+/// # Errors
+///
+/// As for [`cross_entropy`].
+pub fn cross_entropy_each(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    const OP: &str = "cross_entropy_each";
+    if logits.dims().first() != Some(&0) {
+        check_targets(OP, "logits", logits, targets)?;
+    }
+    if logits.device().is_cpu() {
+        let op = CrossEntropy { is_mean: false, log_sums: OnceLock::new() };
+        return Ok(contiguous(logits)?.apply_op2(&contiguous(targets)?, op)?);
+    }
+    let picked = super::log_softmax(logits)?.gather(&targets.unsqueeze(1)?, 1)?;
+    Ok(picked.squeeze(1)?.neg()?)
+}
+
+/// The mean over the rows of `−log_probabilities[target]`, a scalar: `log_probabilities` is `[n, classes]`, such as the
+/// result of [`super::log_softmax`].
+///
+/// # Errors
+///
+/// As for [`cross_entropy`].
+pub fn nll(log_probabilities: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    check_targets("nll", "log_probabilities", log_probabilities, targets)?;
+    if targets.device().is_cpu() {
+        check_range("nll", &targets.to_vec1::<u32>()?, log_probabilities.dims()[1])?;
+    }
+    let picked = log_probabilities.contiguous()?.gather(&targets.contiguous()?.unsqueeze(1)?, 1)?;
+    Ok(picked.mean_all()?.neg()?)
+}
+
+/// The mean of `(prediction − target)²` over all elements, a scalar. Both have gradients.
+///
+/// # Errors
+///
+/// When the shapes or dtypes differ, or there are no elements.
+pub fn mse(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+    const OP: &str = "mse";
+    if prediction.shape() != target.shape() {
+        return Err(Error::shape(OP, "target", target.shape(), format!("{:?} like prediction", prediction.dims())));
+    }
+    if prediction.dtype() != target.dtype() {
+        return Err(Error::DType { op: OP, what: "target", got: target.dtype(), expected: "the dtype of prediction" });
+    }
+    if prediction.elem_count() == 0 {
+        return Err(Error::shape(OP, "prediction", prediction.shape(), "at least one element"));
+    }
+    if prediction.device().is_cpu() {
+        return Ok(contiguous(prediction)?.apply_op2(&contiguous(target)?, MeanSquaredError)?);
+    }
+    Ok((prediction - target)?.sqr()?.mean_all()?)
+}
+
+fn check_targets(op: &'static str, what: &'static str, scores: &Tensor, targets: &Tensor) -> Result<()> {
+    let &[rows, classes] = scores.dims() else {
+        return Err(Error::shape(op, what, scores.shape(), "[n, classes]"));
+    };
+    if rows == 0 || classes == 0 {
+        return Err(Error::shape(op, what, scores.shape(), "at least one row and one class"));
+    }
+    if targets.dims() != [rows] {
+        return Err(Error::shape(op, "targets", targets.shape(), format!("[n = {rows}]")));
+    }
+    if targets.dtype() != DType::U32 {
+        return Err(Error::DType { op, what: "targets", got: targets.dtype(), expected: "u32" });
+    }
+    Ok(())
+}
+
+fn check_range(op: &'static str, targets: &[u32], classes: usize) -> Result<()> {
+    match targets.iter().position(|&target| target as usize >= classes) {
+        None => Ok(()),
+        Some(position) => {
+            let index = u64::from(targets[position]);
+            Err(Error::IndexOutOfRange { op, what: "targets", position, index, bound: classes })
+        }
+    }
+}
+
+/// The cost of an exponential, in multiply-adds.
+const EXP_WORK: usize = 16;
+
+struct CrossEntropy {
+    is_mean: bool,
+    /// `log Σ exp` of each row, for the backward pass.
+    log_sums: OnceLock<Vec<f64>>,
+}
+
+impl CrossEntropy {
+    fn run<T: Real>(&self, logits: &[T], targets: &[u32], classes: usize) -> candle_core::Result<(CpuStorage, Shape)> {
+        check_range(self.name(), targets, classes)?;
+        // The loss and the logarithm of the sum, for each row.
+        let mut rows = vec![(0f64, 0f64); targets.len()];
+        if classes > 0 {
+            for_slices(&mut rows, 1, classes * EXP_WORK, &|first, rows| {
+                for_exponential_rows(logits, classes, first, (rows, 1), |row, x, powers, largest, out| {
+                    let sum = powers.iter().fold(T::ZERO, |sum, &p| sum + p);
+                    let log_sum = largest.to_f64() + Real::ln(sum).to_f64();
+                    out[0] = (log_sum - x[targets[row] as usize].to_f64(), log_sum);
+                });
+            });
+        }
+        let (losses, log_sums): (Vec<f64>, Vec<f64>) = rows.into_iter().unzip();
+        let _ = self.log_sums.set(log_sums);
+        if self.is_mean {
+            let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+            return Ok((into_storage(vec![T::of(mean)]), Shape::from(())));
+        }
+        let shape = Shape::from(losses.len());
+        Ok((into_storage(losses.into_iter().map(T::of).collect()), shape))
+    }
+
+    fn gradient<T: Real>(&self, logits: &Tensor, targets: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
+        let Some(log_sums) = self.log_sums.get() else {
+            return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
+        };
+        let (rows, classes) = logits.dims2()?;
+        let op = self.name();
+        let mut out = vec![T::ZERO; rows * classes];
+        with_slice::<T, _>(logits, op, |logits| {
+            with_slice::<u32, _>(targets, op, |targets| {
+                with_slice::<T, _>(grad, op, |grad| {
+                    if classes == 0 {
+                        return Ok(());
+                    }
+                    let scale = if self.is_mean { T::of(1. / rows as f64) } else { T::ONE };
+                    for_slices(&mut out, classes, classes * EXP_WORK, &|first, out| {
+                        let start = first * classes;
+                        for (row, out) in out.chunks_exact_mut(classes).enumerate() {
+                            let log_sum = T::of(log_sums[first + row]);
+                            let logits = &logits[start + row * classes..];
+                            out.iter_mut().zip(logits).for_each(|(out, &x)| *out = x - log_sum);
+                        }
+                        crate::cpu::exp_all(out);
+                        for (row, out) in out.chunks_exact_mut(classes).enumerate() {
+                            let factor = grad[if self.is_mean { 0 } else { first + row }] * scale;
+                            out[targets[first + row] as usize] -= T::ONE;
+                            out.iter_mut().for_each(|out| *out *= factor);
+                        }
+                    });
+                    Ok(())
+                })
+            })
+        })?;
+        Tensor::from_vec(out, logits.shape(), logits.device())
+    }
+}
+
+impl CustomOp2 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn cpu_fwd(
+        &self,
+        logits: &CpuStorage,
+        logits_layout: &Layout,
+        targets: &CpuStorage,
+        targets_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let targets = slice::<u32>(targets, targets_layout, self.name())?;
+        let classes = logits_layout.dims()[1];
+        dispatch_real!(logits, self.name(), T => {
+            self.run(slice::<T>(logits, logits_layout, self.name())?, targets, classes)
+        })
+    }
+
+    fn bwd(
+        &self,
+        logits: &Tensor,
+        targets: &Tensor,
+        _loss: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        if grad.track_op() {
+            // Second derivatives are wanted: (softmax − one-hot) · grad, of operations that have them.
+            let probabilities = super::softmax(logits)?;
+            let ones = Tensor::ones((targets.dims()[0], 1), logits.dtype(), logits.device())?;
+            let hot = logits.zeros_like()?.detach().scatter_add(&targets.unsqueeze(1)?, &ones, D::Minus1)?;
+            let factor = if self.is_mean {
+                (grad / targets.dims()[0] as f64)?.broadcast_as(targets.shape())?
+            } else {
+                grad.clone()
+            };
+            return Ok((Some((probabilities - hot)?.broadcast_mul(&factor.unsqueeze(1)?)?), None));
+        }
+        let grad = contiguous(grad)?;
+        Ok((Some(dispatch_tensor!(logits, self.name(), T => self.gradient::<T>(logits, targets, &grad))?), None))
+    }
+}
+
+struct MeanSquaredError;
+
+/// Elements that are added up by one task; fixed, so that the order of additions does not depend on threads.
+const SUM_BLOCK: usize = 16 * 1024;
+
+impl MeanSquaredError {
+    fn run<T: Real>(a: &[T], b: &[T]) -> T {
+        let mut sums = vec![0f64; a.len().div_ceil(SUM_BLOCK)];
+        for_slices(&mut sums, 1, SUM_BLOCK, &|first, sums| {
+            let start = first * SUM_BLOCK;
+            let blocks = a[start..].chunks(SUM_BLOCK).zip(b[start..].chunks(SUM_BLOCK));
+            for (sum, (a, b)) in sums.iter_mut().zip(blocks) {
+                let mut lanes = [T::ZERO; 16];
+                for (a, b) in a.chunks(16).zip(b.chunks(16)) {
+                    for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+                        *lane += (a - b) * (a - b);
+                    }
+                }
+                *sum = lanes.iter().map(|lane| lane.to_f64()).sum();
+            }
+        });
+        T::of(sums.iter().sum::<f64>() / a.len() as f64)
+    }
+
+    /// `factor · grad · (a − b)`.
+    fn gradient(a: &Tensor, b: &Tensor, grad: &Tensor, factor: f64) -> candle_core::Result<Tensor> {
+        const OP: &str = "mse";
+        dispatch_tensor!(a, OP, T => {
+            let out = with_slice::<T, _>(a, OP, |a| with_slice::<T, _>(b, OP, |b| {
+                let factor = grad.to_scalar::<T>()? * T::of(factor / a.len() as f64);
+                // SAFETY: every element of each piece is written.
+                Ok(unsafe {
+                    collect(a.len(), 1, 1, |first, out| {
+                        for ((out, &a), &b) in out.iter_mut().zip(&a[first..]).zip(&b[first..]) {
+                            out.write(factor * (a - b));
+                        }
+                    })
+                })
+            }))?;
+            Tensor::from_vec(out, a.shape(), a.device())
+        })
+    }
+}
+
+impl CustomOp2 for MeanSquaredError {
+    fn name(&self) -> &'static str {
+        "mse"
+    }
+
+    fn cpu_fwd(
+        &self,
+        a: &CpuStorage,
+        a_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let mean = dispatch_real!(a, "mse", T => {
+            let mean = Self::run(slice::<T>(a, a_layout, "mse")?, slice::<T>(b, b_layout, "mse")?);
+            Ok(into_storage(vec![mean]))
+        })?;
+        Ok((mean, Shape::from(())))
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        _mean: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        if grad.track_op() {
+            let grad_a = ((a - b)? * (2. / a.elem_count() as f64))?.broadcast_mul(grad)?;
+            let grad_b = if b.track_op() { Some(grad_a.neg()?) } else { None };
+            return Ok((a.track_op().then_some(grad_a), grad_b));
+        }
+        let grad_a = if a.track_op() { Some(Self::gradient(a, b, grad, 2.)?) } else { None };
+        let grad_b = if b.track_op() { Some(Self::gradient(a, b, grad, -2.)?) } else { None };
+        Ok((grad_a, grad_b))
+    }
+}

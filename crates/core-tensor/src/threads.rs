@@ -1,0 +1,114 @@
+//! How many threads compute, and how much stack they have.
+//!
+//! Candle and this crate's kernels compute on rayon's global pool; Candle also has a pool of its own for element-wise
+//! operations, whose size it reads from the environment. Both are made once, on first use.
+
+use crate::{Error, Result};
+
+/// The variables from which the pools take their sizes.
+const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
+
+/// Makes both pools `count` threads large. Call it first thing in `main`.
+///
+/// # Errors
+///
+/// When `count` is zero, or rayon's pool exists already with another size. Candle's pool can only be told through the
+/// environment, which is safe to change only while the process has one thread; that can be checked on Linux alone. Elsewhere,
+/// or later, this is an error unless `RAYON_NUM_THREADS` and `CANDLE_NUM_THREADS` are already set to `count`.
+pub fn configure(count: usize) -> Result<()> {
+    if count == 0 {
+        return Err(Error::Threads("at least one thread is needed".to_string()));
+    }
+    if !environment_says(count) {
+        set_environment(count)?;
+    }
+    // Fails when the pool exists; what counts is whether it has the right size.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
+    let actual = current();
+    if actual == count {
+        return Ok(());
+    }
+    Err(Error::Threads(format!(
+        "rayon's pool was started with {actual} threads before {count} were asked for; call this first"
+    )))
+}
+
+/// The number of threads that kernels use when called from this thread. Starts rayon's pool if there is none yet.
+pub fn current() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Runs `f` on a thread with a stack of `bytes`.
+///
+/// Candle walks a tape recursively, forward and when it is dropped: a chain of 10 000 operations overflows the 2 MiB of a
+/// spawned thread, and 40 000 the usual 8 MiB of the main thread. 64 MiB are enough for 300 000. The stack is only reserved;
+/// memory is used as it grows.
+///
+/// # Errors
+///
+/// When the thread cannot be started. A panic of `f` continues in the caller.
+///
+/// ```
+/// let sum = core_tensor::threads::with_big_stack(64 << 20, || 1 + 1)?;
+/// assert_eq!(sum, 2);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn with_big_stack<R: Send>(bytes: usize, f: impl FnOnce() -> R + Send) -> Result<R> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("big-stack".to_string())
+            .stack_size(bytes)
+            .spawn_scoped(scope, f)
+            .map_err(|e| Error::Threads(format!("a thread with a stack of {bytes} bytes could not be started: {e}")))?;
+        match thread.join() {
+            Ok(result) => Ok(result),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn environment_says(count: usize) -> bool {
+    let is_set = |name: &&str| std::env::var(name).is_ok_and(|value| value.parse() == Ok(count));
+    VARIABLES.iter().all(|name| is_set(&name))
+}
+
+fn set_environment(count: usize) -> Result<()> {
+    if !is_single_threaded() {
+        return Err(Error::Threads(format!(
+            "the process already has several threads, so its environment cannot be changed safely; \
+             start it with RAYON_NUM_THREADS={count} CANDLE_NUM_THREADS={count}"
+        )));
+    }
+    for name in VARIABLES {
+        // SAFETY: the process has one thread, this one, so nobody reads the environment meanwhile.
+        unsafe { std::env::set_var(name, count.to_string()) };
+    }
+    Ok(())
+}
+
+/// Whether this is the only thread of the process, as far as one can tell.
+fn is_single_threaded() -> bool {
+    cfg!(target_os = "linux") && std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn no_threads_are_an_error() {
+        assert!(configure(0).is_err());
+    }
+
+    #[test]
+    fn a_long_tape_fits_a_big_stack() {
+        let gradient = with_big_stack(256 << 20, || {
+            let x = Var::new(1f64, &Device::Cpu).unwrap();
+            let y = (0..50_000).fold(x.as_tensor().clone(), |y, _| (y + 0.0).unwrap());
+            let grads = y.backward().unwrap();
+            grads.get(&x).unwrap().to_scalar::<f64>().unwrap()
+        });
+        assert_eq!(gradient.unwrap(), 1.);
+    }
+}
