@@ -1,4 +1,5 @@
 //! Archives: what is unpacked, and what is refused.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::io::{Cursor, Write};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! The original Planetoid files, written here opcode by opcode as Python 2 wrote them.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use datasets::Error;
 use datasets::planetoid::{OriginalFiles, parse_original};

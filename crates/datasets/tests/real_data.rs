@@ -1,5 +1,6 @@
 //! What each data set's description says, checked against the files in `$DATA_DIR`. Without it, every test here prints
 //! that it skipped.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use datasets::archive::{self, Limits};
 use datasets::table::{self, TableOptions};

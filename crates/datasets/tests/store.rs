@@ -1,9 +1,13 @@
 //! Where the store looks, and what it says when a file is nowhere.
 
-use std::io::{Read, Write};
-use std::path::Path;
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+mod loopback;
+
+use std::path::{Path, PathBuf};
 
 use datasets::{Error, Store, StoreOptions};
+use loopback::Server;
 
 fn store(data_dir: Option<&Path>, cache: &Path, is_offline: bool) -> Store {
     let options = StoreOptions {
@@ -90,31 +94,15 @@ fn a_damaged_file_in_a_users_folder_is_an_error_not_a_download() {
     assert!(matches!(&error, Error::WrongChecksum { path, .. } if path.starts_with(mine.path())), "{error}");
 }
 
-/// Serves the files of a folder for as many connections as the test makes.
-fn serve(folder: std::path::PathBuf) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = Vec::new();
-            let mut byte = [0];
-            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
-                request.push(byte[0]);
-            }
-            let request = String::from_utf8(request).unwrap();
-            let path = request.split(' ').nth(1).unwrap().trim_start_matches('/').to_owned();
-            let _ = match std::fs::read(folder.join(path)) {
-                Ok(bytes) => {
-                    let head =
-                        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
-                    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bytes))
-                }
-                Err(_) => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
-            };
+/// Serves the files of a folder.
+fn serve_folder(folder: PathBuf) -> Server {
+    Server::start(move |_, request, stream| {
+        let path = request.split(' ').nth(1).unwrap().trim_start_matches('/');
+        match std::fs::read(folder.join(path)) {
+            Ok(bytes) => loopback::serve(stream, request, &bytes),
+            Err(_) => loopback::head(stream, "404 Not Found", 0, ""),
         }
-    });
-    address
+    })
 }
 
 #[test]
@@ -123,7 +111,7 @@ fn a_failed_download_says_where_a_copy_may_be_put() {
     let options = StoreOptions {
         uses_environment: false,
         cache_dir: Some(cache.path().to_owned()),
-        base_url: Some(serve(origin.path().to_owned())),
+        base_url: Some(serve_folder(origin.path().to_owned()).address),
         ..Default::default()
     };
     let error = Store::new(options).unwrap().file("mnist", "t10k-labels-idx1-ubyte.gz").unwrap_err();
@@ -136,8 +124,7 @@ fn a_failed_download_says_where_a_copy_may_be_put() {
 
 #[test]
 fn a_whole_set_is_downloaded_and_a_damaged_cache_mended() {
-    let Some(folder) =
-        std::env::var_os("DATA_DIR").map(std::path::PathBuf::from).filter(|dir| dir.join("los-loop").is_dir())
+    let Some(folder) = std::env::var_os("DATA_DIR").map(PathBuf::from).filter(|dir| dir.join("los-loop").is_dir())
     else {
         eprintln!("skipped: DATA_DIR is unset or has no los-loop");
         return;
@@ -146,7 +133,7 @@ fn a_whole_set_is_downloaded_and_a_damaged_cache_mended() {
     let options = StoreOptions {
         uses_environment: false,
         cache_dir: Some(cache.path().to_owned()),
-        base_url: Some(serve(folder)),
+        base_url: Some(serve_folder(folder).address),
         ..Default::default()
     };
     let store = Store::new(options).unwrap();

@@ -6,6 +6,7 @@
 mod converted;
 mod original;
 mod pickle;
+mod pickle_value;
 
 pub use converted::parse_converted;
 pub use original::{OriginalFiles, parse_original};

@@ -1,6 +1,7 @@
 //! The original files `ind.<name>.*`.
 
-use super::pickle::{self, Array, Value};
+use super::pickle;
+use super::pickle_value::{Array, Value};
 use super::{FORMAT, NodeSet, SparseFeatures};
 use crate::error::{Error, Result};
 

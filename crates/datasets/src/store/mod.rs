@@ -171,8 +171,8 @@ impl Store {
         let mut skipped: BTreeSet<&str> = BTreeSet::new();
         for alternative in known.alternatives {
             let (converted, original) = (alternative.converted, alternative.original);
-            let is_converted_enough = alternative.is_complete && converted.iter().all(|name| is_here(&name));
-            if is_converted_enough && !original.iter().all(|name| is_here(&name)) {
+            let is_converted_enough = alternative.is_complete && converted.iter().all(is_here);
+            if is_converted_enough && !original.iter().all(is_here) {
                 skipped.extend(original);
             } else {
                 skipped.extend(converted.iter().filter(|name| !is_here(name)));

@@ -33,7 +33,7 @@ pub fn ring(num_nodes: usize) -> Result<PlacedGraph> {
 /// # Errors
 /// [`Error::InvalidArgument`] when a side is 0 or there are more than `u32::MAX` nodes.
 pub fn grid(rows: usize, columns: usize) -> Result<PlacedGraph> {
-    let num_nodes = rows.checked_mul(columns).unwrap_or(usize::MAX);
+    let num_nodes = rows.saturating_mul(columns);
     let count = node_count("rows", num_nodes, 1)?;
     let (wide, high) = (columns as u32, rows as u32);
     let mut edges = Vec::with_capacity(2 * num_nodes);

@@ -1,0 +1,6 @@
+//! `.npy` arrays.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = datasets::npy::parse(bytes);
+});
