@@ -8,7 +8,7 @@ pub(crate) const MIN_WORK_PER_TASK: usize = 32 * 1024;
 
 /// Calls `body(rows, their output)` for ranges that cover all rows of a compressed sparse row structure. Ranges are cut so
 /// that they hold about the same number of entries; `width` is the number of output elements of a row and `work` the steps
-/// for one entry.
+/// for one entry. Never called for nothing.
 pub(crate) fn for_rows<O: Send>(
     offsets: &[u32],
     out: &mut [O],
@@ -16,6 +16,9 @@ pub(crate) fn for_rows<O: Send>(
     work: usize,
     body: &(impl Fn(Range<usize>, &mut [O]) + Sync),
 ) {
+    if out.is_empty() {
+        return;
+    }
     let rows = offsets.len() - 1;
     split_rows(offsets, 0..rows, out, width, work.max(1), body);
 }
@@ -47,9 +50,12 @@ fn split_rows<O: Send>(
     );
 }
 
-/// Calls `body(first unit, output)` for pieces that cover `out`. Pieces are cut between units of `unit` elements; `work` is
+/// Calls `body(first unit, output)` for pieces that cover `out`, never for nothing. Pieces are cut between units of `unit` elements; `work` is
 /// the number of steps for one unit.
 pub(crate) fn for_slices<O: Send>(out: &mut [O], unit: usize, work: usize, body: &(impl Fn(usize, &mut [O]) + Sync)) {
+    if out.is_empty() {
+        return;
+    }
     split_slices(out, unit.max(1), work.max(1), 0, body);
 }
 

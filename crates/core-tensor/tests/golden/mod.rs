@@ -4,13 +4,13 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 
 /// One of the files beside this one.
-pub fn read(name: &str) -> Value {
+pub(crate) fn read(name: &str) -> Value {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// Nested lists of numbers as an f64 tensor.
-pub fn tensor(value: &Value) -> Tensor {
+pub(crate) fn tensor(value: &Value) -> Tensor {
     let (mut shape, mut numbers) = (Vec::new(), Vec::new());
     let mut level = value;
     while let Some(list) = level.as_array() {
@@ -32,7 +32,7 @@ fn flatten(value: &Value, numbers: &mut Vec<f64>) {
 }
 
 /// Both must agree to 1e-12: the references are f64, and only the order of a few operations differs.
-pub fn assert_equal(what: &str, got: &Tensor, expected: &Value) {
+pub(crate) fn assert_equal(what: &str, got: &Tensor, expected: &Value) {
     let expected = tensor(expected);
     assert_eq!(got.dims(), expected.dims(), "{what}");
     let list = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();

@@ -1,0 +1,245 @@
+//! Our operations beside the same of Candle operations, in medians: `cargo bench -p core-tensor`.
+//!
+//! Each pair runs alternately, so that a change of the machine's load meets both. Name a part of an operation to run only
+//! those that contain it: `cargo bench -p core-tensor -- spmm`.
+
+use candle_core::{D, DType, Device, Tensor, Var};
+use candle_nn::{Module, Optimizer as _};
+use core_tensor::nn::{self, BatchNormConfig};
+use core_tensor::optim::{AdamConfig, AdamW, Optimizer};
+use core_tensor::params::ParamStore;
+use core_tensor::random::{Rng, dropout};
+use core_tensor::sparse::{Index, Segments, SparsePattern, reference};
+use core_tensor::{Result, ops};
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long each pair is measured.
+const BUDGET: Duration = Duration::from_millis(700);
+
+type Step<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
+
+struct Bench {
+    filter: Option<String>,
+}
+
+impl Bench {
+    fn pair<'a>(&self, name: &str, mut ours: Step<'a>, mut theirs: Step<'a>) -> Result<()> {
+        if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+            return Ok(());
+        }
+        ours()?;
+        theirs()?;
+        let mut times = [Vec::new(), Vec::new()];
+        let start = Instant::now();
+        while start.elapsed() < BUDGET || times[1].len() < 5 {
+            for (step, times) in [&mut ours, &mut theirs].into_iter().zip(&mut times) {
+                let start = Instant::now();
+                step()?;
+                times.push(start.elapsed());
+            }
+        }
+        let [ours, theirs] = times.map(|mut times| {
+            times.sort_unstable();
+            times[times.len() / 2].as_secs_f64() * 1e6
+        });
+        println!("{name:<44} {ours:>10.1} {theirs:>10.1} {:>7.2}", theirs / ours);
+        Ok(())
+    }
+}
+
+fn main() -> Result<()> {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let bench = Bench { filter };
+    println!("{} threads, medians in µs", core_tensor::threads::current());
+    println!("{:<44} {:>10} {:>10} {:>7}", "operation", "ours", "candle", "ratio");
+    message_passing(&bench, "2.5k nodes 25k edges", 2_500, 25_000)?;
+    message_passing(&bench, "10k nodes 100k edges", 10_000, 100_000)?;
+    dense(&bench)?;
+    training(&bench)
+}
+
+fn normal(rng: &mut Rng, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
+    rng.normal(0., 1., shape, DType::F32, &Device::Cpu)
+}
+
+fn back(y: Tensor) -> Result<()> {
+    std::hint::black_box(y.sum_all()?.backward()?);
+    Ok(())
+}
+
+fn message_passing(bench: &Bench, size: &str, nodes: usize, edges: usize) -> Result<()> {
+    const FEATURES: usize = 64;
+    let mut rng = Rng::new(0);
+    let mut ends = || -> Vec<u32> { (0..edges).map(|_| rng.below(nodes) as u32).collect() };
+    let (rows, cols) = (ends(), ends());
+    let p = SparsePattern::from_edges(nodes, nodes, &rows, &cols)?;
+    let x = normal(&mut rng, (nodes, FEATURES))?;
+    let (x_var, w_var) = (Var::from_tensor(&x)?, Var::from_tensor(&normal(&mut rng, edges)?)?);
+    let scores = Var::from_tensor(&normal(&mut rng, (edges, 4))?)?;
+    let forward = |y: Tensor| -> Result<()> {
+        std::hint::black_box(y);
+        Ok(())
+    };
+    bench.pair(
+        &format!("spmm forward, {size}"),
+        Box::new(|| forward(p.matmul(&x)?)),
+        Box::new(|| forward(reference::matmul(&p, &x)?)),
+    )?;
+    bench.pair(
+        &format!("spmm forward+backward, {size}"),
+        Box::new(|| back(p.matmul(&x_var)?)),
+        Box::new(|| back(reference::matmul(&p, &x_var)?)),
+    )?;
+    bench.pair(
+        &format!("weighted spmm forward+backward, {size}"),
+        Box::new(|| back(p.matmul_weighted(&w_var, &x_var)?)),
+        Box::new(|| back(reference::matmul_weighted(&p, &w_var, &x_var)?)),
+    )?;
+    bench.pair(
+        &format!("segment softmax 4 heads f+b, {size}"),
+        Box::new(|| back(p.segment_softmax(&scores)?)),
+        Box::new(|| back(reference::segment_softmax(&p, &scores)?)),
+    )?;
+    bench.pair(
+        &format!("segment max f+b, {size}"),
+        Box::new(|| back(p.segment_max(&x_var)?)),
+        Box::new(|| back(reference::segment_max(&p, &x_var)?)),
+    )?;
+    let index = Index::new(&cols, nodes)?;
+    let cols_tensor = Tensor::from_slice(&cols, edges, &Device::Cpu)?;
+    bench.pair(
+        &format!("gather rows f+b, {size}"),
+        Box::new(|| back(index.gather(&x_var)?)),
+        Box::new(|| back(x_var.index_select(&cols_tensor, 0)?)),
+    )?;
+    let mut ids: Vec<u32> = (0..nodes).map(|i| (i * 100 / nodes) as u32).collect();
+    ids.sort_unstable();
+    let graphs = Segments::new(&ids, 100)?;
+    let ids = Tensor::from_slice(&ids, nodes, &Device::Cpu)?;
+    bench.pair(
+        &format!("readout by sum f+b, {size}"),
+        Box::new(|| back(graphs.sum(&x_var)?)),
+        Box::new(|| {
+            let zeros = Tensor::zeros((100, FEATURES), DType::F32, &Device::Cpu)?;
+            back(zeros.index_add(&ids, &x_var, 0)?)
+        }),
+    )?;
+    bench.pair(
+        &format!("building the pattern, {size}"),
+        Box::new(|| SparsePattern::from_edges(nodes, nodes, &rows, &cols).map(drop)),
+        Box::new(|| {
+            let cols = Tensor::from_slice(&cols, edges, &Device::Cpu)?;
+            forward(cols)
+        }),
+    )
+}
+
+fn dense(bench: &Bench) -> Result<()> {
+    let mut rng = Rng::new(1);
+    let x = Var::from_tensor(&normal(&mut rng, (4096, 256))?)?;
+    let (w, b) = (Var::from_tensor(&normal(&mut rng, (128, 256))?)?, Var::from_tensor(&normal(&mut rng, 128)?)?);
+    let wide = Var::from_tensor(&normal(&mut rng, 256)?)?;
+    let theirs = candle_nn::Linear::new(w.as_tensor().clone(), Some(b.as_tensor().clone()));
+    bench.pair(
+        "linear 4096×256×128 f+b",
+        Box::new(|| back(ops::linear(&x, &w, Some(&b))?)),
+        Box::new(|| back(theirs.forward(&x)?)),
+    )?;
+    bench.pair(
+        "bias+relu 4096×256 f+b",
+        Box::new(|| back(ops::bias_relu(&x, &wide)?)),
+        Box::new(|| back(x.broadcast_add(&wide)?.relu()?)),
+    )?;
+    bench.pair("relu 1M f+b", Box::new(|| back(ops::relu(&x)?)), Box::new(|| back(x.relu()?)))?;
+    bench.pair("tanh 1M f+b", Box::new(|| back(ops::tanh(&x)?)), Box::new(|| back(x.tanh()?)))?;
+    bench.pair("sum over rows 4096×256 f+b", Box::new(|| back(ops::sum_dim0(&x)?)), Box::new(|| back(x.sum(0)?)))?;
+    bench.pair(
+        "softmax 4096×256 f+b",
+        Box::new(|| back(ops::softmax(&x)?)),
+        Box::new(|| back(candle_nn::ops::softmax(&x, D::Minus1)?)),
+    )?;
+    let targets: Vec<u32> = (0..4096).map(|_| rng.below(100) as u32).collect();
+    let targets = Tensor::new(targets, &Device::Cpu)?;
+    let logits = Var::from_tensor(&normal(&mut rng, (4096, 100))?)?;
+    bench.pair(
+        "cross entropy 4096×100 f+b",
+        Box::new(|| back(ops::cross_entropy(&logits, &targets)?)),
+        Box::new(|| back(candle_nn::loss::cross_entropy(&logits, &targets)?)),
+    )?;
+    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let norm = nn::batch_norm1d(256, BatchNormConfig::default(), store.var_builder())?;
+    let other = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let theirs = candle_nn::batch_norm(256, 1e-5, other.var_builder())?;
+    bench.pair(
+        "batch norm 4096×256 f+b",
+        Box::new(|| back(norm.forward_train(&x)?)),
+        Box::new(|| back(theirs.forward_train(&x)?)),
+    )?;
+    bench.pair(
+        "dropout 1M f+b",
+        Box::new(|| back(dropout(&x, 0.5, &mut rng)?)),
+        Box::new(|| back(candle_nn::ops::dropout(&x, 0.5)?)),
+    )
+}
+
+/// A training step of a multi-layer perceptron: 64-64-64-10, batch 128, AdamW.
+fn training(bench: &Bench) -> Result<()> {
+    let mut rng = Rng::new(2);
+    let x = normal(&mut rng, (128, 64))?;
+    let targets: Vec<u32> = (0..128).map(|_| rng.below(10) as u32).collect();
+    let targets = Tensor::new(targets, &Device::Cpu)?;
+
+    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let vb = store.var_builder();
+    let ours = [nn::linear(64, 64, vb.pp(0))?, nn::linear(64, 64, vb.pp(1))?, nn::linear(64, 10, vb.pp(2))?];
+    let mut optimizer = AdamW::new(store.trainable(), AdamConfig::default())?;
+    let other = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let vb = other.var_builder();
+    let theirs = [
+        candle_nn::linear(64, 64, vb.pp(0))?,
+        candle_nn::linear(64, 64, vb.pp(1))?,
+        candle_nn::linear(64, 10, vb.pp(2))?,
+    ];
+    let vars = other.trainable().into_iter().map(|(_, var)| var).collect();
+    let mut their_optimizer = candle_nn::AdamW::new_lr(vars, 1e-3)?;
+    bench.pair(
+        "MLP 64-64-64-10 batch 128, training step",
+        Box::new(|| {
+            let h = ops::relu(&ours[0].forward(&x)?)?;
+            let h = ops::relu(&ours[1].forward(&h)?)?;
+            optimizer.backward_step(&ops::cross_entropy(&ours[2].forward(&h)?, &targets)?)
+        }),
+        Box::new(|| {
+            let h = theirs[0].forward(&x)?.relu()?;
+            let h = theirs[1].forward(&h)?.relu()?;
+            let loss = candle_nn::loss::cross_entropy(&theirs[2].forward(&h)?, &targets)?;
+            their_optimizer.backward_step(&loss)?;
+            Ok(())
+        }),
+    )?;
+
+    let many = ParamStore::new(0, DType::F32, &Device::Cpu);
+    for layer in 0..16 {
+        many.get_with(&format!("{layer}"), (256, 256), core_tensor::init::kaiming_normal())?;
+    }
+    let grads = many.vars().iter().try_fold(None, |sum: Option<Tensor>, (_, var)| {
+        let square = var.sqr()?.sum_all()?;
+        candle_core::Result::Ok(Some(match sum {
+            None => square,
+            Some(sum) => (sum + square)?,
+        }))
+    })?;
+    let Some(loss) = grads else { return Ok(()) };
+    let grads = loss.backward()?;
+    let mut ours = AdamW::new(many.trainable(), AdamConfig::default())?;
+    let vars = many.trainable().into_iter().map(|(_, var)| var).collect();
+    let mut theirs = candle_nn::AdamW::new_lr(vars, 1e-3)?;
+    bench.pair(
+        "AdamW step, 1M parameters in 16 tensors",
+        Box::new(|| ours.step(&grads)),
+        Box::new(|| Ok(theirs.step(&grads)?)),
+    )
+}
