@@ -203,7 +203,11 @@ fn measure(
             command.arg("--bench").current_dir(&target.directory);
             sample(target, arguments.threads, &mut command)
         };
-        let sample_peer = || sample(target, arguments.threads, Command::new(python).arg(target.peer()));
+        let sample_peer = || {
+            let mut command = Command::new(python);
+            command.arg(target.peer()).env("PYTHONDONTWRITEBYTECODE", "1");
+            sample(target, arguments.threads, &mut command)
+        };
         rounds.push(if round % 2 == 0 {
             let ours = sample_ours()?;
             (ours, sample_peer()?)
