@@ -27,13 +27,18 @@ pub struct AttributedGraph {
     pub features: SparseFeatures,
 }
 
-/// Loads a graph of `gnn-benchmark-npz` by its file name without the ending: `cora`, `citeseer`,
-/// `amazon_electronics_computers`, `amazon_electronics_photo`, `ms_academic_cs`, `ms_academic_phy`.
+/// The graphs of the set `gnn-benchmark-npz`; all others are in `gnn-benchmark-npz-large`.
+const SMALL: [&str; 2] = ["cora", "citeseer"];
+
+/// Loads a graph by its file name without the ending: `cora`, `citeseer` (from the set `gnn-benchmark-npz`),
+/// `amazon_electronics_computers`, `amazon_electronics_photo`, `ms_academic_cs`, `ms_academic_phy` (from
+/// `gnn-benchmark-npz-large`).
 ///
 /// # Errors
 /// What [`Store::file`] and [`parse`] report.
 pub fn load(store: &Store, name: &str) -> Result<AttributedGraph> {
-    parse(&archive::read(&store.file("gnn-benchmark-npz", &format!("{name}.npz"))?)?)
+    let set = if SMALL.contains(&name) { "gnn-benchmark-npz" } else { "gnn-benchmark-npz-large" };
+    parse(&archive::read(&store.file(set, &format!("{name}.npz"))?)?)
 }
 
 /// Reads the bytes of such a file: CSR matrices `adj_*` `[n, n]` and `attr_*` `[n, columns]`, and `labels` `[n]`.

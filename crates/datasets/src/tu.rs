@@ -291,7 +291,10 @@ pub fn load(store: &Store, set: &str) -> Result<(GraphSet, Folds)> {
         return Err(Error::UnknownDataSet { name: set.to_owned(), nearest: registry::nearest(set) });
     };
     let is_graphs = |name: &&str| !name.starts_with("test_idx") && name.trim_end_matches(".gz").ends_with(".txt");
-    let names: Vec<&str> = known.files.iter().map(|file| file.name).filter(is_graphs).collect();
+    let mut names: Vec<&str> = known.files.iter().map(|file| file.name).filter(is_graphs).collect();
+    // A graph file may also have been compressed by its user.
+    let compressed: Vec<String> = names.iter().map(|name| format!("{name}.gz")).collect();
+    names.extend(compressed.iter().map(String::as_str));
     let text = archive::read_text(&store.any_file(set, &names)?)?;
     let mut graphs = parse_graphs(&text)?;
     graphs.name = known.title.split(':').next().unwrap_or(set).to_owned();

@@ -346,10 +346,23 @@ pub(super) const SETS: &[DataSet] = &[
     },
     DataSet {
         name: "gnn-benchmark-npz",
-        title: "Cora, Citeseer and the Amazon and Coauthor graphs in the SparseGraph form",
+        title: "Cora (2708 papers) and Citeseer (3312 papers) in the SparseGraph form",
         files: &[
             DataFile::public("cora.npz", 540580, "068e22d90c3849b4057dfb05851741428992af058efcd4e7ebb4186f3d581de2", "https://raw.githubusercontent.com/shchur/gnn-benchmark/1e72912a0810cdf27ae54fd589a3b43358a2b161/data/npz/cora.npz"),
             DataFile::public("citeseer.npz", 1348784, "280278b21b434c047922e8389518861416fb3ad39389c27865ff0e6bbb0aaab7", "https://raw.githubusercontent.com/shchur/gnn-benchmark/1e72912a0810cdf27ae54fd589a3b43358a2b161/data/npz/citeseer.npz"),
+        ],
+        alternatives: &[
+        ],
+        licence: "MIT (repository)",
+        citation: "Shchur et al., Pitfalls of Graph Neural Network Evaluation, 2018 (arXiv:1811.05868)",
+        homepage: "https://github.com/shchur/gnn-benchmark",
+        parser: "datasets::sparse_graph::load",
+        preparation: "",
+    },
+    DataSet {
+        name: "gnn-benchmark-npz-large",
+        title: "Amazon Computers and Photo, Coauthor CS and Physics in the SparseGraph form",
+        files: &[
             DataFile::git("amazon_electronics_computers.npz", "8120e4148a330b3fafe37c4476823302d9d834b9", "https://raw.githubusercontent.com/shchur/gnn-benchmark/1e72912a0810cdf27ae54fd589a3b43358a2b161/data/npz/amazon_electronics_computers.npz"),
             DataFile::git("amazon_electronics_photo.npz", "97323743cb56aca9dd611f5b4b46862c1c9c6bd9", "https://raw.githubusercontent.com/shchur/gnn-benchmark/1e72912a0810cdf27ae54fd589a3b43358a2b161/data/npz/amazon_electronics_photo.npz"),
             DataFile::git("ms_academic_cs.npz", "9bdd7da943d86b74297e8d32e99eb64245b52835", "https://raw.githubusercontent.com/shchur/gnn-benchmark/1e72912a0810cdf27ae54fd589a3b43358a2b161/data/npz/ms_academic_cs.npz"),

@@ -29,6 +29,30 @@ pub(super) fn verify(path: &Path, checksum: Checksum, contents_sha256: Option<&'
     Err(Error::WrongChecksum { path: path.to_owned(), expected: checksum.to_string(), found })
 }
 
+/// Accepts a gzip file if its content has `checksum`: a registered file that the user compressed.
+pub(super) fn verify_compressed(path: &Path, checksum: Checksum) -> Result<()> {
+    let contents = crate::archive::read(path)?;
+    let mut reader = contents.as_slice();
+    let found = match checksum {
+        Checksum::Sha256(_) => digest(Sha256::new(), &mut reader),
+        Checksum::Md5(_) => digest(Md5::new(), &mut reader),
+        Checksum::GitBlob(_) => digest(git_blob(contents.len() as u64), &mut reader),
+    };
+    let found = found.map_err(|source| Error::io("read", path, source))?;
+    let (Checksum::Sha256(expected) | Checksum::GitBlob(expected) | Checksum::Md5(expected)) = checksum;
+    match found == expected {
+        true => Ok(()),
+        false => {
+            Err(Error::WrongChecksum { path: path.to_owned(), expected: format!("content with {checksum}"), found })
+        }
+    }
+}
+
+/// The beginning of git's object id of a file.
+fn git_blob(length: u64) -> Sha1 {
+    Sha1::new_with_prefix(format!("blob {length}\0"))
+}
+
 /// The file's checksum by the same algorithm as `like`, in hexadecimal.
 fn of_file(path: &Path, like: Checksum) -> Result<String> {
     let reading = |source| Error::io("read", path, source);
@@ -38,7 +62,7 @@ fn of_file(path: &Path, like: Checksum) -> Result<String> {
         Checksum::Md5(_) => digest(Md5::new(), &mut file).map_err(reading),
         Checksum::GitBlob(_) => {
             let length = file.metadata().map_err(reading)?.len();
-            digest(Sha1::new_with_prefix(format!("blob {length}\0")), &mut file).map_err(reading)
+            digest(git_blob(length), &mut file).map_err(reading)
         }
     }
 }
@@ -95,6 +119,10 @@ mod tests {
         let other = Checksum::Sha256("00");
         let contents = Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         verify(file(&bytes).path(), other, contents).unwrap();
+        let compressed = tempfile::Builder::new().suffix(".gz").tempfile().unwrap();
+        std::fs::write(compressed.path(), &bytes).unwrap();
+        verify_compressed(compressed.path(), Checksum::GitBlob("f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f")).unwrap();
+        assert!(verify_compressed(compressed.path(), other).is_err());
         let last = bytes.len() - 5;
         bytes[last] ^= 1;
         assert!(matches!(verify(file(&bytes).path(), other, contents), Err(Error::WrongChecksum { .. })));

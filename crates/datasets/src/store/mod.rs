@@ -106,8 +106,8 @@ impl Store {
         self.folders.iter().chain(&self.cache).map(|folder| folder.join(set).join(file)).find(|path| path.is_file())
     }
 
-    /// The file's path, after a download if need be. Files of registered data sets are verified; others (your own data
-    /// in a data folder) are handed out as they are.
+    /// The file's path, after a download if need be. Registered files are verified, also when you compressed them yourself
+    /// (`COLLAB.txt.gz` for `COLLAB.txt`); others (your own data in a data folder) are handed out as they are.
     ///
     /// # Errors
     /// Unknown names; a wrong checksum; absent and offline or not downloadable (the message says what to do); what
@@ -115,22 +115,20 @@ impl Store {
     pub fn file(&self, set: &str, file: &str) -> Result<PathBuf> {
         check_name(set)?;
         check_name(file)?;
-        let entry = registry::find(set).and_then(|known| known.file(file));
         for folder in &self.folders {
             let path = folder.join(set).join(file);
             if path.is_file() {
-                if let Some(entry) = entry {
-                    checksum::verify(&path, entry.checksum, entry.contents_sha256)?;
-                }
+                verify(&path, set, file)?;
                 return Ok(path);
             }
         }
         if let Some(path) = self.cache.as_ref().map(|cache| cache.join(set).join(file)).filter(|path| path.is_file()) {
-            let Some(entry) = entry else { return Ok(path) };
-            match checksum::verify(&path, entry.checksum, entry.contents_sha256) {
+            let has_address =
+                registry::find(set).and_then(|set| set.file(file)).is_some_and(|entry| entry.url.is_some());
+            match verify(&path, set, file) {
                 Ok(()) => return Ok(path),
                 // The cache is ours: a damaged file is fetched again instead of bothering the user.
-                Err(Error::WrongChecksum { .. }) if entry.url.is_some() && !self.is_offline => {}
+                Err(Error::WrongChecksum { .. }) if has_address && !self.is_offline => {}
                 Err(error) => return Err(error),
             }
         }
@@ -157,8 +155,8 @@ impl Store {
     /// Brings every file of a data set onto this machine that can be downloaded and is needed: where a converted form
     /// and the original can stand for each other, one of them is enough. Returns the paths of what is there now.
     ///
-    /// For `planetoid-pubmed` the originals are fetched even where the converted file is present, since only they hold
-    /// the features.
+    /// Where the converted form holds less than the original (`planetoid-pubmed`: no features; `cifar-10`: JPEG), the
+    /// original is fetched, too, unless the store is offline.
     ///
     /// # Errors
     /// As [`Store::file`]. A file that has neither an address nor a substitute and is absent is
@@ -171,7 +169,9 @@ impl Store {
         let mut skipped: BTreeSet<&str> = BTreeSet::new();
         for alternative in known.alternatives {
             let (converted, original) = (alternative.converted, alternative.original);
-            let is_converted_enough = alternative.is_complete && converted.iter().all(is_here);
+            // Without the network, the poorer form is better than nothing.
+            let is_good = alternative.is_complete || self.is_offline;
+            let is_converted_enough = is_good && converted.iter().all(is_here);
             if is_converted_enough && !original.iter().all(is_here) {
                 skipped.extend(original);
             } else {
@@ -222,6 +222,18 @@ impl Store {
             }),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Checks a file against the registry, if it is registered there, compressed or not.
+fn verify(path: &Path, set: &str, file: &str) -> Result<()> {
+    let Some(known) = registry::find(set) else { return Ok(()) };
+    if let Some(entry) = known.file(file) {
+        return checksum::verify(path, entry.checksum, entry.contents_sha256);
+    }
+    match file.strip_suffix(".gz").and_then(|plain| known.file(plain)) {
+        Some(entry) => checksum::verify_compressed(path, entry.checksum),
+        None => Ok(()),
     }
 }
 
