@@ -1,4 +1,4 @@
-//! What training with Candle needs and Candle lacks.
+#![doc = include_str!("../README.md")]
 
 pub mod checkpoint;
 mod cpu;

@@ -68,8 +68,8 @@ pub fn with_big_stack<R: Send>(bytes: usize, f: impl FnOnce() -> R + Send) -> Re
 }
 
 fn environment_says(count: usize) -> bool {
-    let is_set = |name: &&str| std::env::var(name).is_ok_and(|value| value.parse() == Ok(count));
-    VARIABLES.iter().all(|name| is_set(&name))
+    let is_set = |name: &str| std::env::var(name).is_ok_and(|value| value.parse() == Ok(count));
+    VARIABLES.iter().all(|name| is_set(name))
 }
 
 fn set_environment(count: usize) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Randomness, parameters and checkpoints: what must be the same after a restart.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, Module};
 use core_tensor::checkpoint::Checkpoint;

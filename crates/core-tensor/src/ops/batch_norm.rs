@@ -287,7 +287,8 @@ mod tests {
         let inputs: Vec<Var> =
             [normal(&[5000, 37]), normal(&[37]), normal(&[37])].iter().map(|t| Var::from_tensor(t).unwrap()).collect();
         let seed = normal(&[5000, 37]);
-        let run = |f: fn(&Tensor, &Tensor, &Tensor, f64) -> Result<(Tensor, BatchStatistics)>| {
+        type Normalise = fn(&Tensor, &Tensor, &Tensor, f64) -> Result<(Tensor, BatchStatistics)>;
+        let run = |f: Normalise| {
             let (y, statistics) = f(&inputs[0], &inputs[1], &inputs[2], 1e-5).unwrap();
             let grads = (&y * &seed).unwrap().sum_all().unwrap().backward().unwrap();
             let mut all = vec![y.detach(), statistics.mean, statistics.biased_variance];

@@ -201,6 +201,14 @@ pub(super) fn import<const N: usize, R: Rule<N>>(
     Ok(())
 }
 
+/// A part of a parameter with what belongs to it.
+struct Piece<'a, T> {
+    parameter: &'a mut [T],
+    gradient: &'a [T],
+    kept: Vec<&'a mut [T]>,
+}
+
+/// The update of a whole parameter, as Candle wants it.
 struct InPlace<'a, R, const N: usize> {
     rule: &'a R,
     gradient: &'a Tensor,
@@ -230,19 +238,19 @@ impl<R: Rule<N>, const N: usize> InPlace<'_, R, N> {
         if parameter.len() < 2 * PIECE {
             return self.rule.on_host(parameter, gradient, kept);
         }
-        let mut pieces: Vec<(&mut [T], &[T], Vec<&mut [T]>)> = parameter
+        let mut pieces: Vec<Piece<'_, T>> = parameter
             .chunks_mut(PIECE)
             .zip(gradient.chunks(PIECE))
-            .map(|(p, g)| (p, g, Vec::with_capacity(N)))
+            .map(|(parameter, gradient)| Piece { parameter, gradient, kept: Vec::with_capacity(N) })
             .collect();
         for values in kept {
             for (piece, values) in pieces.iter_mut().zip(values.chunks_mut(PIECE)) {
-                piece.2.push(values);
+                piece.kept.push(values);
             }
         }
-        pieces.into_par_iter().for_each(|(parameter, gradient, kept)| {
-            if let Ok(kept) = <[&mut [T]; N]>::try_from(kept) {
-                self.rule.on_host(parameter, gradient, kept);
+        pieces.into_par_iter().for_each(|piece| {
+            if let Ok(kept) = <[&mut [T]; N]>::try_from(piece.kept) {
+                self.rule.on_host(piece.parameter, piece.gradient, kept);
             }
         });
     }

@@ -142,8 +142,8 @@ multiversion! {
                     continue;
                 }
                 for ((best, chosen), &value) in best.iter_mut().zip(chosen.iter_mut()).zip(values) {
-                    // Both comparisons are false for a NaN, which therefore replaces numbers and is never replaced.
-                    let wins = !(sign * value <= sign * *best) & !best.is_nan();
+                    // A NaN replaces numbers and is never replaced.
+                    let wins = ((sign * value > sign * *best) | value.is_nan()) & !best.is_nan();
                     *best = if wins { value } else { *best };
                     *chosen = if wins { entry } else { *chosen };
                 }
