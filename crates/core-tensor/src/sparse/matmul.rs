@@ -1,9 +1,13 @@
 //! Products with sparse matrices.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{SparsePattern, kernels, reference};
 use crate::cpu::{Real, build, contiguous, dispatch_real, for_rows, into_storage, slice};
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Tensor};
 
 impl SparsePattern {
     /// `y[r] = Σ_{e: row(e) = r} x[col(e)]`: the product with the matrix whose entries are all 1.
@@ -25,7 +29,7 @@ impl SparsePattern {
     /// ```
     pub fn matmul(&self, x: &Tensor) -> Result<Tensor> {
         self.check_rows_of("SparsePattern::matmul", "x", x, self.num_cols(), "num_cols")?;
-        if x.device().is_cpu() {
+        if has_kernel(x) {
             Ok(contiguous(x)?.apply_op1(SumOfNeighbours { pattern: self.clone(), is_mean: false })?)
         } else {
             reference::matmul(self, x)
@@ -39,7 +43,7 @@ impl SparsePattern {
     /// As for [`Self::matmul`].
     pub fn segment_mean(&self, x: &Tensor) -> Result<Tensor> {
         self.check_rows_of("SparsePattern::segment_mean", "x", x, self.num_cols(), "num_cols")?;
-        if x.device().is_cpu() {
+        if has_kernel(x) {
             Ok(contiguous(x)?.apply_op1(SumOfNeighbours { pattern: self.clone(), is_mean: true })?)
         } else {
             reference::segment_mean(self, x)
@@ -71,7 +75,7 @@ impl SparsePattern {
         if values.dtype() != x.dtype() {
             return Err(Error::DType { op: OP, what: "values", got: values.dtype(), expected: "the dtype of x" });
         }
-        if x.device().is_cpu() {
+        if has_kernel(x) {
             Ok(contiguous(values)?.apply_op2(&contiguous(x)?, WeightedSum { pattern: self.clone() })?)
         } else {
             reference::matmul_weighted(self, values, x)
@@ -157,6 +161,17 @@ impl CustomOp1 for SumOfNeighbours {
         dispatch_real!(storage, self.name(), T => self.run::<T>(storage, layout))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> candle_core::Result<(CudaStorage, Shape)> {
+        let shape = with_first_dim(layout.shape(), self.pattern.num_rows());
+        let width = shape.dims()[1..].iter().product();
+        let weights = if self.is_mean { cuda::Weights::Mean } else { cuda::Weights::Ones };
+        let out = cuda::dispatch_cuda!(storage, self.name(), T => {
+            cuda::sparse_matmul::<T>(&self.pattern, &weights, (storage, layout), (1, width))
+        })?;
+        Ok((out, shape))
+    }
+
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let transposed = self.pattern.transpose();
         let grad_x = if self.is_mean {
@@ -216,6 +231,24 @@ impl CustomOp2 for WeightedSum {
         dispatch_real!(x, self.name(), T => self.run::<T>((values, values_layout), (x, x_layout)))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        values: &CudaStorage,
+        values_layout: &Layout,
+        x: &CudaStorage,
+        x_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let shape = with_first_dim(x_layout.shape(), self.pattern.num_rows());
+        let heads = values_layout.dims().get(1).copied().unwrap_or(1);
+        let width = shape.dims()[1..].iter().product::<usize>() / heads.max(1);
+        let weights = cuda::Weights::Values(values, values_layout);
+        let out = cuda::dispatch_cuda!(x, self.name(), T => {
+            cuda::sparse_matmul::<T>(&self.pattern, &weights, (x, x_layout), (heads, width))
+        })?;
+        Ok((out, shape))
+    }
+
     fn bwd(
         &self,
         values: &Tensor,
@@ -232,6 +265,12 @@ impl CustomOp2 for WeightedSum {
         let grad_x = if x.track_op() { Some(self.pattern.transpose().matmul_weighted(values, grad)?) } else { None };
         Ok((grad_values, grad_x))
     }
+}
+
+/// Whether the products have a kernel for this device and dtype. Other dtypes on the CPU meet an error there.
+pub(super) fn has_kernel(x: &Tensor) -> bool {
+    let is_real = matches!(x.dtype(), DType::F32 | DType::F64);
+    x.device().is_cpu() || (cfg!(feature = "cuda") && x.device().is_cuda() && is_real)
 }
 
 fn with_first_dim(shape: &Shape, first: usize) -> Shape {

@@ -19,6 +19,9 @@ pub(super) struct DeviceIndices {
     slot_cols: Tensor,
     slot_rows: Tensor,
     slot_entries: Tensor,
+    /// Where the slots of each row begin.
+    #[cfg(feature = "cuda")]
+    offsets: Tensor,
     /// The last slot of each row that has entries, and those rows.
     last_slots: Tensor,
     filled_rows: Tensor,
@@ -41,9 +44,23 @@ impl DeviceIndices {
             slot_cols: upload(&compressed.neighbours)?,
             slot_rows: upload(&slot_rows)?,
             slot_entries: upload(&compressed.entries)?,
+            #[cfg(feature = "cuda")]
+            offsets: upload(&compressed.offsets)?,
             last_slots: upload(&last)?,
             filled_rows: upload(&filled)?,
         })
+    }
+
+    /// Offsets, neighbours and entries of the compressed rows.
+    #[cfg(feature = "cuda")]
+    pub(super) fn compressed(&self) -> [&Tensor; 3] {
+        [&self.offsets, &self.slot_cols, &self.slot_entries]
+    }
+
+    /// Rows, columns, and once more the rows, of the entries by id.
+    #[cfg(feature = "cuda")]
+    pub(super) fn ends(&self) -> [&Tensor; 3] {
+        [&self.rows, &self.cols, &self.rows]
     }
 
     pub(super) fn is_for(&self, device: &Device, is_transposed: bool) -> bool {

@@ -1,8 +1,13 @@
 //! Dot products at the entries of a pattern.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
+use super::matmul::has_kernel;
 use super::{SparsePattern, kernels, reference};
 use crate::cpu::{Real, collect, contiguous, dispatch_real, into_storage, slice};
 use crate::{Error, Result};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 impl SparsePattern {
@@ -35,7 +40,7 @@ impl SparsePattern {
         if left.dtype() != right.dtype() {
             return Err(Error::DType { op: OP, what: "right", got: right.dtype(), expected: "the dtype of left" });
         }
-        if left.device().is_cpu() {
+        if has_kernel(left) {
             let op = SampledDot { pattern: self.clone(), heads };
             Ok(contiguous(left)?.apply_op2(&contiguous(right)?, op)?)
         } else {
@@ -89,6 +94,25 @@ impl CustomOp2 for SampledDot {
         right_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         dispatch_real!(left, self.name(), T => self.run::<T>((left, left_layout), (right, right_layout)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        left: &CudaStorage,
+        left_layout: &Layout,
+        right: &CudaStorage,
+        right_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let entries = self.pattern.num_entries();
+        let stride: usize = left_layout.dims()[1..].iter().product();
+        let heads = self.heads.unwrap_or(1);
+        let width = stride / heads.max(1);
+        let out = cuda::dispatch_cuda!(left, self.name(), T => {
+            cuda::sampled_dot::<T>(&self.pattern, (left, left_layout), (right, right_layout), (heads, width))
+        })?;
+        let shape = if self.heads.is_some() { Shape::from((entries, heads)) } else { Shape::from(entries) };
+        Ok((out, shape))
     }
 
     fn bwd(
