@@ -152,6 +152,11 @@ impl Graph {
         (self.neighbors.len() + loops) / 2
     }
 
+    /// Number of CSR entries: two per edge between distinct nodes, one per self-loop.
+    pub fn num_entries(&self) -> usize {
+        self.neighbors.len()
+    }
+
     /// Whether the edges carry weights; without, every weight is 1.
     pub fn is_weighted(&self) -> bool {
         self.weights.is_some()

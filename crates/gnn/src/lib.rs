@@ -1,6 +1,19 @@
-//! gnn
+#![doc = include_str!("../README.md")]
+
+mod adjacency;
+mod batch;
+pub mod classifier;
+pub mod conv;
 mod error;
+mod features;
 mod graph;
+mod mode;
+pub mod pool;
 pub mod sep;
+
+pub use adjacency::Adjacency;
+pub use batch::{Batch, Coarsening, Hierarchy};
 pub use error::{Error, Result};
+pub use features::Features;
 pub use graph::Graph;
+pub use mode::Mode;

@@ -4,5 +4,13 @@
 
 #[path = "sep_golden/files.rs"]
 mod files;
+#[path = "sep_golden/models.rs"]
+mod models;
+#[path = "sep_golden/pools.rs"]
+mod pools;
+#[path = "sep_golden/real_graphs.rs"]
+mod real_graphs;
+#[path = "sep_golden/tensors.rs"]
+mod tensors;
 #[path = "sep_golden/trees.rs"]
 mod trees;

@@ -275,6 +275,14 @@ impl CodingTree {
         graph.quotient(&self.labels(layer)?, self.volumes[layer].len(), is_weighted)
     }
 
+    /// Whether the layers are sound and lie over as many vertices as `graph` has; for trees that were read from a file.
+    pub(super) fn fits(&self, graph: &Graph) -> bool {
+        let sound = Self::from_layers(graph, &self.parents);
+        sound.is_ok_and(|sound| {
+            sound.volumes == self.volumes && sound.cuts == self.cuts && sound.parents == self.parents
+        })
+    }
+
     fn no_layer(&self, operation: &'static str, layer: usize) -> Error {
         mismatch(operation, format!("layer {layer} was asked of a tree of height {}", self.height()))
     }

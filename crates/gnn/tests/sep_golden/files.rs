@@ -10,7 +10,7 @@ fn directory() -> PathBuf {
 }
 
 /// The bytes of one file; `None`, said aloud, if it is not there.
-pub fn read(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn read(name: &str) -> Option<Vec<u8>> {
     let path = directory().join(name);
     match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),

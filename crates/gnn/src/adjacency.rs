@@ -1,0 +1,223 @@
+//! A graph as the tensors that layers work with.
+
+use crate::{Error, Graph, Result};
+use candle_core::{DType, Device, Tensor};
+use core_tensor::sparse::SparsePattern;
+use std::sync::{Arc, OnceLock};
+
+/// The (optionally weighted) adjacency of `n` nodes on a device; clones share everything.
+///
+/// Entry `e` carries a message from `sources()[e]` to `targets()[e]`. Weights may be on the tape: every layer here passes gradients to them.
+#[derive(Debug, Clone)]
+pub struct Adjacency {
+    pattern: SparsePattern,
+    weights: Option<Tensor>,
+    dtype: DType,
+    device: Device,
+    symmetric: Arc<OnceLock<SymmetricNormalisation>>,
+}
+
+/// `D^-1/2 (A + I) D^-1/2` as a pattern with loops and its values.
+#[derive(Debug, Clone)]
+pub(crate) struct SymmetricNormalisation {
+    pub(crate) pattern: SparsePattern,
+    pub(crate) values: Tensor,
+}
+
+impl Adjacency {
+    /// Both directions of every edge of `graph`, a self-loop once.
+    ///
+    /// # Errors
+    /// Those of the tensor layer.
+    pub fn from_graph(graph: &Graph, dtype: DType, device: &Device) -> Result<Self> {
+        let mut targets = Vec::with_capacity(graph.num_entries());
+        let mut sources = Vec::with_capacity(graph.num_entries());
+        let mut weights = Vec::new();
+        for node in 0..graph.num_nodes() {
+            for (neighbor, weight) in graph.weighted_neighbors(node) {
+                targets.push(node as u32);
+                sources.push(neighbor);
+                if graph.is_weighted() {
+                    weights.push(weight);
+                }
+            }
+        }
+        let adjacency = Self::from_edge_index(graph.num_nodes(), &sources, &targets, dtype, device)?;
+        if graph.is_weighted() {
+            let weights = Tensor::from_vec(weights, targets.len(), device)?.to_dtype(dtype)?;
+            return adjacency.with_weights(weights);
+        }
+        Ok(adjacency)
+    }
+
+    /// Messages from `sources[e]` to `targets[e]`, PyTorch Geometric's `edge_index` rows 0 and 1, every weight 1.
+    ///
+    /// # Errors
+    /// Lists of different lengths, or a node outside `0..num_nodes`.
+    pub fn from_edge_index(
+        num_nodes: usize,
+        sources: &[u32],
+        targets: &[u32],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let pattern = SparsePattern::from_edges(num_nodes, num_nodes, targets, sources)?;
+        Ok(Self { pattern, weights: None, dtype, device: device.clone(), symmetric: Arc::default() })
+    }
+
+    /// The same messages with weights, one per entry.
+    ///
+    /// # Errors
+    /// A tensor that is not `[num_entries]`.
+    pub fn with_weights(&self, weights: Tensor) -> Result<Self> {
+        if weights.dims() != [self.num_entries()] {
+            return Err(Error::Shape {
+                operation: "Adjacency::with_weights",
+                what: "weights",
+                actual: weights.shape().clone(),
+                expected: format!("[{}]", self.num_entries()),
+            });
+        }
+        Ok(Self { weights: Some(weights), symmetric: Arc::default(), ..self.clone() })
+    }
+
+    pub(crate) fn from_normalised(
+        plain: SparsePattern,
+        normalised: SymmetricNormalisation,
+        dtype: DType,
+        device: &Device,
+    ) -> Self {
+        let symmetric = Arc::new(OnceLock::from(normalised));
+        Self { pattern: plain, weights: None, dtype, device: device.clone(), symmetric }
+    }
+
+    /// Number of nodes.
+    pub fn num_nodes(&self) -> usize {
+        self.pattern.num_rows()
+    }
+
+    /// Number of messages.
+    pub fn num_entries(&self) -> usize {
+        self.pattern.num_entries()
+    }
+
+    /// The node each message comes from.
+    pub fn sources(&self) -> &[u32] {
+        self.pattern.cols()
+    }
+
+    /// The node each message goes to.
+    pub fn targets(&self) -> &[u32] {
+        self.pattern.rows()
+    }
+
+    /// The weight of each message; `None` if all are 1.
+    pub fn weights(&self) -> Option<&Tensor> {
+        self.weights.as_ref()
+    }
+
+    /// Rows are targets, columns sources.
+    pub fn pattern(&self) -> &SparsePattern {
+        &self.pattern
+    }
+
+    /// The element type of weights.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Where the tensors are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// `A x`: the weighted sum over incoming messages, `[n, f] → [n, f]`.
+    ///
+    /// # Errors
+    /// An `x` without `n` rows.
+    pub fn sum_neighbors(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.weights {
+            Some(weights) => Ok(self.pattern.matmul_weighted(weights, x)?),
+            None => Ok(self.pattern.matmul(x)?),
+        }
+    }
+
+    /// The same graph with a loop of weight 1 at every node that has none; entries that were there keep their places.
+    ///
+    /// # Errors
+    /// Those of the tensor layer.
+    pub fn with_self_loops(&self) -> Result<Self> {
+        let missing = self.nodes_without_loop();
+        let mut sources = self.sources().to_vec();
+        let mut targets = self.targets().to_vec();
+        sources.extend(&missing);
+        targets.extend(&missing);
+        let all = Self::from_edge_index(self.num_nodes(), &sources, &targets, self.dtype, &self.device)?;
+        match &self.weights {
+            None => Ok(all),
+            Some(weights) => {
+                let ones = Tensor::ones(missing.len(), weights.dtype(), &self.device)?;
+                all.with_weights(Tensor::cat(&[weights, &ones], 0)?)
+            }
+        }
+    }
+
+    fn nodes_without_loop(&self) -> Vec<u32> {
+        let mut has_loop = vec![false; self.num_nodes()];
+        for (&source, &target) in self.sources().iter().zip(self.targets()) {
+            if source == target {
+                has_loop[source as usize] = true;
+            }
+        }
+        (0..self.num_nodes() as u32).filter(|&node| !has_loop[node as usize]).collect()
+    }
+
+    /// `D^-1/2 (A + I) D^-1/2 x` with `D` the row sums of `A + I`; a node that already has a loop keeps that loop's weight. `[n, f] → [n, f]`.
+    ///
+    /// # Errors
+    /// An `x` without `n` rows.
+    pub fn propagate_symmetric(&self, x: &Tensor) -> Result<Tensor> {
+        let normalisation = self.symmetric_normalisation()?;
+        Ok(normalisation.pattern.matmul_weighted(&normalisation.values, x)?)
+    }
+
+    pub(crate) fn symmetric_normalisation(&self) -> Result<SymmetricNormalisation> {
+        if let Some(known) = self.symmetric.get() {
+            return Ok(known.clone());
+        }
+        let made = self.make_symmetric_normalisation()?;
+        if made.values.track_op() {
+            // weights on the tape belong to one step: keeping them would keep the tape
+            return Ok(made);
+        }
+        Ok(self.symmetric.get_or_init(|| made).clone())
+    }
+
+    fn make_symmetric_normalisation(&self) -> Result<SymmetricNormalisation> {
+        let looped = self.with_self_loops()?;
+        let pattern = looped.pattern.clone();
+        let values = match &looped.weights {
+            None => {
+                let scale: Vec<f64> =
+                    pattern.row_degrees().iter().map(|&degree| 1.0 / f64::from(degree).sqrt()).collect();
+                let values: Vec<f64> = std::iter::zip(pattern.rows(), pattern.cols())
+                    .map(|(&row, &col)| scale[row as usize] * scale[col as usize])
+                    .collect();
+                let count = values.len();
+                Tensor::from_vec(values, count, &self.device)?.to_dtype(self.dtype)?
+            }
+            Some(weights) => {
+                let degree = pattern.sum_entries(weights)?;
+                // a degree of 0 or below (possible with learned weights only) takes no part
+                let positive = degree.gt(0.0)?;
+                let safe = positive.where_cond(&degree, &degree.ones_like()?)?;
+                let inverse_root = safe.sqrt()?.recip()?;
+                let inverse_root = positive.where_cond(&inverse_root, &inverse_root.zeros_like()?)?;
+                let of_rows = pattern.gather_rows(&inverse_root)?;
+                let of_cols = pattern.gather_cols(&inverse_root)?;
+                ((of_rows * weights)? * of_cols)?
+            }
+        };
+        Ok(SymmetricNormalisation { pattern, values })
+    }
+}

@@ -1,0 +1,124 @@
+//! Node features, dense or sparse.
+
+use crate::graph::mismatch;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use core_tensor::sparse::SparsePattern;
+
+/// A feature matrix `[n, f]`. Bag-of-words features are mostly zero: keeping them sparse turns the first layer's product into a sum of
+/// weight rows (Cora: 49,216 of 3.9 million entries).
+#[derive(Debug, Clone)]
+pub enum Features {
+    /// All entries.
+    Dense(Tensor),
+    /// The entries that are not zero.
+    Sparse {
+        /// Rows are nodes, columns features.
+        pattern: SparsePattern,
+        /// The value of each entry.
+        values: Tensor,
+    },
+}
+
+impl Features {
+    /// Sparse features from CSR arrays: row `i` has the columns `indices[offsets[i]..offsets[i + 1]]` with the matching `values`.
+    ///
+    /// # Errors
+    /// Offsets that do not rise from 0 to the number of entries, a column out of range, or a value that is not finite.
+    pub fn from_csr(
+        num_columns: usize,
+        offsets: &[usize],
+        indices: &[u32],
+        values: &[f32],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        const OPERATION: &str = "Features::from_csr";
+        let rises = offsets.first() == Some(&0) && offsets.windows(2).all(|pair| pair[0] <= pair[1]);
+        if !rises || offsets.last() != Some(&indices.len()) || values.len() != indices.len() {
+            let detail = format!(
+                "offsets must rise from 0 to the number of entries; there are {} offsets, {} columns, {} values",
+                offsets.len(),
+                indices.len(),
+                values.len()
+            );
+            return Err(mismatch(OPERATION, detail));
+        }
+        if let Some(position) = values.iter().position(|value| !value.is_finite()) {
+            let value = f64::from(values[position]);
+            return Err(Error::NotFinite { operation: OPERATION, what: "values", position, value });
+        }
+        let rows: Vec<u32> = offsets
+            .windows(2)
+            .enumerate()
+            .flat_map(|(row, pair)| std::iter::repeat_n(row as u32, pair[1] - pair[0]))
+            .collect();
+        let pattern = SparsePattern::from_edges(offsets.len() - 1, num_columns, &rows, indices)?;
+        let values = Tensor::from_slice(values, values.len(), device)?.to_dtype(dtype)?;
+        Ok(Self::Sparse { pattern, values })
+    }
+
+    /// Dense features that are checked to be finite.
+    ///
+    /// # Errors
+    /// A tensor that is not `[n, f]`, or one with NaN or infinity in it.
+    pub fn dense(x: Tensor) -> Result<Self> {
+        const OPERATION: &str = "Features::dense";
+        if x.rank() != 2 {
+            let expected = "[nodes, features]".into();
+            return Err(Error::Shape { operation: OPERATION, what: "x", actual: x.shape().clone(), expected });
+        }
+        check_finite(OPERATION, "x", &x)?;
+        Ok(Self::Dense(x))
+    }
+
+    /// Number of rows.
+    pub fn num_nodes(&self) -> usize {
+        match self {
+            Self::Dense(x) => x.dims()[0],
+            Self::Sparse { pattern, .. } => pattern.num_rows(),
+        }
+    }
+
+    /// Number of columns.
+    pub fn num_columns(&self) -> usize {
+        match self {
+            Self::Dense(x) => x.dims()[1],
+            Self::Sparse { pattern, .. } => pattern.num_cols(),
+        }
+    }
+
+    /// All entries as one tensor `[n, f]`.
+    ///
+    /// # Errors
+    /// Those of the tensor layer.
+    pub fn to_dense(&self) -> Result<Tensor> {
+        match self {
+            Self::Dense(x) => Ok(x.clone()),
+            Self::Sparse { pattern, values } => {
+                let identity = Tensor::eye(pattern.num_cols(), values.dtype(), values.device())?;
+                Ok(pattern.matmul_weighted(values, &identity)?)
+            }
+        }
+    }
+
+    /// `X Wᵀ` for a weight `[out, f]`.
+    ///
+    /// # Errors
+    /// A weight of another width.
+    pub(crate) fn project(&self, weight: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Dense(x) => Ok(core_tensor::ops::linear(x, weight, None)?),
+            Self::Sparse { pattern, values } => Ok(pattern.matmul_weighted(values, &weight.t()?.contiguous()?)?),
+        }
+    }
+}
+
+/// Refuses NaN and infinity.
+pub(crate) fn check_finite(operation: &'static str, what: &'static str, x: &Tensor) -> Result<()> {
+    let values: Vec<f64> = x.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(position) => Err(Error::NotFinite { operation, what, position, value: values[position] }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,89 @@
+//! DiffPool and MinCutPool as layers on batches.
+
+use super::dense::{self, DensePooled};
+use super::{DenseSelection, Pool, Selection};
+use crate::conv::{Convolution, GcnConv, gcn_conv};
+use crate::{Batch, Error, Result};
+use candle_core::{Module, Tensor};
+use candle_nn::VarBuilder;
+use core_tensor::nn::{Linear, linear};
+use core_tensor::sparse::{Index, SparsePattern};
+
+/// DiffPool with assignment logits from a GCN; see [`dense::diff_pool`].
+#[derive(Debug, Clone)]
+pub struct DiffPool {
+    assign: GcnConv,
+    num_clusters: usize,
+}
+
+/// MinCutPool with assignment logits from a linear layer; see [`dense::min_cut_pool`].
+#[derive(Debug, Clone)]
+pub struct MinCutPool {
+    assign: Linear,
+    num_clusters: usize,
+}
+
+/// A pool into `num_clusters` clusters per graph, with a GCN `assign`.
+///
+/// # Errors
+/// No clusters, or parameters that exist with other shapes.
+pub fn diff_pool(features: usize, num_clusters: usize, vb: VarBuilder<'_>) -> Result<DiffPool> {
+    let num_clusters = check_clusters(num_clusters)?;
+    Ok(DiffPool { assign: gcn_conv(features, num_clusters, vb.pp("assign"))?, num_clusters })
+}
+
+/// A pool into `num_clusters` clusters per graph, with a linear layer `assign`.
+///
+/// # Errors
+/// No clusters, or parameters that exist with other shapes.
+pub fn min_cut_pool(features: usize, num_clusters: usize, vb: VarBuilder<'_>) -> Result<MinCutPool> {
+    let num_clusters = check_clusters(num_clusters)?;
+    Ok(MinCutPool { assign: linear(features, num_clusters, vb.pp("assign"))?, num_clusters })
+}
+
+fn check_clusters(num_clusters: usize) -> Result<usize> {
+    if num_clusters > 0 {
+        return Ok(num_clusters);
+    }
+    let expected = "a pool needs at least one cluster per graph";
+    Err(Error::InvalidSetting { setting: "num_clusters", value: "0".into(), expected })
+}
+
+impl Pool for DiffPool {
+    fn select(&self, x: &Tensor, batch: &Batch) -> Result<Selection> {
+        let logits = self.assign.forward(x, batch.adjacency())?;
+        select_dense(&logits, self.num_clusters, batch, |adjacency, logits, mask| {
+            dense::diff_pool(None, adjacency, logits, mask)
+        })
+    }
+}
+
+impl Pool for MinCutPool {
+    fn select(&self, x: &Tensor, batch: &Batch) -> Result<Selection> {
+        let logits = self.assign.forward(x)?;
+        select_dense(&logits, self.num_clusters, batch, |adjacency, logits, mask| {
+            dense::min_cut_pool(None, adjacency, logits, mask)
+        })
+    }
+}
+
+fn select_dense(
+    logits: &Tensor,
+    num_clusters: usize,
+    batch: &Batch,
+    pool: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<DensePooled>,
+) -> Result<Selection> {
+    let (adjacency, mask, slot_of_node) = dense::from_batch(batch)?;
+    let (graphs, slots) = mask.dims2()?;
+    let nodes: Vec<u32> = (0..batch.num_nodes() as u32).collect();
+    let rows_to_slots = SparsePattern::from_edges(graphs * slots, batch.num_nodes(), &slot_of_node, &nodes)?;
+    let logits = rows_to_slots.matmul(logits)?.reshape((graphs, slots, num_clusters))?;
+    let pooled = pool(&adjacency, &logits, &mask)?;
+    Ok(Selection::Dense(DenseSelection {
+        assignment: pooled.assignment,
+        slots: Index::new(&slot_of_node, graphs * slots)?,
+        adjacency: pooled.adjacency,
+        losses: pooled.losses.into(),
+        rows_to_slots,
+    }))
+}

@@ -1,0 +1,80 @@
+//! Reading tensors, filling parameters and comparing.
+
+use super::files;
+use candle_core::{DType, Device, Tensor};
+use core_tensor::params::ParamStore;
+use std::collections::HashMap;
+
+/// The official modules ran in f64 with other orders of summation; values and gradients are of order 1.
+pub(crate) const TOLERANCE_F64: f64 = 1e-10;
+/// f32 carries 24 bits, and sums here run over up to 900 rows.
+pub(crate) const TOLERANCE_F32: f64 = 1e-4;
+
+pub(crate) struct Golden(HashMap<String, Tensor>);
+
+impl Golden {
+    pub(crate) fn read(name: &str) -> Option<Self> {
+        let bytes = files::read(name)?;
+        Some(Self(candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).expect("valid safetensors")))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> &Tensor {
+        self.0.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
+    }
+
+    pub(crate) fn float(&self, name: &str, dtype: DType) -> Tensor {
+        self.get(name).to_dtype(dtype).expect("a float tensor")
+    }
+
+    pub(crate) fn indices(&self, name: &str) -> Vec<u32> {
+        let flat = self.get(name).flatten_all().and_then(|flat| flat.to_vec1::<i64>()).expect("i64 indices");
+        flat.into_iter().map(|index| u32::try_from(index).expect("an index")).collect()
+    }
+
+    /// Rows 0 and 1 of an `edge_index`.
+    pub(crate) fn edges(&self, name: &str) -> (Vec<u32>, Vec<u32>) {
+        let all = self.indices(name);
+        let (sources, targets) = all.split_at(all.len() / 2);
+        (sources.to_vec(), targets.to_vec())
+    }
+
+    pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.0.keys().filter_map(|name| name.strip_prefix(prefix).map(str::to_string)).collect();
+        names.sort();
+        names
+    }
+
+    /// Sets every parameter `<prefix><name>`; each must exist, but for those `unused`.
+    pub(crate) fn fill(&self, store: &ParamStore, prefix: &str, unused: &[&str]) {
+        for name in self.names(prefix).into_iter().filter(|name| !unused.contains(&name.as_str())) {
+            let values = self.float(&format!("{prefix}{name}"), store.dtype());
+            store.set(&name, &values).unwrap_or_else(|error| panic!("{prefix}{name}: {error}"));
+        }
+    }
+
+    /// Compares every gradient `<prefix><name>`.
+    pub(crate) fn check_gradients(&self, loss: &Tensor, store: &ParamStore, prefix: &str, tolerance: f64) {
+        let gradients = loss.backward().expect("gradients");
+        let vars: HashMap<String, candle_core::Var> = store.vars().into_iter().collect();
+        let names = self.names(prefix);
+        assert!(!names.is_empty(), "no gradients {prefix}");
+        for name in names.into_iter().filter(|name| vars.contains_key(name)) {
+            let gradient = gradients.get(&vars[&name]).unwrap_or_else(|| panic!("{name} has no gradient"));
+            assert_close(&format!("{prefix}{name}"), gradient, self.get(&format!("{prefix}{name}")), tolerance);
+        }
+    }
+}
+
+/// Differences up to `tolerance` times the largest magnitude (at least 1) are allowed.
+pub(crate) fn assert_close(name: &str, actual: &Tensor, expected: &Tensor, tolerance: f64) {
+    let flat = |tensor: &Tensor| -> Vec<f64> {
+        tensor.to_dtype(DType::F64).and_then(|t| t.flatten_all()).and_then(|t| t.to_vec1()).expect("numbers")
+    };
+    assert_eq!(actual.elem_count(), expected.elem_count(), "{name}: {:?} against {:?}", actual, expected);
+    let (actual, expected) = (flat(actual), flat(expected));
+    let scale = expected.iter().fold(1.0f64, |scale, value| scale.max(value.abs()));
+    for (i, (a, e)) in actual.iter().zip(&expected).enumerate() {
+        assert!((a - e).abs() <= tolerance * scale, "{name}[{i}] = {a}, expected {e} (scale {scale})");
+    }
+}
