@@ -9,7 +9,7 @@ mod simd;
 mod storage;
 
 pub(crate) use gemm::{Matrix, gemm};
-pub(crate) use parallel::{MIN_WORK_PER_TASK, for_rows, for_slices, for_slices2};
+pub(crate) use parallel::{MIN_WORK_PER_TASK, for_row_entries, for_rows, for_slices, for_slices2};
 pub(crate) use real::Real;
 pub(crate) use simd::{exp_all, multiversion};
 pub(crate) use storage::{build, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};

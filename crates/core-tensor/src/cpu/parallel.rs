@@ -31,22 +31,61 @@ fn split_rows<O: Send>(
     work: usize,
     body: &(impl Fn(Range<usize>, &mut [O]) + Sync),
 ) {
+    let Some(middle) = middle_row(offsets, &rows, work) else { return body(rows, out) };
+    let (left, right) = out.split_at_mut((middle - rows.start) * width);
+    rayon::join(
+        || split_rows(offsets, rows.start..middle, left, width, work, body),
+        || split_rows(offsets, middle..rows.end, right, width, work, body),
+    );
+}
+
+/// The row that divides the work for these rows into halves, or `None` when it is too little to be divided.
+fn middle_row(offsets: &[u32], rows: &Range<usize>, work: usize) -> Option<usize> {
     // A row costs about one entry even when it is empty.
     let cost = |row: usize| offsets[row] as usize + row;
     let total = cost(rows.end) - cost(rows.start);
     if rows.len() < 2 || total * work < 2 * MIN_WORK_PER_TASK {
-        return body(rows, out);
+        return None;
     }
     let half = cost(rows.start) + total / 2;
     let (mut low, mut high) = (rows.start + 1, rows.end - 1);
     while low < high {
         let middle = (low + high) / 2;
-        if cost(middle) < half { low = middle + 1 } else { high = middle }
+        if cost(middle) < half {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    let (left, right) = out.split_at_mut((low - rows.start) * width);
+    Some(low)
+}
+
+/// Like [`for_rows`] with `width` output elements for each entry instead of each row.
+pub(crate) fn for_row_entries<O: Send>(
+    offsets: &[u32],
+    out: &mut [O],
+    width: usize,
+    work: usize,
+    body: &(impl Fn(Range<usize>, &mut [O]) + Sync),
+) {
+    if !out.is_empty() {
+        split_row_entries(offsets, 0..offsets.len() - 1, out, width, work.max(1), body);
+    }
+}
+
+fn split_row_entries<O: Send>(
+    offsets: &[u32],
+    rows: Range<usize>,
+    out: &mut [O],
+    width: usize,
+    work: usize,
+    body: &(impl Fn(Range<usize>, &mut [O]) + Sync),
+) {
+    let Some(middle) = middle_row(offsets, &rows, work) else { return body(rows, out) };
+    let (left, right) = out.split_at_mut((offsets[middle] - offsets[rows.start]) as usize * width);
     rayon::join(
-        || split_rows(offsets, rows.start..low, left, width, work, body),
-        || split_rows(offsets, low..rows.end, right, width, work, body),
+        || split_row_entries(offsets, rows.start..middle, left, width, work, body),
+        || split_row_entries(offsets, middle..rows.end, right, width, work, body),
     );
 }
 
@@ -114,6 +153,18 @@ mod tests {
             });
             assert!(out.iter().enumerate().all(|(i, &v)| v as usize == i / 3 + 1));
         }
+    }
+
+    #[test]
+    fn every_entry_is_visited_once_also_around_empty_and_long_rows() {
+        let degrees = [0_u32, 5, 0, 3000, 1, 0, 700, 0];
+        let offsets: Vec<u32> = (0..=degrees.len()).map(|row| degrees[..row].iter().sum()).collect();
+        let mut out = vec![0_u32; degrees.iter().sum::<u32>() as usize * 2];
+        for_row_entries(&offsets, &mut out, 2, 1_000, &|rows, out| {
+            assert_eq!(out.len() as u32, 2 * (offsets[rows.end] - offsets[rows.start]));
+            out.iter_mut().for_each(|v| *v += 1);
+        });
+        assert!(out.iter().all(|&v| v == 1));
     }
 
     #[test]

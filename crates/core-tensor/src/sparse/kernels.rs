@@ -4,6 +4,29 @@ use crate::cpu::{Real, multiversion};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+/// Rows of matrices larger than this many bytes are asked for before they are needed: hardware cannot foresee which rows an
+/// index names.
+const CACHE: usize = 1 << 20;
+/// How many entries ahead.
+const AHEAD: usize = 8;
+
+/// Hints that `x[start..start + len]` will be read soon.
+#[inline(always)]
+fn prefetch<T>(x: &[T], start: usize, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(row) = x.get(start..start + len) {
+        for line in row.chunks((64 / size_of::<T>()).max(1)) {
+            // SAFETY: a prefetch has no effect but on caches, and the address is that of a live element.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (x, start, len);
+}
+
 /// `Σ_slot coefficient(slot) · x[neighbours[slot], first..first + len]` for at most `N` features, kept in registers.
 #[inline(always)]
 fn accumulate<T: Real, const N: usize>(
@@ -14,7 +37,11 @@ fn accumulate<T: Real, const N: usize>(
     (stride, first, len): (usize, usize, usize),
 ) -> [T; N] {
     let mut sum = [T::ZERO; N];
+    let is_far = size_of_val(x) > CACHE;
     for slot in slots {
+        if is_far && let Some(&ahead) = neighbours.get(slot + AHEAD) {
+            prefetch(x, ahead as usize * stride + first, len);
+        }
         let start = neighbours[slot] as usize * stride + first;
         let weight = coefficient(slot);
         if len == N {
@@ -90,34 +117,50 @@ multiversion! {
     }
 }
 
-/// `⟨a, b⟩` in sixteen lanes that are added in a fixed order.
+/// `⟨a, b⟩` in sixteen lanes, which are then added in pairs: in a fixed order, and without a long chain of additions.
 #[inline(always)]
 fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     const LANES: usize = 16;
     let mut lanes = [T::ZERO; LANES];
-    let (whole_a, whole_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let mut sum = T::ZERO;
-    for (&p, &q) in whole_a.remainder().iter().zip(whole_b.remainder()) {
-        sum += p * q;
-    }
-    for (p, q) in whole_a.zip(whole_b) {
+    let (whole_a, rest_a) = a.as_chunks::<LANES>();
+    let (whole_b, rest_b) = b.as_chunks::<LANES>();
+    for (p, q) in whole_a.iter().zip(whole_b) {
         for lane in 0..LANES {
             lanes[lane] += p[lane] * q[lane];
         }
     }
-    lanes.iter().for_each(|&lane| sum += lane);
-    sum
+    for ((lane, &p), &q) in lanes.iter_mut().zip(rest_a).zip(rest_b) {
+        *lane += p * q;
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 multiversion! {
-    /// `out[e, h] = ⟨left[rows[e], h], right[cols[e], h]⟩` for the entries from `first` on.
-    pub(super) fn sampled_dots<T>(rows: &[u32], cols: &[u32], first: usize, left: &[T], right: &[T], heads: usize, width: usize, out: &mut [MaybeUninit<T>]) {
+    /// `out[slot, h] = ⟨left[row, h], right[neighbours[slot], h]⟩` for all slots of the rows.
+    pub(super) fn sampled_dots<T>(offsets: &[u32], neighbours: &[u32], rows: Range<usize>, left: &[T], right: &[T], heads: usize, width: usize, out: &mut [MaybeUninit<T>]) {
         let stride = heads * width;
-        for (entry, out) in out.chunks_exact_mut(heads).enumerate() {
-            let (row, col) = (rows[first + entry] as usize * stride, cols[first + entry] as usize * stride);
-            for (head, out) in out.iter_mut().enumerate() {
-                let (a, b) = (row + head * width, col + head * width);
-                out.write(dot(&left[a..a + width], &right[b..b + width]));
+        let begin = offsets[rows.start] as usize;
+        let is_far = size_of_val(right) > CACHE;
+        for row in rows {
+            let left = &left[row * stride..(row + 1) * stride];
+            for slot in offsets[row] as usize..offsets[row + 1] as usize {
+                if is_far && let Some(&ahead) = neighbours.get(slot + AHEAD) {
+                    prefetch(right, ahead as usize * stride, stride);
+                }
+                let col = neighbours[slot] as usize * stride;
+                let right = &right[col..col + stride];
+                let out = &mut out[(slot - begin) * heads..(slot - begin + 1) * heads];
+                for (head, out) in out.iter_mut().enumerate() {
+                    let features = head * width..(head + 1) * width;
+                    out.write(dot(&left[features.clone()], &right[features]));
+                }
             }
         }
     }

@@ -15,7 +15,7 @@
 //! [`Segments`] does the same for the rows of one tensor that are assigned to groups (the nodes of a batch of graphs), and
 //! [`gather`] picks rows by index. On the CPU each is one fused kernel over threads, with the same bits for any number of
 //! threads. On CUDA the products are kernels too; everything else, and other devices, run the compositions of Candle operations
-//! in [`reference`].
+//! in [`mod@reference`].
 
 #[cfg(feature = "cuda")]
 mod cuda;

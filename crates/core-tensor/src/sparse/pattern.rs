@@ -27,6 +27,17 @@ pub(super) struct CompressedRows {
     pub(super) neighbours: Vec<u32>,
     /// The id of the entry in each slot.
     pub(super) entries: Vec<u32>,
+    /// The slot of each entry, see [`CompressedRows::slots`].
+    slots: OnceLock<Slots>,
+}
+
+/// Where entries have gone.
+#[derive(Debug)]
+pub(super) enum Slots {
+    /// Nowhere: they came in order.
+    InOrder,
+    /// The slot of each entry.
+    Of(Vec<u32>),
 }
 
 /// What both orientations share; "row" and "column" are those of the pattern as it was built.
@@ -149,11 +160,13 @@ impl SparsePattern {
                         offsets: by_row.offsets.clone(),
                         neighbours: by_row.entries.clone(),
                         entries: by_row.entries.clone(),
+                        slots: OnceLock::new(),
                     },
                     by_col: CompressedRows {
                         offsets: (0..=self.num_entries() as u32).collect(),
                         neighbours: self.rows().to_vec(),
                         entries: ids.clone(),
+                        slots: OnceLock::new(),
                     },
                     rows: self.rows().to_vec(),
                     cols: ids,
@@ -223,11 +236,25 @@ impl CompressedRows {
             neighbours[slot] = col;
             entries[slot] = entry as u32;
         }
-        Self { offsets, neighbours, entries }
+        Self { offsets, neighbours, entries, slots: OnceLock::new() }
     }
 
     fn num_rows(&self) -> usize {
         self.offsets.len() - 1
+    }
+
+    /// Where each entry is, computed on first use.
+    pub(super) fn slots(&self) -> &Slots {
+        self.slots.get_or_init(|| {
+            if self.entries.iter().enumerate().all(|(slot, &entry)| slot == entry as usize) {
+                return Slots::InOrder;
+            }
+            let mut slots = vec![0; self.entries.len()];
+            for (slot, &entry) in self.entries.iter().enumerate() {
+                slots[entry as usize] = slot as u32;
+            }
+            Slots::Of(slots)
+        })
     }
 }
 

@@ -3,8 +3,9 @@
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::matmul::has_kernel;
+use super::pattern::Slots;
 use super::{SparsePattern, kernels, reference};
-use crate::cpu::{Real, collect, contiguous, dispatch_real, into_storage, slice};
+use crate::cpu::{Real, build, collect, contiguous, dispatch_real, for_row_entries, into_storage, slice};
 use crate::{Error, Result};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -68,14 +69,35 @@ impl SampledDot {
             Some(heads) => (heads, Shape::from((entries, heads))),
         };
         let stride: usize = left_layout.dims()[1..].iter().product();
-        let (rows, cols) = (self.pattern.rows(), self.pattern.cols());
-        // SAFETY: `sampled_dots` writes every element it is given.
-        let out = unsafe {
-            collect(entries, heads, stride, |first, out| {
-                if heads > 0 {
-                    kernels::sampled_dots(rows, cols, first, left, right, heads, stride / heads, out);
-                }
+        let index = self.pattern.compressed();
+        // Row by row, so that the left side is read once. SAFETY: `sampled_dots` writes every element it is given, and
+        // `for_row_entries` hands out all of them.
+        let in_slots = unsafe {
+            build(shape.elem_count(), |out| {
+                for_row_entries(&index.offsets, out, heads, stride, &|rows, out| {
+                    kernels::sampled_dots(
+                        &index.offsets,
+                        &index.neighbours,
+                        rows,
+                        left,
+                        right,
+                        heads,
+                        stride / heads,
+                        out,
+                    );
+                });
             })
+        };
+        let out = match index.slots() {
+            Slots::InOrder => in_slots,
+            // SAFETY: every entry is written whole.
+            Slots::Of(slots) => unsafe {
+                collect(entries, heads, heads, |first, out| {
+                    for (out, &slot) in out.chunks_exact_mut(heads).zip(&slots[first..]) {
+                        kernels::copy_row(&in_slots[slot as usize * heads..][..heads], out);
+                    }
+                })
+            },
         };
         Ok((into_storage(out), shape))
     }
