@@ -128,7 +128,7 @@ fn message_passing(bench: &Bench, size: &str, nodes: usize, edges: usize) -> Res
         }),
     )?;
     bench.pair(
-        &format!("building the pattern, {size}"),
+        &format!("pattern / bare upload of indices, {size}"),
         Box::new(|| SparsePattern::from_edges(nodes, nodes, &rows, &cols).map(drop)),
         Box::new(|| {
             let cols = Tensor::from_slice(&cols, edges, &Device::Cpu)?;
