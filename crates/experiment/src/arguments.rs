@@ -25,9 +25,9 @@ pub(crate) struct Arguments {
     /// Folder with the data sets [default: the environment variable DATA_DIR].
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Trials run side by side.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub(crate) jobs: NonZeroUsize,
+    /// Trials run side by side [default: as many as cores on the CPU, one on another device].
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
     /// Run one part of the trials: K/N counts from 1, `auto` asks Slurm, Open MPI or PMI.
     #[arg(long, value_name = "K/N|auto")]
     pub(crate) shard: Option<ShardChoice>,
@@ -54,6 +54,15 @@ const EXIT_CODES: &str = "Exit codes:
   130  interrupted; --resume goes on";
 
 impl Arguments {
+    /// How many trials run side by side.
+    pub(crate) fn jobs(&self) -> NonZeroUsize {
+        let of_device = || match self.device.as_str() {
+            "cpu" => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            _ => NonZeroUsize::MIN,
+        };
+        self.jobs.unwrap_or_else(of_device)
+    }
+
     /// The folder with data: the flag, then `$DATA_DIR`, where an empty variable counts as unset.
     pub(crate) fn data_dir(&self) -> Option<PathBuf> {
         let from_environment = || std::env::var_os("DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);

@@ -122,7 +122,7 @@ impl Context {
             is_synthetic: self.arguments.synthetic,
             device: &self.arguments.device,
             commit: self.commit.as_deref(),
-            jobs: self.arguments.jobs.get(),
+            jobs: self.arguments.jobs().get(),
             shard: self.shard,
             interruption: &self.interruption,
             progress: &self.progress,

@@ -216,6 +216,6 @@ fn draw(context: &mut Context, settings: &[Setting], fits: &[Fit]) -> Result<()>
     let categories = names.into_iter().map(String::from).collect();
     context.plot(
         "ring-errors",
-        Plot::bars("Error on the ring (mean over repetitions)", Axis::log("MSE"), categories, bars),
+        Plot::bars("Error on the ring (mean over repetitions)", Axis::linear("MSE"), categories, bars),
     )
 }

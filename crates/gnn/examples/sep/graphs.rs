@@ -104,7 +104,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
             batches_per_epoch: None,
             ..Setting::new("communities", PoolKind::Sep)
         };
-        add(communities, 1, if context.scale() == Scale::Smoke { 4 } else { 10 });
+        add(communities, 1, 10);
     } else {
         add(Setting::new("tu-mutag", PoolKind::Sep), repetitions(3), 10);
         add(Setting::new("tu-mutag", PoolKind::TopK { ratio: 0.5 }), repetitions(3), 10);
