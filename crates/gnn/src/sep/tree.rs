@@ -36,10 +36,11 @@ pub struct Insertion {
 ///
 /// ```
 /// use gnn::{Graph, sep::{CodingTree, TreeOptions}};
-/// // two triangles joined by an edge
-/// let graph = Graph::from_edges(6, &[(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5), (2, 3)])?;
+/// // two cliques of four joined by an edge
+/// let cliques = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), (4, 5), (4, 6), (4, 7), (5, 6), (5, 7), (6, 7)];
+/// let graph = Graph::from_edges(8, &[&cliques[..], &[(3, 4)]].concat())?;
 /// let tree = CodingTree::build(&graph, TreeOptions::new(2))?;
-/// assert_eq!(tree.labels(1)?, [0, 0, 0, 1, 1, 1]);
+/// assert_eq!(tree.labels(1)?, [0, 0, 0, 0, 1, 1, 1, 1]);
 /// assert!(tree.entropy() < tree.one_dimensional_entropy());
 /// # Ok::<(), gnn::Error>(())
 /// ```

@@ -1,0 +1,117 @@
+//! Graphs, batches and the ways into them.
+
+use candle_core::{DType, Device, Tensor};
+use core_tensor::params::ParamStore;
+use core_tensor::random::Rng;
+use gnn::classifier::{GraphClassifierConfig, graph_classifier};
+use gnn::pool::{PoolKind, SagScore};
+use gnn::sep::{CodingTree, TreeOptions};
+use gnn::{Adjacency, Graph, Hierarchy, Mode};
+use petgraph::graph::{DiGraph, UnGraph};
+use proptest::prelude::*;
+
+#[test]
+fn repeated_edges_count_once_and_repeated_weights_add() {
+    let plain = Graph::from_edges(3, &[(0, 1), (1, 0), (1, 2), (1, 2)]).unwrap();
+    assert_eq!(plain.edges().collect::<Vec<_>>(), [(0, 1, 1.0), (1, 2, 1.0)]);
+    let weighted = Graph::from_weighted_edges(3, &[(0, 1, 0.5), (1, 0, 0.25), (2, 2, 4.0)]).unwrap();
+    assert_eq!(weighted.edges().collect::<Vec<_>>(), [(0, 1, 0.75), (2, 2, 4.0)]);
+    assert_eq!((weighted.num_edges(), weighted.num_entries()), (2, 3));
+    assert_eq!((weighted.degree(0), weighted.degree(2)), (0.75, 0.0));
+}
+
+#[test]
+fn petgraph_graphs_come_over_with_nodes_edges_and_weights() {
+    let undirected = UnGraph::<(), f64>::from_edges([(0, 1, 2.0), (1, 2, 3.0)]);
+    let weighted = Graph::from_petgraph_weighted(&undirected, |weight| *weight).unwrap();
+    assert_eq!(weighted.edges().collect::<Vec<_>>(), [(0, 1, 2.0), (1, 2, 3.0)]);
+    let mut directed = DiGraph::<&str, ()>::new();
+    let nodes: Vec<_> = ["a", "b", "alone"].into_iter().map(|name| directed.add_node(name)).collect();
+    directed.add_edge(nodes[1], nodes[0], ());
+    let graph = Graph::from_petgraph(&directed).unwrap();
+    assert_eq!((graph.num_nodes(), graph.num_edges()), (3, 1));
+    assert!(graph.neighbors(2).is_empty());
+    assert!(Graph::from_petgraph_weighted(&undirected, |_| -1.0).is_err());
+}
+
+#[test]
+fn components_subgraphs_and_quotients_are_those_of_a_drawing() {
+    let graph = Graph::from_edges(6, &[(0, 1), (1, 2), (3, 4), (5, 5)]).unwrap();
+    assert_eq!(graph.components(), (vec![0, 0, 0, 1, 1, 2], 3));
+    let part = graph.induced_subgraph(&[2, 1, 5]).unwrap();
+    assert_eq!(part.edges().collect::<Vec<_>>(), [(0, 1, 1.0), (2, 2, 1.0)]);
+    assert!(graph.induced_subgraph(&[1, 1]).is_err() && graph.induced_subgraph(&[6]).is_err());
+    let square = Graph::from_edges(4, &[(0, 1), (1, 2), (2, 3), (3, 0)]).unwrap();
+    let weighted = square.quotient(&[0, 0, 1, 1], 2, true).unwrap();
+    assert_eq!(weighted.edges().collect::<Vec<_>>(), [(0, 1, 2.0)]);
+    assert!(!square.quotient(&[0, 0, 1, 1], 2, false).unwrap().is_weighted());
+    assert!(square.quotient(&[0, 0, 1], 2, true).is_err() && square.quotient(&[0, 0, 1, 2], 2, true).is_err());
+}
+
+#[test]
+fn symmetric_propagation_equals_its_dense_formula() {
+    let graph = Graph::from_weighted_edges(4, &[(0, 1, 2.0), (1, 2, 0.5), (3, 3, 3.0)]).unwrap();
+    let adjacency = Adjacency::from_graph(&graph, DType::F64, &Device::Cpu).unwrap();
+    let x = Tensor::eye(4, DType::F64, &Device::Cpu).unwrap();
+    let actual = adjacency.propagate_symmetric(&x).unwrap().to_vec2::<f64>().unwrap();
+    // A with a loop of 1 where there is none
+    let a = [[1.0, 2.0, 0.0, 0.0], [2.0, 1.0, 0.5, 0.0], [0.0, 0.5, 1.0, 0.0], [0.0, 0.0, 0.0, 3.0]];
+    let degree: Vec<f64> = a.iter().map(|row| row.iter().sum()).collect();
+    for i in 0..4 {
+        for j in 0..4 {
+            let expected = a[i][j] / f64::sqrt(degree[i] * degree[j]);
+            assert!((actual[i][j] - expected).abs() < 1e-15, "{i}, {j}: {} against {expected}", actual[i][j]);
+        }
+    }
+}
+
+fn pools() -> impl Strategy<Value = Vec<PoolKind>> {
+    let pool = prop_oneof![
+        Just(PoolKind::Sep),
+        Just(PoolKind::TopK { ratio: 0.6 }),
+        Just(PoolKind::Sag { ratio: 0.6, score: SagScore::GraphConv }),
+        Just(PoolKind::Asap { ratio: 0.6 }),
+    ];
+    pool.prop_map(|pool| vec![pool; 2])
+}
+
+fn graph() -> impl Strategy<Value = Graph> {
+    (1usize..12).prop_flat_map(|n| {
+        let edge = (0..n as u32, 0..n as u32);
+        prop::collection::vec(edge, 0..25).prop_map(move |edges| Graph::from_edges(n, &edges).unwrap())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn a_batch_gives_each_graph_what_it_gets_alone(
+        graphs in prop::collection::vec(graph(), 1..6), pools in pools(), seed in 0u64..1000
+    ) {
+        let hierarchies: Vec<Hierarchy> = graphs
+            .iter()
+            .map(|graph| Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(3)).unwrap(), 2).unwrap())
+            .collect();
+        let store = ParamStore::new(seed, DType::F64, &Device::Cpu);
+        let config = GraphClassifierConfig { hidden: 6, ..GraphClassifierConfig::with_pools(3, 2, pools) };
+        let model = graph_classifier(config, store.var_builder()).unwrap();
+        let mut rng = Rng::new(seed);
+        let run = |parts: &[&Hierarchy], x: &Tensor| {
+            let batch = Hierarchy::batch(parts, DType::F64, &Device::Cpu).unwrap();
+            model.forward(x, &batch, &mut Mode::Evaluate).unwrap().logits.to_vec2::<f64>().unwrap()
+        };
+        let features: Vec<Tensor> = graphs
+            .iter()
+            .map(|graph| rng.normal(0.0, 1.0, (graph.num_nodes(), 3), DType::F64, &Device::Cpu).unwrap())
+            .collect();
+        let together = run(&hierarchies.iter().collect::<Vec<_>>(), &Tensor::cat(&features, 0).unwrap());
+        for ((hierarchy, x), expected) in hierarchies.iter().zip(&features).zip(together) {
+            let alone = run(&[hierarchy], x);
+            for (a, b) in alone[0].iter().zip(&expected) {
+                // the sizes of matrix products differ, and with them the order of their sums
+                prop_assert!((a - b).abs() <= 1e-9 * (1.0 + b.abs()), "{alone:?} against {expected:?}");
+            }
+        }
+    }
+}
