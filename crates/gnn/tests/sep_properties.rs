@@ -186,3 +186,16 @@ fn filling_a_lopsided_tree_keeps_its_entropy() {
         term(2., 2., 4.) + term(2., 2., 4.) + term(2., 4., 7.) + term(3., 3., 7.) + term(1., 7., 8.) + term(1., 1., 8.);
     assert!((tree.entropy() - expected).abs() < 1e-12);
 }
+
+#[test]
+fn inserting_parents_finds_cliques_joined_by_an_edge() {
+    for size in 3..9u32 {
+        let clique = |first: u32| (0..size).flat_map(move |i| (i + 1..size).map(move |j| (first + i, first + j)));
+        let edges: Vec<_> = clique(0).chain(clique(size)).chain([(size - 1, size)]).collect();
+        let graph = Graph::from_edges(2 * size as usize, &edges).unwrap();
+        let options = TreeOptions::new(2).with_criterion(MergeCriterion::InsertParent);
+        let labels = CodingTree::build(&graph, options).unwrap().labels(1).unwrap();
+        let expected: Vec<u32> = (0..2 * size).map(|node| node / size).collect();
+        assert_eq!(labels, expected, "cliques of {size}");
+    }
+}

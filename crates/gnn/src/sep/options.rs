@@ -33,9 +33,10 @@ pub enum Components {
 /// What the greedy merging minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MergeCriterion {
-    /// The change of two-level entropy if the two clusters dissolve into one flat module (the official code).
+    /// The change of two-level entropy if the two clusters dissolve into one flat module (the official code). On two cliques joined by an edge it gives the
+    /// ends of that edge clusters of their own.
     Dissolve,
-    /// The change of entropy if a common parent is put above the two clusters.
+    /// The change of entropy if a common parent is put above the two clusters, as the paper's text is recalled to say. Finds cliques joined by an edge.
     InsertParent,
 }
 

@@ -35,11 +35,12 @@ pub struct Insertion {
 /// Nodes of each layer are numbered in order of first appearance over the vertices `0, 1, 2, …`.
 ///
 /// ```
-/// use gnn::{Graph, sep::{CodingTree, TreeOptions}};
+/// use gnn::{Graph, sep::{CodingTree, MergeCriterion, TreeOptions}};
 /// // two cliques of four joined by an edge
 /// let cliques = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), (4, 5), (4, 6), (4, 7), (5, 6), (5, 7), (6, 7)];
 /// let graph = Graph::from_edges(8, &[&cliques[..], &[(3, 4)]].concat())?;
-/// let tree = CodingTree::build(&graph, TreeOptions::new(2))?;
+/// let options = TreeOptions::new(2).with_criterion(MergeCriterion::InsertParent);
+/// let tree = CodingTree::build(&graph, options)?;
 /// assert_eq!(tree.labels(1)?, [0, 0, 0, 0, 1, 1, 1, 1]);
 /// assert!(tree.entropy() < tree.one_dimensional_entropy());
 /// # Ok::<(), gnn::Error>(())
