@@ -10,7 +10,7 @@ use clap::Args;
 use crate::data_sets::Source;
 use crate::error::{Error, Result};
 use crate::papers::{self, PAPERS, Paper, Scale};
-use crate::reproduction::{Report, default_out, folder};
+use crate::reproduction::{Claim, Report, Verdict, default_out, folder};
 use crate::{data_sets, exit, process, text_table, workspace};
 
 /// Reproduce a paper: build it, get its data, run it, judge its claims
@@ -205,6 +205,8 @@ fn one(paper: &Paper, options: &Options) -> Result<u8> {
     }
     let code = process::run(&mut program(paper, options))?;
     let code = match u8::try_from(code) {
+        // Whatever the programs end with after Ctrl-C, such as a build that is cut short.
+        _ if process::is_interrupted() => exit::INTERRUPTED,
         Ok(code @ (exit::OK | exit::USAGE | exit::NOT_REPRODUCED | exit::OTHER_SHARDS_MISSING | exit::INTERRUPTED)) => {
             code
         }
@@ -235,21 +237,15 @@ fn program(paper: &Paper, options: &Options) -> Command {
 /// Prints the claims of a run that is finished.
 fn show_claims(directory: &Path) -> Result<()> {
     let report = Report::read(&directory.join("report.json"))?;
-    let rows: Vec<Vec<String>> = report
-        .claims
-        .iter()
-        .map(|claim| {
-            vec![
-                claim.verdict.name().to_owned(),
-                claim.id.clone(),
-                claim.published_text(),
-                claim.measured_text(),
-                claim.data_text(),
-            ]
-        })
-        .collect();
+    let row = |claim: &Claim| {
+        let cells = [claim.published_text(), claim.measured_text(), claim.data_text()];
+        [claim.verdict.name(), &claim.id].map(str::to_owned).into_iter().chain(cells).collect()
+    };
+    let tested = report.claims.iter().filter(|claim| claim.verdict != Verdict::NotTested);
+    let rows: Vec<Vec<String>> = tested.map(row).collect();
     say!("\n{}", text_table::render(&["verdict", "claim", "published", "measured", "data"], &rows));
-    say!("Claims reproduced: {}; {:.1} s", report.tally().text(), report.seconds);
+    let untested = report.claims.len() - rows.len();
+    say!("Claims reproduced: {}; {untested} not tested at this scale; {:.1} s", report.tally().text(), report.seconds);
     say!("Report: {}", workspace::shown(&directory.join("report.html")));
     Ok(())
 }

@@ -38,7 +38,8 @@ impl Test {
 pub(crate) fn run(arguments: &Test) -> Result<u8> {
     let metadata = workspace::metadata()?;
     let mut command = workspace::cargo();
-    command.arg("test");
+    // A failure must not keep the other test programs from running.
+    command.args(["test", "--no-fail-fast"]);
     if arguments.crates.is_empty() {
         command.arg("--workspace");
     }

@@ -2,16 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::process;
 
-/// The folder of the workspace's `Cargo.toml`. Known at compile time: an xtask belongs to the checkout that built it.
+/// The folder of the workspace's `Cargo.toml`.
+///
+/// Cargo says at run time which package it runs. That goes before what was known at compile time: checkouts that share a
+/// target folder overwrite each other's xtask, and none must work on another's files.
 pub(crate) fn root() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let of_manifest = |manifest: PathBuf| manifest.parent().map(Path::to_owned).filter(|root| is_workspace(root));
+        let at_run_time = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).and_then(of_manifest);
+        at_run_time.or_else(|| of_manifest(PathBuf::from(env!("CARGO_MANIFEST_DIR")))).unwrap_or_default()
+    });
+    &ROOT
+}
+
+fn is_workspace(folder: &Path) -> bool {
+    folder.join("Cargo.toml").is_file() && folder.join("xtask").join("Cargo.toml").is_file()
 }
 
 /// A path as a person in the workspace's root would write it.
