@@ -45,7 +45,7 @@ fn html(runs: &[Run]) -> String {
         let _ = writeln!(
             page,
             "<h2><a href=\"{slug}/{scale}/report.html\">{slug}, {scale} scale</a></h2>\n<p><a href=\"{url}\">{title}</a>, \
-             {authors}. Claims reproduced: {tally}. {seconds:.1} s{state}.</p>",
+             {authors} &middot; claims reproduced: {tally} &middot; {seconds:.1} s{state}</p>",
             slug = paper.slug,
             scale = scale.name(),
             url = escape_html(paper.url),
@@ -53,7 +53,7 @@ fn html(runs: &[Run]) -> String {
             authors = escape_html(paper.authors),
             tally = report.tally().text(),
             seconds = report.seconds,
-            state = if report.complete { "" } else { "; incomplete: trials are missing" },
+            state = if report.complete { "" } else { ", incomplete: trials are missing" },
         );
         page.push_str("<div class=\"table\"><table>\n<thead><tr>");
         for heading in HEADINGS {
@@ -80,13 +80,13 @@ fn markdown(runs: &[Run]) -> String {
         let (slug, scale) = (paper.slug, scale.name());
         let _ = writeln!(
             page,
-            "\n## [{slug}, {scale} scale]({slug}/{scale}/report.md)\n\n[{}]({}), {}. Claims reproduced: {}. {:.1} s{}.\n",
+            "\n## [{slug}, {scale} scale]({slug}/{scale}/report.md)\n\n[{}]({}), {} · claims reproduced: {} · {:.1} s{}\n",
             paper.title,
             paper.url,
             paper.authors,
             report.tally().text(),
             report.seconds,
-            if report.complete { "" } else { "; incomplete: trials are missing" },
+            if report.complete { "" } else { ", incomplete: trials are missing" },
         );
         let _ = writeln!(page, "| {} |\n|{}", HEADINGS.join(" | "), "---|".repeat(HEADINGS.len()));
         for claim in &report.claims {
@@ -120,7 +120,7 @@ fn summary(runs: &[Run]) -> String {
     let has_run = |slug: &str| runs.iter().any(|run| run.paper.slug == slug);
     let missing: Vec<&str> = PAPERS.iter().map(|paper| paper.slug).filter(|slug| !has_run(slug)).collect();
     let rest = if missing.is_empty() { String::new() } else { format!(" Without a run here: {}.", missing.join(", ")) };
-    format!("{} runs of {} papers.{rest}", runs.len(), PAPERS.len() - missing.len())
+    format!("Runs: {}, of {} of {} papers.{rest}", runs.len(), PAPERS.len() - missing.len(), PAPERS.len())
 }
 
 fn escape_html(text: &str) -> String {
@@ -145,6 +145,6 @@ mod tests {
     #[test]
     fn a_page_without_runs_says_which_papers_are_missing() {
         let page = html(&[]);
-        assert!(page.contains("0 runs of 0 papers") && page.contains("sep, lagraph"), "{page}");
+        assert!(page.contains("Runs: 0, of 0 of 15 papers") && page.contains("sep, lagraph"), "{page}");
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result, file};
-use crate::papers::PAPERS;
-use crate::reproduction::{recorded_tallies, tallies_text};
+use crate::papers::{PAPERS, Scale};
+use crate::reproduction::{Tally, recorded_tallies};
 use crate::workspace;
 
 const BEGIN: &str = "<!-- papers:begin -->";
@@ -56,8 +56,12 @@ fn table() -> Result<String> {
     let mut text = "| paper | crate | status | claims reproduced |\n|---|---|---|---|\n".to_owned();
     for paper in &PAPERS {
         let status = if paper.is_implemented() { "implemented" } else { "not yet" };
-        let tallies = recorded_tallies(paper)?;
-        let claims = if tallies.is_empty() { "–".to_owned() } else { tallies_text(&tallies) };
+        let linked = |(scale, tally): &(Scale, Tally)| {
+            let scale = scale.name();
+            format!("[{scale}](reports/{}/{scale}.json) {}", paper.slug, tally.text())
+        };
+        let claims = recorded_tallies(paper)?.iter().map(linked).collect::<Vec<_>>().join("; ");
+        let claims = if claims.is_empty() { "–" } else { &claims };
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
