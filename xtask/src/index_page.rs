@@ -17,7 +17,11 @@ body { color: var(--text); background: var(--ground); font: 1rem/1.5 system-ui, 
 .table { overflow-x: auto; } table { border-collapse: collapse; margin: .5rem 0; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top; }
 .reproduced { color: var(--good); } .not-reproduced { color: var(--bad); font-weight: bold; }
-a { color: inherit; }";
+a { color: inherit; }
+@media (max-width: 40rem) {
+  thead { position: absolute; left: -99rem; } table, tbody, tr, td { display: block; }
+  tr { border-bottom: 1px solid var(--line); padding: .5rem 0; } td { border: 0; padding: .1rem 0; }
+  td::before { content: attr(data-column) \": \"; color: var(--text); font-weight: normal; } }";
 
 /// Writes both files into `out`.
 ///
@@ -62,9 +66,9 @@ fn html(runs: &[Run]) -> String {
         page.push_str("</tr></thead>\n<tbody>\n");
         for claim in &report.claims {
             page.push_str("<tr>");
-            for (column, cell) in cells(claim).iter().enumerate() {
-                let class = if column == 0 { class(claim.verdict) } else { "" };
-                let _ = write!(page, "<td class=\"{class}\">{}</td>", escape_html(cell));
+            for (column, cell) in HEADINGS.iter().zip(cells(claim)) {
+                let class = if *column == "verdict" { class(claim.verdict) } else { "" };
+                let _ = write!(page, "<td class=\"{class}\" data-column=\"{column}\">{}</td>", escape_html(&cell));
             }
             page.push_str("</tr>\n");
         }
