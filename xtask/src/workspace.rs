@@ -37,9 +37,20 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 }
 
 /// The command `cargo`, in the workspace's root, of the toolchain that runs this xtask.
+///
+/// Without the variables that `cargo run` sets about xtask itself: build scripts of dependencies watch some of them (ring's does), and would rebuild half
+/// of the tree whenever the same build is once started by hand and once from here.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let is_about_xtask = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_CRATE_NAME"
+        });
+        if is_about_xtask {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
