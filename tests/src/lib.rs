@@ -15,9 +15,18 @@ pub fn root() -> &'static Path {
 }
 
 /// `cargo` in the workspace's root, without the network.
+///
+/// Without the variables that `cargo test` sets about this package: some build scripts watch them, and what was built by
+/// hand would be built again.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).env("CARGO_NET_OFFLINE", "true");
+    for (name, _) in std::env::vars_os() {
+        let about_this_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME"];
+        if name.to_str().is_some_and(|name| about_this_package.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

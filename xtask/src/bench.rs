@@ -25,7 +25,7 @@ use pairing::{Comparison, Sample};
 pub(crate) struct Bench {
     /// A paper or a crate [default: every benchmark of the workspace]
     name: Option<String>,
-    /// Measure against xtask/peers/<benchmark>.py
+    /// Measure against xtask/peers/BENCHMARK.py
     #[arg(long)]
     peers: bool,
     /// With the peers: fail when a ratio is more than 30 % worse than in xtask/peers/baseline.json

@@ -17,7 +17,7 @@ use crate::{exit, text_table};
 pub(crate) struct Data {
     #[command(subcommand)]
     command: Command,
-    /// Folder with data sets as <set>/<file>, searched before $DATA_DIR and the user's cache
+    /// Folder with data sets as SET/FILE, searched before $DATA_DIR and the user's cache
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
 }

@@ -18,7 +18,7 @@ use crate::{exit, nearest};
 pub(crate) struct Download {
     /// A data set, a paper, or `all`
     name: String,
-    /// Folder with data sets as <set>/<file>, searched first; what is found there is not downloaded
+    /// Folder with data sets as SET/FILE, searched first; what is found there is not downloaded
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }

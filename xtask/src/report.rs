@@ -14,7 +14,7 @@ use crate::{exit, index_page, readme_table, workspace};
 /// Without options: writes index.html and index.md beside the runs.
 #[derive(Debug, Args)]
 pub(crate) struct ReportCommand {
-    /// Copy the report.json of complete runs, measured on a clean commit, to reports/<paper>/<scale>.json, and write the
+    /// Copy the report.json of complete runs, measured on a clean commit, to reports/PAPER/SCALE.json, and write the
     /// table of papers in README.md anew; both are to be committed
     #[arg(long, conflicts_with = "check")]
     record: bool,

@@ -15,7 +15,7 @@ use crate::{data_sets, exit, process, text_table, workspace};
 
 /// Reproduce a paper: build it, get its data, run it, judge its claims
 ///
-/// The report is written to target/reproduce/<paper>/<scale>/report.html (also .md and .json).
+/// The report is written to target/reproduce/PAPER/SCALE/report.html (also .md and .json).
 /// `smoke` needs no data and takes less than a minute after the first build; `laptop` downloads what it needs and takes
 /// up to 30 minutes on two CPU cores; `paper` is the paper's full protocol and wants a GPU.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     /// The seed from which every random number follows
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Folder with data sets as <set>/<file>; searched before $DATA_DIR and the user's cache
+    /// Folder with data sets as SET/FILE; searched before $DATA_DIR and the user's cache
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Trials that run side by side

@@ -38,8 +38,8 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 
 /// The command `cargo`, in the workspace's root, of the toolchain that runs this xtask.
 ///
-/// Without the variables that `cargo run` sets about xtask itself: build scripts of dependencies watch some of them (ring's does), and would rebuild half
-/// of the tree whenever the same build is once started by hand and once from here.
+/// Without the variables that `cargo run` sets about xtask itself: build scripts of dependencies watch some of them (ring's
+/// does), and would rebuild half of the tree whenever the same build is once started by hand and once from here.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
