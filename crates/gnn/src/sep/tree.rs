@@ -325,14 +325,13 @@ fn build_split(
     let height = trees.iter().map(|tree| tree.parents.len()).max().unwrap_or(1);
     let mut parents: Vec<Vec<u32>> = vec![vec![0; graph.num_nodes()]];
     parents.resize(height, Vec::new());
-    let mut sizes = vec![0u32; height + 1];
+    // nodes so far in each layer that this tree's parents are numbered in; the last is the root
+    let mut sizes = vec![0u32; height];
     for (nodes, tree) in members.iter().zip(&trees) {
-        let own_height = tree.parents.len();
         for layer in 0..height {
-            let offset = sizes[layer + 1];
             let is_last = layer + 1 == height;
-            let own = tree.parents.get(layer).cloned().unwrap_or_else(|| vec![0]);
-            debug_assert!(layer < own_height || own.len() == 1);
+            let offset = if is_last { 0 } else { sizes[layer + 1] };
+            let own = tree.parents.get(layer).map_or(&[0][..], Vec::as_slice);
             let shifted = own.iter().map(|&parent| if is_last { 0 } else { parent + offset });
             if layer == 0 {
                 for (&node, parent) in nodes.iter().zip(shifted) {
@@ -342,8 +341,8 @@ fn build_split(
                 parents[layer].extend(shifted);
             }
         }
-        for layer in 1..height {
-            sizes[layer] += tree.parents.get(layer).map_or(1, Vec::len) as u32;
+        for (layer, size) in sizes.iter_mut().enumerate().skip(1) {
+            *size += tree.parents.get(layer).map_or(1, Vec::len) as u32;
         }
     }
     Ok(Layers { extents: Vec::new(), parents })
