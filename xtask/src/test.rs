@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Test) -> Result<u8> {
         }
     })?;
     if !output.skipped.is_empty() {
-        say!("\n{} tests said that they skipped something:", output.skipped.len());
+        say!("\nTests that passed, but said that they skipped something:");
         for line in &output.skipped {
             say!("  {line}");
         }
