@@ -41,6 +41,11 @@ impl Bench {
                 times.push(start.elapsed());
             }
         }
+        if std::env::var_os("BENCH_JSON").is_some() {
+            let best = times[0].iter().min().map_or(0.0, Duration::as_secs_f64);
+            println!(r#"{{"name":"{name}","threads":{},"seconds":{best}}}"#, core_tensor::threads::current());
+            return Ok(());
+        }
         let [ours, theirs] = times.map(|mut times| {
             times.sort_unstable();
             times[times.len() / 2].as_secs_f64() * 1e6

@@ -14,18 +14,21 @@ const CPU: Device = Device::Cpu;
 /// Two graphs, one with a self-loop, an isolated node and two components.
 fn batch() -> Batch {
     let graphs = [
-        Graph::from_edges(5, &[(0, 1), (1, 2), (2, 0), (2, 3), (3, 4)]).unwrap(),
-        Graph::from_edges(6, &[(0, 0), (0, 1), (1, 2), (3, 4)]).unwrap(),
+        Graph::from_edges(5, &[(0, 1), (1, 2), (2, 0), (2, 3), (3, 4)]).expect("valid input"),
+        Graph::from_edges(6, &[(0, 0), (0, 1), (1, 2), (3, 4)]).expect("valid input"),
     ];
     let hierarchies: Vec<Hierarchy> = graphs
         .iter()
-        .map(|graph| Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(2)).unwrap(), 1).unwrap())
+        .map(|graph| {
+            Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(2)).expect("valid input"), 1)
+                .expect("valid input")
+        })
         .collect();
-    Hierarchy::batch(&hierarchies.iter().collect::<Vec<_>>(), DType::F64, &CPU).unwrap()
+    Hierarchy::batch(&hierarchies.iter().collect::<Vec<_>>(), DType::F64, &CPU).expect("valid input")
 }
 
 fn features(rows: usize, columns: usize) -> Tensor {
-    Rng::new(7).normal(0.0, 1.0, (rows, columns), DType::F64, &CPU).unwrap()
+    Rng::new(7).normal(0.0, 1.0, (rows, columns), DType::F64, &CPU).expect("valid input")
 }
 
 fn as_core(error: gnn::Error) -> core_tensor::Error {
@@ -47,7 +50,7 @@ fn convolutions_have_the_gradients_of_finite_differences_in_features_and_weights
             .collect();
         layers.push(Box::new(graph_conv(inputs, outputs, store.var_builder().pp("graph_conv")).unwrap()));
         for layer in &layers {
-            gradcheck(|inputs| layer.forward(&inputs[0], adjacency).map_err(as_core), &[x.clone()])
+            gradcheck(|inputs| layer.forward(&inputs[0], adjacency).map_err(as_core), std::slice::from_ref(&x))
                 .unwrap_or_else(|error| panic!("{layer:?} in x: {error}"));
             let weighted = |inputs: &[Tensor]| {
                 let adjacency: Adjacency = adjacency.with_weights(inputs[1].clone()).map_err(as_core)?;
@@ -84,7 +87,7 @@ fn pools_have_the_gradients_of_finite_differences_through_reduce_connect_and_lif
                 None => Ok(lifted),
             }
         };
-        gradcheck(|inputs| through(inputs).map_err(as_core), &[x.clone()])
+        gradcheck(|inputs| through(inputs).map_err(as_core), std::slice::from_ref(&x))
             .unwrap_or_else(|error| panic!("{kind:?}: {error}"));
     }
 }

@@ -78,7 +78,7 @@ fn pools() -> impl Strategy<Value = Vec<PoolKind>> {
 fn graph() -> impl Strategy<Value = Graph> {
     (1usize..12).prop_flat_map(|n| {
         let edge = (0..n as u32, 0..n as u32);
-        prop::collection::vec(edge, 0..25).prop_map(move |edges| Graph::from_edges(n, &edges).unwrap())
+        prop::collection::vec(edge, 0..25).prop_map(move |edges| Graph::from_edges(n, &edges).expect("valid edges"))
     })
 }
 

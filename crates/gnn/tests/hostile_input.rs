@@ -23,7 +23,8 @@ fn all_pools() -> Vec<PoolKind> {
 }
 
 fn hierarchy(graph: &Graph) -> Hierarchy {
-    Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(3)).unwrap(), 2).unwrap()
+    Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(3)).expect("a valid graph"), 2)
+        .expect("a valid graph")
 }
 
 #[test]

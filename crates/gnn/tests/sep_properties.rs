@@ -69,14 +69,14 @@ proptest! {
         let sizes = tree.layer_sizes();
         prop_assert_eq!(sizes[0], graph.num_nodes());
         prop_assert_eq!(sizes[tree.height()], 1);
-        for layer in 0..=tree.height() {
+        for (layer, &size) in sizes.iter().enumerate() {
             let labels = tree.labels(layer).unwrap();
             let mut next = 0;
             for &label in &labels {
                 prop_assert!(label <= next, "labels are numbered by first appearance");
                 next = next.max(label + 1);
             }
-            prop_assert_eq!(next as usize, sizes[layer]);
+            prop_assert_eq!(next as usize, size);
         }
     }
 

@@ -335,14 +335,12 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
             )),
         }
     };
-    if let Some(summary) = summary("communities", "SEP") {
-        if context.scale() == Scale::Smoke {
-            let folds = runs.settings.len();
-            context.claim(
-                "sep-g-communities",
-                measured(&summary, "generated graphs with and without communities", folds),
-            )?;
-        }
+    if context.scale() == Scale::Smoke
+        && let Some(summary) = summary("communities", "SEP")
+    {
+        let folds = runs.settings.len();
+        context
+            .claim("sep-g-communities", measured(&summary, "generated graphs with and without communities", folds))?;
     }
     let claims = [
         ("sep-g-mutag", "tu-mutag", "MUTAG"),

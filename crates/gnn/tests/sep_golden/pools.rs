@@ -7,6 +7,8 @@ use gnn::pool::{Pool, Pooled, SagScore, Selection, asap_pool, dense, sag_pool, t
 use gnn::{Adjacency, Batch};
 use std::collections::BTreeMap;
 
+type DensePool<'a> = &'a dyn Fn(&Tensor) -> dense::DensePooled;
+
 const PRECISIONS: [(DType, f64); 2] = [(DType::F64, TOLERANCE_F64), (DType::F32, TOLERANCE_F32)];
 
 fn sum_of_sines(x: &Tensor) -> Tensor {
@@ -93,7 +95,7 @@ fn dense_pools_compute_the_reference_features_adjacencies_losses_and_gradients()
         let x = golden.float("dense.x", dtype);
         let adjacency = golden.float("dense.adj", dtype);
         let mask = golden.float("dense.mask", dtype);
-        let pools: [(&str, &dyn Fn(&Tensor) -> dense::DensePooled); 2] = [
+        let pools: [(&str, DensePool<'_>); 2] = [
             ("diffpool", &|s| dense::diff_pool(Some(&x), &adjacency, s, &mask).expect("a pooled batch")),
             ("mincut", &|s| dense::min_cut_pool(Some(&x), &adjacency, s, &mask).expect("a pooled batch")),
         ];
