@@ -42,11 +42,11 @@ impl Rule {
         let (va, ga) = (older.volume + self.offset, older.cut + self.offset);
         let (vb, gb) = (newer.volume + self.offset, newer.cut + self.offset);
         let vab = va + vb;
+        // a single vertex has nothing inside: the product is exactly 0, and its logarithm need not be known
+        let inside = |v: f64, g: f64| if v == g { 0.0 } else { (v - g) * self.log2(vab / v) };
         let delta = match self.criterion {
             MergeCriterion::Dissolve => {
-                ((va - ga) * self.log2(vab / va) + (vb - gb) * self.log2(vab / vb)
-                    - 2.0 * shared * self.log2(reference_volume / vab))
-                    / reference_volume
+                (inside(va, ga) + inside(vb, gb) - 2.0 * shared * self.log2(reference_volume / vab)) / reference_volume
             }
             MergeCriterion::InsertParent => -2.0 * shared * self.log2(reference_volume / vab) / reference_volume,
         };
