@@ -53,7 +53,8 @@ pub struct GraphClassifierConfig {
 }
 
 impl GraphClassifierConfig {
-    /// SEP-G with the defaults of the official code: three GCN layers of width 64, two SEP pools, sum readout, dropout 0.5.
+    /// SEP-G with the defaults of the official code: three GCN layers of width 64, two SEP pools, sum readout, dropout 0.5. Its
+    /// batches need trees of height 3 and [`Hierarchy::new`](crate::Hierarchy::new) with 2 levels.
     pub fn sep_g(inputs: usize, classes: usize) -> Self {
         Self::with_pools(inputs, classes, vec![PoolKind::Sep; 2])
     }
