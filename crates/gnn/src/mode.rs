@@ -21,10 +21,10 @@ impl Mode<'_> {
     /// Inverted dropout in training, `x` itself in evaluation.
     ///
     /// # Errors
-    /// A `p` outside `[0, 1)`.
+    /// In training, a `p` outside `[0, 1)`.
     pub fn dropout(&mut self, x: &Tensor, p: f64) -> crate::Result<Tensor> {
         match self {
-            Self::Train(rng) if p > 0.0 => Ok(core_tensor::random::dropout(x, p, rng)?),
+            Self::Train(rng) if p != 0.0 => Ok(core_tensor::random::dropout(x, p, rng)?),
             _ => Ok(x.clone()),
         }
     }

@@ -180,6 +180,15 @@ fn settings_out_of_range_are_errors() {
 }
 
 #[test]
+fn dropping_a_share_that_is_none_is_an_error_in_training() {
+    let x = Tensor::zeros((2, 2), DType::F32, &CPU).unwrap();
+    for p in [-0.1, 1.0, f64::NAN] {
+        let mut rng = Rng::new(0);
+        assert!(Mode::Train(&mut rng).dropout(&x, p).is_err(), "{p}");
+    }
+}
+
+#[test]
 fn sep_pool_without_a_tree_is_an_error() {
     let graph = Graph::from_edges(3, &[(0, 1), (1, 2)]).unwrap();
     let batch = Batch::single(&graph, DType::F32, &CPU).unwrap();

@@ -196,7 +196,11 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
                     trials: tests.len(),
                     data: format!("{name}, public split"),
                     is_synthetic: false,
-                    note: Some(format!("setting {setting}, chosen by validation accuracy; spread over seeds")),
+                    note: Some(format!(
+                        "setting {setting}, chosen by validation accuracy among {} candidates; the candidates are settings for which test accuracies of \
+                         the official code were known beforehand; spread over seeds",
+                        by_setting.len()
+                    )),
                 },
             )?;
         }

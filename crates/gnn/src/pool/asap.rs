@@ -113,7 +113,7 @@ pub(super) fn connect_neighborhoods(
             half.add((target, centre), edge as u32, id);
         }
     }
-    let half_values = half.values(looped.weights(), Some(&selected), selected.dtype())?;
+    let half_values = half.values(looped.weights(), &selected)?;
 
     // (Sᵀ A S)[c, d] = Σ_i S_ic (A S)[i, d]
     let mut whole = Product::default();
@@ -124,7 +124,7 @@ pub(super) fn connect_neighborhoods(
             }
         }
     }
-    let values = whole.values(Some(&selected), Some(&half_values), selected.dtype())?;
+    let values = whole.values(Some(&selected), &half_values)?;
     let targets: Vec<u32> = whole.places.iter().map(|place| place.0).collect();
     let sources: Vec<u32> = whole.places.iter().map(|place| place.1).collect();
     Adjacency::from_edge_index(centres.len(), &sources, &targets, adjacency.dtype(), adjacency.device())?
@@ -153,13 +153,12 @@ impl Product {
         self.place.push(number);
     }
 
-    /// The value at each place; a missing factor is 1.
-    fn values(&self, left: Option<&Tensor>, right: Option<&Tensor>, dtype: candle_core::DType) -> Result<Tensor> {
-        let factor = |values: Option<&Tensor>, ids: &[u32]| values.map(|values| gather(values, ids)).transpose();
-        let terms = match (factor(left, &self.left)?, factor(right, &self.right)?) {
-            (Some(left), Some(right)) => (left * right)?,
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => Tensor::ones(self.place.len(), dtype, &candle_core::Device::Cpu)?,
+    /// The value at each place; a missing left factor is 1.
+    fn values(&self, left: Option<&Tensor>, right: &Tensor) -> Result<Tensor> {
+        let right = gather(right, &self.right)?;
+        let terms = match left {
+            Some(left) => (gather(left, &self.left)? * right)?,
+            None => right,
         };
         Ok(Segments::new(&self.place, self.places.len())?.sum(&terms)?)
     }
