@@ -15,35 +15,66 @@ pub(crate) struct Matrix<'a, T> {
 impl<'a, T> Matrix<'a, T> {
     /// `[rows, cols]` in row-major order.
     pub(crate) fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
-        assert!(data.len() >= rows * cols, "a matrix outside of its data");
-        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
+        Self::strided(data, rows, cols, cols)
+    }
+
+    /// `[rows, cols]`, whose rows lie `stride` elements apart.
+    pub(crate) fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(fits(data.len(), rows, cols, stride), "a matrix outside of its data");
+        Self { data, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
     /// The transpose, without a copy.
     pub(crate) fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
+
+    /// The transpose if `is_transposed`.
+    pub(crate) fn t_if(self, is_transposed: bool) -> Self {
+        if is_transposed { self.t() } else { self }
+    }
+}
+
+fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool {
+    rows == 0 || cols == 0 || (stride >= cols && (rows - 1) * stride + cols <= len)
 }
 
 /// Products smaller than this many multiply-adds stay on one thread.
 const MIN_PARALLEL: usize = 128 * 1024;
 
-/// `out = left · right`, or `out += left · right`, in row-major order.
+/// `out = left · right`, or `out += left · right`, in row-major order, over threads when it is large.
 pub(crate) fn gemm<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut [T], is_added: bool) {
+    assert!(out.len() == left.rows * right.cols, "sizes of a matrix product");
+    gemm_strided(left, right, out, right.cols, is_added, true);
+}
+
+/// [`gemm`] into rows that lie `stride` elements apart in `out`; on this thread alone unless `is_parallel`.
+pub(crate) fn gemm_strided<T: Real>(
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
+    out: &mut [T],
+    stride: usize,
+    is_added: bool,
+    is_parallel: bool,
+) {
     let (m, n, k) = (left.rows, right.cols, left.cols);
-    assert!(right.rows == k && out.len() == m * n, "sizes of a matrix product");
-    if k == 0 && !is_added {
-        out.fill(T::ZERO);
-    }
-    if m == 0 || n == 0 || k == 0 {
+    assert!(right.rows == k && fits(out.len(), m, n, stride), "sizes of a matrix product");
+    if m == 0 || n == 0 {
         return;
     }
-    let parallelism = if m * n * k < MIN_PARALLEL {
+    if k == 0 {
+        if !is_added {
+            out.chunks_mut(stride).take(m).for_each(|row| row[..n].fill(T::ZERO));
+        }
+        return;
+    }
+    let parallelism = if !is_parallel || m * n * k < MIN_PARALLEL {
         gemm::Parallelism::None
     } else {
         gemm::Parallelism::Rayon(rayon::current_num_threads())
     };
-    // SAFETY: the matrices lie within their slices by construction, `out` has m · n elements, and it is borrowed exclusively.
+    // SAFETY: the matrices lie within their slices by construction, so does the result by the assertion above, and `out` is
+    // borrowed exclusively.
     unsafe {
         gemm::gemm(
             m,
@@ -51,7 +82,7 @@ pub(crate) fn gemm<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
+            stride as isize,
             is_added,
             left.data.as_ptr(),
             left.col_stride as isize,

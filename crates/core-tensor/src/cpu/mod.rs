@@ -1,15 +1,19 @@
 //! What every CPU kernel of this crate needs: the element types, access to the data of a tensor, loops over threads, and
 //! loops compiled for several instruction sets.
 
+pub(crate) mod conv;
 mod exponential;
+mod fused;
 mod gemm;
 mod parallel;
 mod real;
 mod simd;
 mod storage;
+mod winograd;
 
-pub(crate) use gemm::{Matrix, gemm};
+pub(crate) use fused::{Gradients, Kernel, apply};
+pub(crate) use gemm::{Matrix, gemm, gemm_strided};
 pub(crate) use parallel::{MIN_WORK_PER_TASK, for_row_entries, for_rows, for_slices, for_slices2};
 pub(crate) use real::Real;
-pub(crate) use simd::{exp_all, multiversion};
+pub(crate) use simd::{exp_all, multiversion, sum_all};
 pub(crate) use storage::{build, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};

@@ -50,3 +50,22 @@ multiversion! {
         }
     }
 }
+
+multiversion! {
+    /// Adds the sum of all elements to the first element of `out`: sixteen interleaved sums, then those in order.
+    pub(crate) fn sum_all<T>(x: &[T], out: &mut [T]) {
+        let mut lanes = [T::ZERO; 16];
+        let mut chunks = x.chunks_exact(16);
+        for chunk in &mut chunks {
+            for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                *lane += x;
+            }
+        }
+        for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
+            *lane += x;
+        }
+        for lane in lanes {
+            out[0] += lane;
+        }
+    }
+}

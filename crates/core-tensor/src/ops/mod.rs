@@ -6,6 +6,7 @@
 mod activation;
 mod batch_norm;
 mod bias;
+mod conv;
 mod linear;
 mod loss;
 mod reduce;
@@ -13,6 +14,9 @@ mod softmax;
 
 pub use activation::{elu, leaky_relu, relu, sigmoid, tanh};
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
+pub use conv::{
+    Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d,
+};
 pub use bias::{bias_add, bias_relu};
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each, mse, nll};

@@ -3,6 +3,8 @@
 //! Each pair runs alternately, so that a change of the machine's load meets both. Name a part of an operation to run only
 //! those that contain it: `cargo bench -p core-tensor -- spmm`.
 
+mod kernels;
+
 use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::{Module, Optimizer as _};
 use core_tensor::nn::{self, BatchNormConfig};
@@ -26,6 +28,33 @@ struct Bench {
 }
 
 impl Bench {
+    /// Whether an operation of this name is to be measured.
+    fn wants(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()) || filter.contains(name))
+    }
+
+    /// An operation that only the peer in Python is compared with.
+    fn ours(&self, name: &str, mut step: impl FnMut() -> Result<()>) -> Result<()> {
+        if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+            return Ok(());
+        }
+        step()?;
+        step()?;
+        let (mut times, start) = (Vec::new(), Instant::now());
+        while start.elapsed() < BUDGET / 2 || times.len() < 5 {
+            let start = Instant::now();
+            step()?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_unstable_by(f64::total_cmp);
+        if std::env::var_os("BENCH_JSON").is_some() {
+            println!(r#"{{"name":"{name}","threads":{},"seconds":{}}}"#, core_tensor::threads::current(), times[0]);
+        } else {
+            println!("{name:<44} {:>10.1}", times[times.len() / 2] * 1e6);
+        }
+        Ok(())
+    }
+
     fn pair<'a>(&self, name: &str, mut ours: Step<'a>, mut theirs: Step<'a>) -> Result<()> {
         if self.filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
             return Ok(());
@@ -63,11 +92,17 @@ fn main() -> Result<()> {
     message_passing(&bench, "2.5k nodes 25k edges", 2_500, 25_000)?;
     message_passing(&bench, "10k nodes 100k edges", 10_000, 100_000)?;
     dense(&bench)?;
+    kernels::convolutions(&bench)?;
     training(&bench)
 }
 
 fn normal(rng: &mut Rng, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
     rng.normal(0., 1., shape, DType::F32, &Device::Cpu)
+}
+
+fn forward(y: Tensor) -> Result<()> {
+    std::hint::black_box(y);
+    Ok(())
 }
 
 fn back(y: Tensor) -> Result<()> {
@@ -84,10 +119,6 @@ fn message_passing(bench: &Bench, size: &str, nodes: usize, edges: usize) -> Res
     let x = normal(&mut rng, (nodes, FEATURES))?;
     let (x_var, w_var) = (Var::from_tensor(&x)?, Var::from_tensor(&normal(&mut rng, edges)?)?);
     let scores = Var::from_tensor(&normal(&mut rng, (edges, 4))?)?;
-    let forward = |y: Tensor| -> Result<()> {
-        std::hint::black_box(y);
-        Ok(())
-    };
     bench.pair(
         &format!("spmm forward, {size}"),
         Box::new(|| forward(p.matmul(&x)?)),
