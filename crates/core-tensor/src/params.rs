@@ -145,7 +145,8 @@ impl ParamStore {
         crate::checkpoint::write_tensors(path.as_ref(), &self.snapshot()?)
     }
 
-    /// Overwrites all values with those of a safetensors file, in place. Build the model first.
+    /// Overwrites all values with those of a safetensors file, in place. Build the model first. A state dict that PyTorch saved loads when
+    /// the names are the same; its `num_batches_tracked` are passed over.
     ///
     /// # Errors
     ///
@@ -162,6 +163,8 @@ impl ParamStore {
         let mut problems = Vec::new();
         for (name, value) in values {
             match vars.get(name) {
+                // PyTorch's batch norms count batches; ours have no use for the number.
+                None if name.rsplit('.').next() == Some("num_batches_tracked") => {}
                 None => problems.push(format!("`{name}` is unexpected")),
                 Some(var) if var.shape() != value.shape() => {
                     problems.push(format!("`{name}` has shape {:?}, expected {:?}", value.dims(), var.dims()))

@@ -4,6 +4,7 @@
 //! those that contain it: `cargo bench -p core-tensor -- spmm`.
 
 mod kernels;
+mod models;
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use candle_nn::{Module, Optimizer as _};
@@ -85,6 +86,9 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
+    if std::env::args().any(|argument| argument == "--peak-memory") {
+        return peak_memory();
+    }
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let bench = Bench { filter };
     println!("{} threads, medians in µs", core_tensor::threads::current());
@@ -92,12 +96,46 @@ fn main() -> Result<()> {
     message_passing(&bench, "2.5k nodes 25k edges", 2_500, 25_000)?;
     message_passing(&bench, "10k nodes 100k edges", 10_000, 100_000)?;
     dense(&bench)?;
+    kernels::products(&bench)?;
     kernels::convolutions(&bench)?;
+    kernels::norms(&bench)?;
+    kernels::activations(&bench)?;
+    kernels::pooling(&bench)?;
+    kernels::indexing(&bench)?;
+    kernels::sequences(&bench)?;
+    kernels::optimizers(&bench)?;
+    kernels::tiny(&bench)?;
+    models::all(&bench)?;
     training(&bench)
+}
+
+/// The most memory that three training steps of ResNet-18 added to the process, as one line of JSON.
+fn peak_memory() -> Result<()> {
+    let resident = |field: &str| -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with(field));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
+    let before = resident("VmRSS");
+    let model = models::ResNet18::new()?;
+    let mut step = model.training()?;
+    (0..3).try_for_each(|_| step())?;
+    let peak = resident("VmHWM");
+    println!(
+        r#"{{"name":"ResNet-18 peak resident bytes","bytes":{},"before":{before},"peak":{peak}}}"#,
+        peak.saturating_sub(before)
+    );
+    Ok(())
 }
 
 fn normal(rng: &mut Rng, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
     rng.normal(0., 1., shape, DType::F32, &Device::Cpu)
+}
+
+/// Class numbers below `bound`.
+fn classes(rng: &mut Rng, count: usize, bound: usize) -> Result<Tensor> {
+    let values: Vec<u32> = (0..count).map(|_| rng.below(bound) as u32).collect();
+    Ok(Tensor::new(values, &Device::Cpu)?)
 }
 
 fn forward(y: Tensor) -> Result<()> {

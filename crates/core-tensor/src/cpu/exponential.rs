@@ -53,6 +53,28 @@ pub(super) fn exp_m1_f32(x: f32) -> f32 {
     if x.abs() < 0.35 { near } else { far }
 }
 
+/// The error function by a rational approximation on |x| ≤ 4, beyond which it is ±1 in f32.
+#[inline(always)]
+pub(super) fn erf_f32(x: f32) -> f32 {
+    // As comparisons that a NaN fails, so that it passes through.
+    let c = if x > 4. { 4. } else { x };
+    let c = if c < -4. { -4. } else { c };
+    let s = c * c;
+    let mut p = -2.726_142_3e-10_f32;
+    p = p * s + 2.770_681_5e-8;
+    p = p * s - 2.101_024e-6;
+    p = p * s - 5.692_506_4e-5;
+    p = p * s - 7.349_906_3e-4;
+    p = p * s - 2.954_6e-3;
+    p = p * s - 1.609_603_3e-2;
+    let mut q = -1.456_607_2e-5_f32;
+    q = q * s - 2.133_740_5e-4;
+    q = q * s - 1.682_827e-3;
+    q = q * s - 7.373_329_2e-3;
+    q = q * s - 1.426_473_9e-2;
+    c * p / q
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +97,7 @@ mod tests {
         assert!(worst(exp_f32, f64::exp, -87., 88.7) < 1.5e-7);
         assert!(worst(tanh_f32, f64::tanh, -12., 12.) < 5e-7);
         assert!(worst(exp_m1_f32, f64::exp_m1, -20., 20.) < 5e-7);
+        assert!(worst(erf_f32, candle_core::cpu::erf::erf_f64, 1e-3, 6.) < 1e-6);
     }
 
     #[test]
@@ -90,5 +113,8 @@ mod tests {
         assert!(tanh_f32(f32::NAN).is_nan());
         assert_eq!(exp_m1_f32(f32::NEG_INFINITY), -1.);
         assert!(exp_m1_f32(f32::NAN).is_nan());
+        assert_eq!(erf_f32(0.), 0.);
+        assert!((erf_f32(f32::INFINITY) - 1.).abs() < 1e-6);
+        assert!(erf_f32(f32::NAN).is_nan());
     }
 }

@@ -28,11 +28,6 @@ impl<'a, T> Matrix<'a, T> {
     pub(crate) fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
-
-    /// The transpose if `is_transposed`.
-    pub(crate) fn t_if(self, is_transposed: bool) -> Self {
-        if is_transposed { self.t() } else { self }
-    }
 }
 
 fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool {

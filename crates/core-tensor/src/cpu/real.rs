@@ -1,6 +1,7 @@
 //! The element types of our kernels: f32 and f64.
 
-use super::exponential::{exp_f32, exp_m1_f32, tanh_f32};
+use super::exponential::{erf_f32, exp_f32, exp_m1_f32, tanh_f32};
+use candle_core::cpu::erf::erf_f64;
 use candle_core::{CpuStorage, WithDType};
 use std::ops::Neg;
 
@@ -19,6 +20,8 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
     fn sqrt(self) -> Self;
     fn tanh(self) -> Self;
     fn exp_m1(self) -> Self;
+    fn erf(self) -> Self;
+    fn abs(self) -> Self;
     fn is_nan(self) -> bool;
     /// The elements of a CPU storage of this type, to change them.
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
@@ -29,7 +32,7 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
 }
 
 macro_rules! real {
-    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path) => {
+    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $erf:path) => {
         impl Real for $T {
             const ZERO: Self = 0.;
             const ONE: Self = 1.;
@@ -56,6 +59,14 @@ macro_rules! real {
                 $exp_m1(self)
             }
             #[inline(always)]
+            fn erf(self) -> Self {
+                $erf(self)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                $T::abs(self)
+            }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 $T::is_nan(self)
             }
@@ -68,5 +79,5 @@ macro_rules! real {
         }
     };
 }
-real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32);
-real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1);
+real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, erf_f32);
+real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, erf_f64);

@@ -69,3 +69,51 @@ multiversion! {
         }
     }
 }
+
+/// The sum of `f` over the elements of a slice in sixteen interleaved sums, to be inlined into a [`multiversion`] body.
+#[inline(always)]
+pub(crate) fn sum1<T: crate::cpu::Real>(a: &[T], f: impl Fn(T) -> T) -> T {
+    let mut lanes = [T::ZERO; 16];
+    let mut chunks = a.chunks_exact(16);
+    for a in &mut chunks {
+        for (lane, &a) in lanes.iter_mut().zip(a) {
+            *lane += f(a);
+        }
+    }
+    for (lane, &a) in lanes.iter_mut().zip(chunks.remainder()) {
+        *lane += f(a);
+    }
+    lanes.into_iter().fold(T::ZERO, |sum, lane| sum + lane)
+}
+
+/// Like [`sum1`] over pairs of elements of slices of equal length.
+#[inline(always)]
+pub(crate) fn sum2<T: crate::cpu::Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [T::ZERO; 16];
+    let (mut aa, mut bb) = (a.chunks_exact(16), b.chunks_exact(16));
+    for (a, b) in (&mut aa).zip(&mut bb) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += f(a, b);
+        }
+    }
+    for ((lane, &a), &b) in lanes.iter_mut().zip(aa.remainder()).zip(bb.remainder()) {
+        *lane += f(a, b);
+    }
+    lanes.into_iter().fold(T::ZERO, |sum, lane| sum + lane)
+}
+
+/// Like [`sum1`] over triples of elements of slices of equal length.
+#[inline(always)]
+pub(crate) fn sum3<T: crate::cpu::Real>(a: &[T], b: &[T], c: &[T], f: impl Fn(T, T, T) -> T) -> T {
+    let mut lanes = [T::ZERO; 16];
+    let (mut aa, mut bb, mut cc) = (a.chunks_exact(16), b.chunks_exact(16), c.chunks_exact(16));
+    for ((a, b), c) in (&mut aa).zip(&mut bb).zip(&mut cc) {
+        for (((lane, &a), &b), &c) in lanes.iter_mut().zip(a).zip(b).zip(c) {
+            *lane += f(a, b, c);
+        }
+    }
+    for (((lane, &a), &b), &c) in lanes.iter_mut().zip(aa.remainder()).zip(bb.remainder()).zip(cc.remainder()) {
+        *lane += f(a, b, c);
+    }
+    lanes.into_iter().fold(T::ZERO, |sum, lane| sum + lane)
+}

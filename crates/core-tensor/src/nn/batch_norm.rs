@@ -1,10 +1,11 @@
 //! Batch normalisation.
 
+use crate::ops::Epilogue;
 use crate::{Error, Result, ops};
 use candle_core::{Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
-/// The numbers of a [`BatchNorm1d`]; the defaults are PyTorch's.
+/// The numbers of a [`BatchNorm`]; the defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNormConfig {
     /// Added to the variance, 1e-5.
@@ -21,18 +22,33 @@ impl Default for BatchNormConfig {
     }
 }
 
-/// Batch normalisation of feature vectors `[n, channels]`, as `torch.nn.BatchNorm1d`.
+/// Batch normalisation of feature vectors `[n, channels]` and of planes `[n, channels, …]`, as `torch.nn.BatchNorm1d` to `3d`.
 ///
 /// In training the batch is normalised by its own mean and biased variance, and `running_mean` and `running_var` (unbiased)
 /// move towards them, in place; in evaluation the running statistics are used. The rest of the formula is that of
 /// [`ops::batch_norm_train`].
 #[derive(Debug, Clone)]
-pub struct BatchNorm1d {
+pub struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Var,
     running_var: Var,
     config: BatchNormConfig,
+}
+
+/// The name for feature vectors; the layer is the same.
+pub type BatchNorm1d = BatchNorm;
+
+/// The name for images; the layer is the same.
+pub type BatchNorm2d = BatchNorm;
+
+/// [`batch_norm1d`] under the name for images.
+///
+/// # Errors
+///
+/// As for [`batch_norm1d`].
+pub fn batch_norm2d(channels: usize, config: BatchNormConfig, vb: VarBuilder<'_>) -> Result<BatchNorm> {
+    batch_norm1d(channels, config, vb)
 }
 
 /// A layer with the parameters `weight` and `bias`, unless it is not affine, and the buffers `running_mean` and
@@ -41,7 +57,7 @@ pub struct BatchNorm1d {
 /// # Errors
 ///
 /// When the parameters exist with other shapes, or a number of `config` is out of its range.
-pub fn batch_norm1d(channels: usize, config: BatchNormConfig, vb: VarBuilder<'_>) -> Result<BatchNorm1d> {
+pub fn batch_norm1d(channels: usize, config: BatchNormConfig, vb: VarBuilder<'_>) -> Result<BatchNorm> {
     let is_valid = (0. ..=1.).contains(&config.momentum);
     if !is_valid {
         let (op, what, got) = ("batch_norm1d", "momentum", config.momentum);
@@ -56,10 +72,10 @@ pub fn batch_norm1d(channels: usize, config: BatchNormConfig, vb: VarBuilder<'_>
     };
     let running_mean = Var::from_tensor(&vb.get_with_hints(channels, "running_mean", Init::Const(0.))?)?;
     let running_var = Var::from_tensor(&vb.get_with_hints(channels, "running_var", Init::Const(1.))?)?;
-    Ok(BatchNorm1d { weight, bias, running_mean, running_var, config })
+    Ok(BatchNorm { weight, bias, running_mean, running_var, config })
 }
 
-impl BatchNorm1d {
+impl BatchNorm {
     /// The running mean, `[channels]`.
     pub fn running_mean(&self) -> &Tensor {
         self.running_mean.as_tensor()
@@ -74,28 +90,49 @@ impl BatchNorm1d {
     ///
     /// # Errors
     ///
-    /// When `x` is not `[n, channels]` with `n` at least 2.
+    /// When `x` is not `[n, channels, …]` with at least 2 elements a channel.
     pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
-        let (y, batch) = ops::batch_norm_train(x, &self.weight, &self.bias, self.config.eps)?;
-        let momentum = self.config.momentum;
-        for (running, new) in [(&self.running_mean, &batch.mean), (&self.running_var, &batch.unbiased_variance()?)] {
-            running.set(&((running.as_detached_tensor() * (1. - momentum))? + (new * momentum)?)?)?;
-        }
-        Ok(y)
+        self.forward_with(x, true, &Epilogue::default())
     }
 
     /// Normalises by the running statistics.
     ///
     /// # Errors
     ///
-    /// When `x` is not `[n, channels]`.
+    /// When `x` is not `[n, channels, …]`.
     pub fn forward_eval(&self, x: &Tensor) -> Result<Tensor> {
-        let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_var.as_detached_tensor());
-        ops::batch_norm_eval(x, &mean, &variance, &self.weight, &self.bias, self.config.eps)
+        self.forward_with(x, false, &Epilogue::default())
+    }
+
+    /// [`Self::forward_train`] or [`Self::forward_eval`], then `max(·, 0)`, in one pass.
+    ///
+    /// # Errors
+    ///
+    /// As for those.
+    pub fn forward_relu(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.forward_with(x, train, &Epilogue { residual: None, has_relu: true })
+    }
+
+    /// [`Self::forward_train`] or [`Self::forward_eval`] with what follows it in one pass.
+    ///
+    /// # Errors
+    ///
+    /// As for those, and when the residual does not fit.
+    pub fn forward_with(&self, x: &Tensor, train: bool, epilogue: &Epilogue<'_>) -> Result<Tensor> {
+        let BatchNormConfig { eps, momentum, .. } = self.config;
+        if !train {
+            let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_var.as_detached_tensor());
+            return ops::batch_norm_eval_with(x, [&mean, &variance], &self.weight, &self.bias, eps, epilogue);
+        }
+        let (y, batch) = ops::batch_norm_train_with(x, &self.weight, &self.bias, eps, epilogue)?;
+        for (running, new) in [(&self.running_mean, &batch.mean), (&self.running_var, &batch.unbiased_variance()?)] {
+            running.set(&((running.as_detached_tensor() * (1. - momentum))? + (new * momentum)?)?)?;
+        }
+        Ok(y)
     }
 }
 
-impl ModuleT for BatchNorm1d {
+impl ModuleT for BatchNorm {
     fn forward_t(&self, x: &Tensor, train: bool) -> candle_core::Result<Tensor> {
         Ok(if train { self.forward_train(x)? } else { self.forward_eval(x)? })
     }

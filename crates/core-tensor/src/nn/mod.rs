@@ -1,11 +1,23 @@
 //! Layers in the style of candle-nn: plain structs, built by a function of their sizes and a `VarBuilder`.
 //!
-//! Parameters have the names and the default initialisation of PyTorch, so that its checkpoints load by name.
+//! Parameters have the names, shapes and default initialisation of PyTorch, so that its state dicts load by name.
 
+mod attention;
 mod batch_norm;
+mod conv;
 mod dropout;
+mod embedding;
 mod linear;
+mod norm;
+mod recurrent;
 
-pub use batch_norm::{BatchNorm1d, BatchNormConfig, batch_norm1d};
+pub use attention::{MultiheadAttention, multihead_attention};
+pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNormConfig, batch_norm1d, batch_norm2d};
+pub use conv::{
+    Conv1d, Conv2d, ConvTranspose2d, conv1d, conv1d_no_bias, conv2d, conv2d_no_bias, conv_transpose2d,
+};
 pub use dropout::Dropout;
+pub use embedding::{Embedding, embedding};
 pub use linear::{Linear, linear, linear_no_bias, linear_with};
+pub use norm::{GroupNorm, LayerNorm, RmsNorm, group_norm, layer_norm, rms_norm};
+pub use recurrent::{Gru, Lstm, LstmState, RecurrentConfig, gru, lstm};

@@ -56,8 +56,184 @@ pub fn tanh(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { activate(x, Tanh) } else { Ok(x.tanh()?) }
 }
 
+/// `x · Φ(x)` with the distribution function `Φ` of the standard normal: the GELU of PyTorch's default.
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, Gelu) } else { Ok(x.gelu_erf()?) }
+}
+
+/// `½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))`: PyTorch's GELU with `approximate="tanh"`.
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, GeluTanh) } else { Ok(x.gelu()?) }
+}
+
+/// `x / (1 + e⁻ˣ)`, also called swish.
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn silu(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, Silu) } else { Ok(x.silu()?) }
+}
+
+/// `log(1 + eˣ)`, computed without overflow.
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn softplus(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() {
+        return activate(x, Softplus);
+    }
+    // max(x, 0) + log(1 + e^{−|x|})
+    Ok((x.relu()? + (x.abs()?.neg()?.exp()? + 1.)?.log()?)?)
+}
+
+/// `eˣ`.
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn exp(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, Exp) } else { Ok(x.exp()?) }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Gelu;
+
+impl Function for Gelu {
+    const NAME: &'static str = "gelu";
+    const WORK: usize = 24;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        T::of(0.5) * x * (T::ONE + Real::erf(x * T::of(std::f64::consts::FRAC_1_SQRT_2)))
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        // Φ(x) + x φ(x)
+        let distribution = T::of(0.5) * (T::ONE + Real::erf(x * T::of(std::f64::consts::FRAC_1_SQRT_2)));
+        let density = T::of(0.398_942_280_401_432_7) * Real::exp(T::of(-0.5) * x * x);
+        distribution + x * density
+    }
+
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        let distribution = x.affine(std::f64::consts::FRAC_1_SQRT_2, 0.)?.erf()?.affine(0.5, 0.5)?;
+        let density = x.sqr()?.affine(-0.5, 0.)?.exp()?.affine(0.398_942_280_401_432_7, 0.)?;
+        distribution + (x * density)?
+    }
+}
+
+#[derive(Clone, Copy)]
+struct GeluTanh;
+
+impl Function for GeluTanh {
+    const NAME: &'static str = "gelu-tanh";
+    const WORK: usize = 20;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        let inner = T::of(0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
+        T::of(0.5) * x * (T::ONE + Real::tanh(inner))
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        let inner = T::of(0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
+        let slope = T::of(0.797_884_560_802_865_4) * (T::ONE + T::of(3. * 0.044_715) * x * x);
+        let tanh = Real::tanh(inner);
+        T::of(0.5) * (T::ONE + tanh + x * (T::ONE - tanh * tanh) * slope)
+    }
+
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        const ROOT: f64 = 0.797_884_560_802_865_4;
+        let square = x.sqr()?;
+        let tanh = (x * square.affine(ROOT * 0.044_715, ROOT)?)?.tanh()?;
+        let slope = square.affine(3. * ROOT * 0.044_715, ROOT)?;
+        ((x * tanh.sqr()?.affine(-1., 1.)?)? * slope)?.add(&tanh.affine(1., 1.)?)?.affine(0.5, 0.)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Silu;
+
+impl Function for Silu {
+    const NAME: &'static str = "silu";
+    const WORK: usize = 16;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        x / (T::ONE + Real::exp(-x))
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        let sigmoid = T::ONE / (T::ONE + Real::exp(-x));
+        sigmoid * (T::ONE + x * (T::ONE - sigmoid))
+    }
+
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        let sigmoid = candle_nn::ops::sigmoid(x)?;
+        &sigmoid * (x * sigmoid.affine(-1., 1.)?)?.affine(1., 1.)?
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Softplus;
+
+impl Function for Softplus {
+    const NAME: &'static str = "softplus";
+    const WORK: usize = 40;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        let positive = if x > T::ZERO { x } else { T::ZERO };
+        // A NaN must not vanish in the comparison.
+        if Real::is_nan(x) { x } else { positive + Real::ln(T::ONE + Real::exp(-Real::abs(x))) }
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        T::ONE / (T::ONE + Real::exp(-x))
+    }
+
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        candle_nn::ops::sigmoid(x)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Exp;
+
+impl Function for Exp {
+    const NAME: &'static str = "exp";
+    const WORK: usize = 12;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        Real::exp(x)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, _x: T, y: T) -> T {
+        y
+    }
+
+    fn derivative_tensor(self, _x: &Tensor, y: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(y.clone())
+    }
+}
+
 /// A function of one element, and its derivative in terms of the argument and the value.
-trait Function: Copy + Send + Sync + 'static {
+pub(super) trait Function: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// The cost of an element in multiply-adds.
     const WORK: usize;
@@ -139,7 +315,7 @@ impl Function for Sigmoid {
 }
 
 #[derive(Clone, Copy)]
-struct Tanh;
+pub(super) struct Tanh;
 
 impl Function for Tanh {
     const NAME: &'static str = "tanh";

@@ -1,9 +1,11 @@
-//! Batch normalisation of feature vectors.
+//! Batch normalisation of feature vectors and of planes.
 
 use crate::cpu::{
     MIN_WORK_PER_TASK, Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage,
     multiversion, slice, with_slice,
 };
+use super::norm::{ChannelAffine, masked};
+use crate::cpu::{Gradients, Kernel, apply};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
@@ -31,25 +33,79 @@ impl BatchStatistics {
     }
 }
 
-/// `y = (x − mean) / √(variance + eps) · weight + bias` with the mean and the biased variance of the batch: `x` is
-/// `[n, channels]`, `weight` and `bias` `[channels]`. Gradients flow through the statistics.
+/// What follows a normalisation in the same pass: `y ← y + residual`, then `y ← max(y, 0)`. By default nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// A tensor of the shape of `x` to add, with a gradient of its own.
+    pub residual: Option<&'a Tensor>,
+    /// Whether negative values become zero.
+    pub has_relu: bool,
+}
+
+impl Epilogue<'_> {
+    fn is_empty(&self) -> bool {
+        self.residual.is_none() && !self.has_relu
+    }
+
+    /// The same as operations of their own.
+    fn apply(&self, y: Tensor) -> Result<Tensor> {
+        match (self.residual, self.has_relu) {
+            (None, false) => Ok(y),
+            (None, true) => super::relu(&y),
+            (Some(residual), false) => Ok((y + residual)?),
+            (Some(residual), true) => super::add_relu(&y, residual),
+        }
+    }
+}
+
+/// `y = (x − mean) / √(variance + eps) · weight + bias` with the mean and the biased variance of each channel over the batch and
+/// all positions: `x` is `[n, channels, …]`, `weight` and `bias` `[channels]`. Gradients flow through the statistics.
 ///
 /// # Errors
 ///
-/// When the shapes do not fit, the dtypes differ, or `n` is less than 2: one row has no variance.
+/// When the shapes do not fit, the dtypes differ, or a channel has fewer than 2 elements: one has no variance.
 pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, BatchStatistics)> {
+    batch_norm_train_with(x, weight, bias, eps, &Epilogue::default())
+}
+
+/// [`batch_norm_train`] with what follows it in one pass.
+///
+/// # Errors
+///
+/// As for [`batch_norm_train`], and when the residual has another shape or dtype than `x`.
+pub fn batch_norm_train_with(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    epilogue: &Epilogue<'_>,
+) -> Result<(Tensor, BatchStatistics)> {
     const OP: &str = "batch_norm_train";
-    check(OP, x, &[("weight", weight), ("bias", bias)], eps)?;
-    let count = x.dims()[0];
+    let (channels, plane) = check(OP, x, &[("weight", weight), ("bias", bias)], eps, epilogue)?;
+    let count = x.dims()[0] * plane;
     if count < 2 {
-        return Err(Error::shape(OP, "x", x.shape(), "[n, channels] with at least 2 rows in training"));
+        return Err(Error::shape(OP, "x", x.shape(), "[n, channels, …] with at least 2 elements a channel in training"));
     }
     if !x.device().is_cpu() {
-        return composed(x, weight, bias, eps);
+        let (y, statistics) = composed(x, weight, bias, eps)?;
+        return Ok((epilogue.apply(y)?, statistics));
     }
     let statistics = Arc::new(OnceLock::new());
-    let op = BatchNorm { eps, statistics: statistics.clone() };
-    let y = contiguous(x)?.apply_op3(&contiguous(weight)?, &contiguous(bias)?, op)?;
+    let kept = statistics.clone();
+    let y = if plane == 1 {
+        let rows = contiguous(&x.reshape((count, channels))?)?;
+        let op = BatchNorm { eps, statistics: kept };
+        let y = rows.apply_op3(&contiguous(weight)?, &contiguous(bias)?, op)?.reshape(x.shape())?;
+        epilogue.apply(y)?
+    } else {
+        let affine = ChannelAffine { channels, plane, has_relu: epilogue.has_relu };
+        let op = PlaneNorm { affine, eps, statistics: kept };
+        let numbers = Tensor::stack(&[weight, bias], 0)?;
+        match epilogue.residual {
+            None => apply(op, &[x, &numbers], x.shape())?,
+            Some(residual) => apply(op, &[x, &numbers, residual], x.shape())?,
+        }
+    };
     match statistics.get() {
         Some((mean, biased_variance)) => {
             let (mean, biased_variance) = (mean.clone(), biased_variance.clone());
@@ -72,16 +128,60 @@ pub fn batch_norm_eval(
     bias: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    const OP: &str = "batch_norm_eval";
-    check(OP, x, &[("weight", weight), ("bias", bias), ("mean", mean), ("variance", variance)], eps)?;
-    let scale = (weight / (variance.detach() + eps)?.sqrt()?)?;
-    let shift = (bias - (&scale * mean.detach())?)?;
-    super::bias_add(&x.broadcast_mul(&scale)?, &shift)
+    batch_norm_eval_with(x, [mean, variance], weight, bias, eps, &Epilogue::default())
 }
 
-fn check(op: &'static str, x: &Tensor, vectors: &[(&'static str, &Tensor)], eps: f64) -> Result<()> {
-    let &[_, channels] = x.dims() else {
-        return Err(Error::shape(op, "x", x.shape(), "[n, channels]"));
+/// [`batch_norm_eval`] with what follows it in one pass; `statistics` are the mean and the variance.
+///
+/// # Errors
+///
+/// As for [`batch_norm_eval`], and when the residual has another shape or dtype than `x`.
+pub fn batch_norm_eval_with(
+    x: &Tensor,
+    [mean, variance]: [&Tensor; 2],
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    epilogue: &Epilogue<'_>,
+) -> Result<Tensor> {
+    const OP: &str = "batch_norm_eval";
+    let vectors = [("weight", weight), ("bias", bias), ("mean", mean), ("variance", variance)];
+    let (channels, plane) = check(OP, x, &vectors, eps, epilogue)?;
+    let scale = (weight / (variance.detach() + eps)?.sqrt()?)?;
+    let shift = (bias - (&scale * mean.detach())?)?;
+    if plane == 1 && epilogue.is_empty() {
+        let rows = x.reshape(((), channels))?;
+        return Ok(super::bias_add(&rows.broadcast_mul(&scale)?, &shift)?.reshape(x.shape())?);
+    }
+    if x.device().is_cpu() {
+        let op = ChannelAffine { channels, plane, has_relu: epilogue.has_relu };
+        let numbers = Tensor::stack(&[scale, shift], 0)?;
+        return match epilogue.residual {
+            None => apply(op, &[x, &numbers], x.shape()),
+            Some(residual) => apply(op, &[x, &numbers, residual], x.shape()),
+        };
+    }
+    let shape = per_channel(x, channels);
+    epilogue.apply(x.broadcast_mul(&scale.reshape(shape.as_slice())?)?.broadcast_add(&shift.reshape(shape)?)?)
+}
+
+/// `[1, channels, 1, …]`.
+fn per_channel(x: &Tensor, channels: usize) -> Vec<usize> {
+    let mut shape = vec![1; x.rank()];
+    shape[1] = channels;
+    shape
+}
+
+/// The channels of `x`, and the number of positions of each.
+fn check(
+    op: &'static str,
+    x: &Tensor,
+    vectors: &[(&'static str, &Tensor)],
+    eps: f64,
+    epilogue: &Epilogue<'_>,
+) -> Result<(usize, usize)> {
+    let &[_, channels, ref positions @ ..] = x.dims() else {
+        return Err(Error::shape(op, "x", x.shape(), "[n, channels, …]"));
     };
     for (what, vector) in vectors {
         if vector.dims() != [channels] {
@@ -91,19 +191,89 @@ fn check(op: &'static str, x: &Tensor, vectors: &[(&'static str, &Tensor)], eps:
             return Err(Error::DType { op, what, got: vector.dtype(), expected: "the dtype of x" });
         }
     }
+    if let Some(residual) = epilogue.residual {
+        if residual.shape() != x.shape() {
+            return Err(Error::shape(op, "residual", residual.shape(), format!("{:?} like x", x.dims())));
+        }
+        if residual.dtype() != x.dtype() {
+            return Err(Error::DType { op, what: "residual", got: residual.dtype(), expected: "the dtype of x" });
+        }
+    }
     let is_valid = eps.is_finite() && eps >= 0.;
-    if is_valid { Ok(()) } else { Err(Error::Value { op, what: "eps", got: eps, expected: "finite and not negative" }) }
+    if is_valid {
+        Ok((channels, positions.iter().product()))
+    } else {
+        Err(Error::Value { op, what: "eps", got: eps, expected: "finite and not negative" })
+    }
 }
 
 /// The same, of Candle operations: for other devices, and to compare with.
 fn composed(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, BatchStatistics)> {
-    let mean = x.mean_keepdim(0)?;
+    let channels = weight.elem_count();
+    let axes: Vec<usize> = (0..x.rank()).filter(|&axis| axis != 1).collect();
+    let shape = per_channel(x, channels);
+    let mean = x.mean_keepdim(axes.as_slice())?;
     let centered = x.broadcast_sub(&mean)?;
-    let variance = centered.sqr()?.mean_keepdim(0)?;
+    let variance = centered.sqr()?.mean_keepdim(axes.as_slice())?;
     let normal = centered.broadcast_div(&(&variance + eps)?.sqrt()?)?;
-    let y = normal.broadcast_mul(weight)?.broadcast_add(bias)?;
-    let (mean, biased_variance) = (mean.squeeze(0)?.detach(), variance.squeeze(0)?.detach());
-    Ok((y, BatchStatistics { mean, biased_variance, count: x.dims()[0] }))
+    let y = normal.broadcast_mul(&weight.reshape(shape.as_slice())?)?.broadcast_add(&bias.reshape(shape)?)?;
+    let (mean, biased_variance) = (mean.reshape(channels)?.detach(), variance.reshape(channels)?.detach());
+    Ok((y, BatchStatistics { mean, biased_variance, count: x.elem_count() / channels.max(1) }))
+}
+
+/// Batch norm of planes. Inputs are `x`, the rows `weight` and `bias` in one tensor, and perhaps a residual.
+struct PlaneNorm {
+    affine: ChannelAffine,
+    eps: f64,
+    statistics: Arc<OnceLock<(Tensor, Tensor)>>,
+}
+
+impl Kernel for PlaneNorm {
+    const NAME: &'static str = "batch-norm";
+
+    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
+        let channels = self.affine.channels;
+        let (weight, bias) = x[1].split_at(channels);
+        let (mean, variance) = self.affine.moments(x[0]);
+        let scale: Vec<T> = variance.iter().zip(weight).map(|(&v, &w)| w / Real::sqrt(v + T::of(self.eps))).collect();
+        let out = self.affine.run(x[0], x.get(2).copied(), &mean, &scale, bias);
+        let device = candle_core::Device::Cpu;
+        let mean = Tensor::from_vec(mean, channels, &device)?;
+        let _ = self.statistics.set((mean, Tensor::from_vec(variance, channels, &device)?));
+        Ok(out)
+    }
+
+    fn backward<T: Real>(
+        &self,
+        x: &[&[T]],
+        y: &[T],
+        grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        let Some((mean, variance)) = self.statistics.get() else {
+            return Err(candle_core::Error::BackwardNotSupported { op: Self::NAME });
+        };
+        let (mean, variance) = (mean.to_vec1::<T>()?, variance.to_vec1::<T>()?);
+        let channels = self.affine.channels;
+        let grad_residual = (needs[2] && self.affine.has_relu).then(|| masked(y, grad));
+        let original = grad;
+        let (y, grad) = match &grad_residual {
+            Some(masked) => (None, masked.as_slice()),
+            None => (self.affine.has_relu.then_some(y), grad),
+        };
+        let sums = self.affine.sums(x[0], y, grad, &mean);
+        let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / Real::sqrt(v + T::of(self.eps))).collect();
+        let scale = T::of(channels as f64 / x[0].len() as f64);
+        let grad_x = needs[0].then(|| {
+            self.affine.gradient(x[0], y, grad, |c| {
+                let [total, product] = sums[c];
+                [mean[c], x[1][c] * inverse[c], total * scale, product * scale * inverse[c] * inverse[c]]
+            })
+        });
+        let weights = sums.iter().zip(&inverse).map(|(&[_, product], &i)| product * i);
+        let grad_numbers = weights.chain(sums.iter().map(|&[total, _]| total)).collect();
+        Ok([grad_x, Some(grad_numbers), needs[2].then(|| grad_residual.unwrap_or_else(|| original.to_vec()))])
+    }
 }
 
 struct BatchNorm {

@@ -4,21 +4,41 @@
 //! has no second derivative says so in an error when one is asked for.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod bias;
 mod conv;
+mod indexing;
 mod linear;
 mod loss;
+mod matmul;
+mod norm;
+mod pair_loss;
+mod pointwise;
+mod pool;
+mod recurrent;
 mod reduce;
 mod softmax;
 
-pub use activation::{elu, leaky_relu, relu, sigmoid, tanh};
-pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
+pub use activation::{elu, exp, gelu, gelu_tanh, leaky_relu, relu, sigmoid, silu, softplus, tanh};
+pub use attention::{AttentionConfig, attention};
+pub use batch_norm::{
+    BatchStatistics, Epilogue, batch_norm_eval, batch_norm_eval_with, batch_norm_train, batch_norm_train_with,
+};
+pub use bias::{bias_add, bias_relu};
 pub use conv::{
     Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d,
 };
-pub use bias::{bias_add, bias_relu};
+pub use indexing::{embedding, scatter_add};
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each, mse, nll};
+pub use matmul::matmul;
+pub use norm::{group_norm, layer_norm, rms_norm};
+pub use pair_loss::{
+    CrossEntropyConfig, bce_with_logits, cross_entropy_with, huber, kl_div, l1, soft_cross_entropy,
+};
+pub use pointwise::{add_relu, bias_gelu, bias_silu, bias_tanh, swiglu};
+pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
+pub use recurrent::{gru, lstm};
 pub use reduce::sum_dim0;
-pub use softmax::{log_softmax, softmax};
+pub use softmax::{log_softmax, log_softmax_dim, softmax, softmax_dim};

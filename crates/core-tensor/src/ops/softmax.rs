@@ -3,6 +3,7 @@
 use crate::cpu::{
     Real, contiguous, dispatch_real, dispatch_tensor, exp_all, for_slices, into_storage, slice, with_slice,
 };
+use crate::cpu::{Gradients, Kernel, multiversion};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Shape, Tensor};
 
@@ -24,6 +25,130 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
 /// When `x` is a scalar.
 pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
     apply(x, true)
+}
+
+/// [`softmax`] over dimension `dim`, which need not be the last.
+///
+/// # Errors
+///
+/// When `x` has no such dimension.
+pub fn softmax_dim(x: &Tensor, dim: usize) -> Result<Tensor> {
+    along("softmax_dim", x, dim, false)
+}
+
+/// [`log_softmax`] over dimension `dim`, which need not be the last.
+///
+/// # Errors
+///
+/// When `x` has no such dimension.
+pub fn log_softmax_dim(x: &Tensor, dim: usize) -> Result<Tensor> {
+    along("log_softmax_dim", x, dim, true)
+}
+
+fn along(op: &'static str, x: &Tensor, dim: usize, is_log: bool) -> Result<Tensor> {
+    if dim >= x.rank() {
+        return Err(Error::shape(op, "x", x.shape(), format!("more than {dim} dimensions")));
+    }
+    if dim + 1 == x.rank() {
+        return apply(x, is_log);
+    }
+    if x.device().is_cpu() {
+        let (size, inner) = (x.dims()[dim], x.dims()[dim + 1..].iter().product());
+        let op = ColumnSoftmax { size, inner, is_log };
+        return crate::cpu::apply(op, &[x], x.shape());
+    }
+    Ok(if is_log { candle_nn::ops::log_softmax(x, dim)? } else { candle_nn::ops::softmax(x, dim)? })
+}
+
+/// The softmax of `[outer, size, inner]` over its middle, rows of `inner` at a time.
+struct ColumnSoftmax {
+    size: usize,
+    inner: usize,
+    is_log: bool,
+}
+
+multiversion! {
+    fn columns<T>(x: &[T], inner: usize, is_log: bool, shift: &mut [T], out: &mut [T]) {
+        let (largest, sums) = shift.split_at_mut(inner);
+        largest.fill(T::NEG_INFINITY);
+        sums.fill(T::ZERO);
+        for row in x.chunks_exact(inner) {
+            for (m, &v) in largest.iter_mut().zip(row) {
+                *m = if v > *m || Real::is_nan(v) { v } else { *m };
+            }
+        }
+        for (row, out) in x.chunks_exact(inner).zip(out.chunks_exact_mut(inner)) {
+            for (((out, &v), &m), s) in out.iter_mut().zip(row).zip(&*largest).zip(sums.iter_mut()) {
+                let power = Real::exp(v - m);
+                *out = power;
+                *s += power;
+            }
+        }
+        if is_log {
+            for (m, &s) in largest.iter_mut().zip(&*sums) {
+                *m += Real::ln(s);
+            }
+            for (row, out) in x.chunks_exact(inner).zip(out.chunks_exact_mut(inner)) {
+                for ((out, &v), &m) in out.iter_mut().zip(row).zip(&*largest) {
+                    *out = v - m;
+                }
+            }
+        } else {
+            for s in sums.iter_mut() {
+                *s = T::ONE / *s;
+            }
+            for out in out.chunks_exact_mut(inner) {
+                for (out, &s) in out.iter_mut().zip(&*sums) {
+                    *out *= s;
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn column_gradients<T>(y: &[T], grad: &[T], inner: usize, is_log: bool, totals: &mut [T], out: &mut [T]) {
+        totals.fill(T::ZERO);
+        for (y, grad) in y.chunks_exact(inner).zip(grad.chunks_exact(inner)) {
+            for ((t, &y), &g) in totals.iter_mut().zip(y).zip(grad) {
+                *t += if is_log { g } else { g * y };
+            }
+        }
+        for ((y, grad), out) in y.chunks_exact(inner).zip(grad.chunks_exact(inner)).zip(out.chunks_exact_mut(inner)) {
+            for (((out, &y), &g), &t) in out.iter_mut().zip(y).zip(grad).zip(&*totals) {
+                *out = if is_log { g - Real::exp(y) * t } else { y * (g - t) };
+            }
+        }
+    }
+}
+
+impl Kernel for ColumnSoftmax {
+    const NAME: &'static str = "softmax-dim";
+
+    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
+        let part = self.size * self.inner;
+        let mut out = vec![T::ZERO; x[0].len()];
+        for_slices(&mut out, part, part * EXP_WORK, &|first, out| {
+            let mut shift = vec![T::ZERO; 2 * self.inner];
+            for (x, out) in x[0][first * part..].chunks_exact(part).zip(out.chunks_exact_mut(part)) {
+                columns(x, self.inner, self.is_log, &mut shift, out);
+            }
+        });
+        Ok(out)
+    }
+
+    fn backward<T: Real>(&self, _x: &[&[T]], y: &[T], grad: &[T], _needs: [bool; 3]) -> candle_core::Result<Gradients<T>> {
+        let part = self.size * self.inner;
+        let mut out = vec![T::ZERO; y.len()];
+        for_slices(&mut out, part, 2 * part, &|first, out| {
+            let mut totals = vec![T::ZERO; self.inner];
+            let parts = y[first * part..].chunks_exact(part).zip(grad[first * part..].chunks_exact(part));
+            for ((y, grad), out) in parts.zip(out.chunks_exact_mut(part)) {
+                column_gradients(y, grad, self.inner, self.is_log, &mut totals, out);
+            }
+        });
+        Ok([Some(out), None, None])
+    }
 }
 
 fn apply(x: &Tensor, is_log: bool) -> Result<Tensor> {

@@ -27,7 +27,8 @@ pub(crate) fn tensor(value: &Value) -> Tensor {
 fn flatten(value: &Value, numbers: &mut Vec<f64>) {
     match value.as_array() {
         Some(list) => list.iter().for_each(|v| flatten(v, numbers)),
-        None => numbers.push(value.as_f64().unwrap()),
+        // JSON has no infinity; it is a string.
+        None => numbers.push(value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap()),
     }
 }
 

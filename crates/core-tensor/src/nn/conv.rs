@@ -1,0 +1,146 @@
+//! Convolution layers.
+
+use crate::ops::{self, Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig};
+use crate::{Error, Result, init};
+use candle_core::Tensor;
+use candle_nn::{Module, VarBuilder};
+
+macro_rules! layer {
+    ($(#[$meta:meta])* $Name:ident, $Config:ident, $op:path) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $Name {
+            weight: Tensor,
+            bias: Option<Tensor>,
+            config: $Config,
+        }
+
+        impl $Name {
+            /// A layer with the given `weight` and `bias`.
+            pub fn new(weight: Tensor, bias: Option<Tensor>, config: $Config) -> Self {
+                Self { weight, bias, config }
+            }
+
+            /// The kernels.
+            pub fn weight(&self) -> &Tensor {
+                &self.weight
+            }
+
+            /// What is added to each channel.
+            pub fn bias(&self) -> Option<&Tensor> {
+                self.bias.as_ref()
+            }
+
+            /// The numbers of the layer.
+            pub fn config(&self) -> &$Config {
+                &self.config
+            }
+        }
+
+        impl Module for $Name {
+            fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+                Ok($op(x, &self.weight, self.bias.as_ref(), &self.config)?)
+            }
+        }
+    };
+}
+
+layer! {
+    /// [`ops::conv1d`] as a layer, `torch.nn.Conv1d`.
+    Conv1d, Conv1dConfig, ops::conv1d
+}
+layer! {
+    /// [`ops::conv2d`] as a layer, `torch.nn.Conv2d`.
+    Conv2d, Conv2dConfig, ops::conv2d
+}
+layer! {
+    /// [`ops::conv_transpose2d`] as a layer, `torch.nn.ConvTranspose2d`.
+    ConvTranspose2d, ConvTranspose2dConfig, ops::conv_transpose2d
+}
+
+fn depth(op: &'static str, channels: usize, groups: usize) -> Result<usize> {
+    if groups == 0 || channels % groups != 0 {
+        return Err(Error::Value { op, what: "groups", got: groups as f64, expected: "a divisor of the channels" });
+    }
+    Ok(channels / groups)
+}
+
+/// A layer with the parameters `weight` `[out, in / groups, kernel]` and `bias` `[out]`, both uniform in `±1/√fan` with `fan = in / groups · kernel`.
+///
+/// # Errors
+///
+/// When `groups` does not divide `inputs`, or the parameters exist with other shapes.
+pub fn conv1d(inputs: usize, outputs: usize, kernel: usize, config: Conv1dConfig, vb: VarBuilder<'_>) -> Result<Conv1d> {
+    let mut layer = conv1d_no_bias(inputs, outputs, kernel, config, vb.clone())?;
+    let fan = layer.weight.elem_count() / outputs.max(1);
+    layer.bias = Some(vb.get_with_hints(outputs, "bias", init::fan_in_uniform(fan))?);
+    Ok(layer)
+}
+
+/// [`conv1d`] without `bias`.
+///
+/// # Errors
+///
+/// As for [`conv1d`].
+pub fn conv1d_no_bias(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: Conv1dConfig,
+    vb: VarBuilder<'_>,
+) -> Result<Conv1d> {
+    let depth = depth("conv1d", inputs, config.groups)?;
+    let weight = vb.get_with_hints((outputs, depth, kernel), "weight", init::fan_in_uniform(depth * kernel))?;
+    Ok(Conv1d { weight, bias: None, config })
+}
+
+/// A layer with square kernels and the parameters `weight` `[out, in / groups, kernel, kernel]` and `bias` `[out]`, both uniform in `±1/√fan` with
+/// `fan = in / groups · kernel²`.
+///
+/// # Errors
+///
+/// When `groups` does not divide `inputs`, or the parameters exist with other shapes.
+pub fn conv2d(inputs: usize, outputs: usize, kernel: usize, config: Conv2dConfig, vb: VarBuilder<'_>) -> Result<Conv2d> {
+    let mut layer = conv2d_no_bias(inputs, outputs, kernel, config, vb.clone())?;
+    let fan = layer.weight.elem_count() / outputs.max(1);
+    layer.bias = Some(vb.get_with_hints(outputs, "bias", init::fan_in_uniform(fan))?);
+    Ok(layer)
+}
+
+/// [`conv2d`] without `bias`, for layers that a batch norm follows.
+///
+/// # Errors
+///
+/// As for [`conv2d`].
+pub fn conv2d_no_bias(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: Conv2dConfig,
+    vb: VarBuilder<'_>,
+) -> Result<Conv2d> {
+    let depth = depth("conv2d", inputs, config.groups)?;
+    let hint = init::fan_in_uniform(depth * kernel * kernel);
+    let weight = vb.get_with_hints((outputs, depth, kernel, kernel), "weight", hint)?;
+    Ok(Conv2d { weight, bias: None, config })
+}
+
+/// A layer with square kernels and the parameters `weight` `[in, out / groups, kernel, kernel]` and `bias` `[out]`, both uniform in `±1/√fan` with
+/// `fan = out / groups · kernel²` as in PyTorch.
+///
+/// # Errors
+///
+/// When `groups` does not divide `outputs`, or the parameters exist with other shapes.
+pub fn conv_transpose2d(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: ConvTranspose2dConfig,
+    vb: VarBuilder<'_>,
+) -> Result<ConvTranspose2d> {
+    let depth = depth("conv_transpose2d", outputs, config.groups)?;
+    let hint = init::fan_in_uniform(depth * kernel * kernel);
+    let weight = vb.get_with_hints((inputs, depth, kernel, kernel), "weight", hint)?;
+    let bias = Some(vb.get_with_hints(outputs, "bias", hint)?);
+    Ok(ConvTranspose2d { weight, bias, config })
+}

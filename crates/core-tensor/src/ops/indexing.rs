@@ -1,0 +1,126 @@
+//! Rows by number: embedding tables and scattered sums.
+
+use crate::cpu::{Gradients, Kernel, Real, apply};
+use crate::sparse::{Index, SparsePattern};
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+
+/// `y[…, :] = weight[ids[…], :]`: `weight` is `[rows, width]`, `ids` of u32 and any shape. The gradient adds up, over threads and in a
+/// fixed order. Prepare an [`Index`] when the same ids are used in many steps.
+///
+/// # Errors
+///
+/// When an id is not below `rows`, `ids` is not u32, or `weight` is not a matrix.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// let weight = Tensor::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu)?;
+/// let ids = Tensor::new(&[[1u32, 1, 0]], &Device::Cpu)?;
+/// let y = core_tensor::ops::embedding(&weight, &ids)?;
+/// assert_eq!(y.to_vec3::<f32>()?, [[[3., 4.], [3., 4.], [1., 2.]]]);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    const OP: &str = "embedding";
+    let &[rows, width] = weight.dims() else {
+        return Err(Error::shape(OP, "weight", weight.shape(), "[rows, width]"));
+    };
+    let mut shape = ids.dims().to_vec();
+    shape.push(width);
+    let index = Index::new(&numbers(OP, "ids", ids)?, rows)?;
+    Ok(index.gather(weight)?.reshape(shape)?)
+}
+
+/// `y[r] = Σ x[i]` over the `i` with `index[i] = r`: `x` is `[n, …]`, `index` `[n]` of u32 in any order, the result `[size, …]`. The sums run in the
+/// order of `i`, over threads.
+///
+/// # Errors
+///
+/// When an index is not below `size`, `index` is not u32 or not `[n]`.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f32], [2.], [4.]], &Device::Cpu)?;
+/// let index = Tensor::new(&[2u32, 0, 2], &Device::Cpu)?;
+/// let y = core_tensor::ops::scatter_add(&x, &index, 3)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[2.], [0.], [5.]]);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn scatter_add(x: &Tensor, index: &Tensor, size: usize) -> Result<Tensor> {
+    const OP: &str = "scatter_add";
+    let Some(&n) = x.dims().first() else { return Err(Error::shape(OP, "x", x.shape(), "[n, …]")) };
+    if index.dims() != [n] {
+        return Err(Error::shape(OP, "index", index.shape(), format!("[n = {n}]")));
+    }
+    let index = numbers(OP, "index", index)?;
+    let mut shape = x.dims().to_vec();
+    shape[0] = size;
+    if let Some(position) = index.iter().position(|&i| i as usize >= size) {
+        let at = u64::from(index[position]);
+        return Err(Error::IndexOutOfRange { op: OP, what: "index", position, index: at, bound: size });
+    }
+    if x.device().is_cpu() {
+        let width = x.dims()[1..].iter().product();
+        return apply(ScatterAdd { index, size, width }, &[x], shape);
+    }
+    let positions: Vec<u32> = (0..n as u32).collect();
+    SparsePattern::from_edges(size, n, &index, &positions)?.matmul(x)
+}
+
+fn numbers(op: &'static str, what: &'static str, ids: &Tensor) -> Result<Vec<u32>> {
+    if ids.dtype() != DType::U32 {
+        return Err(Error::DType { op, what, got: ids.dtype(), expected: "u32" });
+    }
+    Ok(ids.flatten_all()?.to_vec1::<u32>()?)
+}
+
+struct ScatterAdd {
+    index: Vec<u32>,
+    size: usize,
+    width: usize,
+}
+
+impl Kernel for ScatterAdd {
+    const NAME: &'static str = "scatter-add";
+
+    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
+        let mut out = vec![T::ZERO; self.size * self.width];
+        if self.width == 0 || out.is_empty() {
+            return Ok(out);
+        }
+        // Each task owns a range of rows and reads all indices, which are few beside the elements; so there are only as many tasks as
+        // threads. Where they are cut does not change any sum.
+        let is_large = x[0].len() >= 2 * crate::cpu::MIN_WORK_PER_TASK;
+        let tasks = if is_large { rayon::current_num_threads() } else { 1 };
+        let unit = self.size.div_ceil(tasks);
+        crate::cpu::for_slices(&mut out, unit * self.width, x[0].len(), &|first, out| {
+            let first = first * unit;
+            let rows = first..first + out.len() / self.width;
+            for (x, &row) in x[0].chunks_exact(self.width).zip(&self.index) {
+                let row = row as usize;
+                if rows.contains(&row) {
+                    let at = (row - first) * self.width;
+                    out[at..at + self.width].iter_mut().zip(x).for_each(|(o, &x)| *o += x);
+                }
+            }
+        });
+        Ok(out)
+    }
+
+    fn backward<T: Real>(
+        &self,
+        _x: &[&[T]],
+        _y: &[T],
+        grad: &[T],
+        _needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        let width = self.width;
+        let mut out = vec![T::ZERO; self.index.len() * width];
+        crate::cpu::for_slices(&mut out, width, width, &|first, out| {
+            for (out, &row) in out.chunks_exact_mut(width.max(1)).zip(&self.index[first..]) {
+                out.copy_from_slice(&grad[row as usize * width..(row as usize + 1) * width]);
+            }
+        });
+        Ok([Some(out), None, None])
+    }
+}

@@ -1,0 +1,411 @@
+//! Gradients, views, sizes 0 and 1, threads and hostile arguments of norms, pools, attention, recurrent layers and losses.
+
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{DType, Device, IndexOp, Tensor, Var};
+use core_tensor::gradcheck::gradcheck;
+use core_tensor::ops::{self, AttentionConfig, Epilogue, Pool2dConfig};
+use core_tensor::params::ParamStore;
+use core_tensor::random::Rng;
+use core_tensor::{Error, Result, nn};
+use proptest::prelude::*;
+
+fn normal(seed: u64, shape: impl Into<candle_core::Shape>) -> Tensor {
+    Rng::new(seed).normal(0., 1., shape, DType::F64, &Device::Cpu).unwrap()
+}
+
+fn positive(seed: u64, shape: impl Into<candle_core::Shape>) -> Tensor {
+    (normal(seed, shape).abs().unwrap() + 0.2).unwrap()
+}
+
+fn difference(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.dims(), b.dims());
+    if a.elem_count() == 0 {
+        return 0.;
+    }
+    let difference = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+    difference.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+}
+
+#[test]
+fn gradients_of_norms_are_right() -> Result<()> {
+    for (rows, width) in [(1, 1), (3, 5), (2, 33), (40, 3)] {
+        let (x, w, b) = (normal(1, (rows, width)), normal(2, width), normal(3, width));
+        gradcheck(|t| ops::layer_norm(&t[0], &t[1], &t[2], 1e-3), &[x.clone(), w.clone(), b.clone()])?;
+        gradcheck(|t| ops::rms_norm(&t[0], &t[1], 1e-3), &[x, w])?;
+    }
+    gradcheck(|t| ops::layer_norm(&t[0].t()?, &t[1], &t[2], 1e-3), &[normal(1, (3, 5)), normal(2, 3), normal(3, 3)])?;
+    for (groups, positions) in [(1, vec![3, 2]), (2, vec![5]), (4, vec![2]), (2, vec![])] {
+        let shape = [vec![3, 4], positions].concat();
+        let inputs = [normal(1, shape), normal(2, 4), normal(3, 4)];
+        gradcheck(|t| ops::group_norm(&t[0], groups, &t[1], &t[2], 1e-3), &inputs)?;
+    }
+    for shape in [vec![4, 3], vec![3, 2, 5], vec![2, 3, 2, 20], vec![2, 3, 1, 1]] {
+        let c = shape[1];
+        let inputs = [normal(1, shape.clone()), normal(2, c), normal(3, c), normal(4, shape.clone())];
+        let (mean, variance) = (normal(5, c), positive(6, c));
+        gradcheck(|t| Ok(ops::batch_norm_train(&t[0], &t[1], &t[2], 1e-3)?.0), &inputs[..3])?;
+        gradcheck(|t| ops::batch_norm_eval(&t[0], &mean, &variance, &t[1], &t[2], 1e-3), &inputs[..3])?;
+        for has_relu in [false, true] {
+            gradcheck(
+                |t| {
+                    let epilogue = Epilogue { residual: Some(&t[3]), has_relu };
+                    Ok(ops::batch_norm_train_with(&t[0], &t[1], &t[2], 1e-3, &epilogue)?.0)
+                },
+                &inputs,
+            )?;
+            gradcheck(
+                |t| {
+                    let epilogue = Epilogue { residual: Some(&t[3]), has_relu };
+                    ops::batch_norm_eval_with(&t[0], [&mean, &variance], &t[1], &t[2], 1e-3, &epilogue)
+                },
+                &inputs,
+            )?;
+        }
+        let epilogue = Epilogue { residual: None, has_relu: true };
+        gradcheck(|t| Ok(ops::batch_norm_train_with(&t[0], &t[1], &t[2], 1e-3, &epilogue)?.0), &inputs[..3])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_of_pools_are_right() -> Result<()> {
+    let x = normal(1, (2, 3, 5, 7));
+    for (kernel, stride, padding) in
+        [((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1)), ((3, 2), (1, 3), (0, 1)), ((5, 7), (1, 1), (0, 0)), ((1, 1), (1, 1), (0, 0))]
+    {
+        let config = Pool2dConfig { kernel, stride, padding };
+        gradcheck(|t| ops::max_pool2d(&t[0], config), std::slice::from_ref(&x))?;
+        gradcheck(|t| ops::avg_pool2d(&t[0], config), std::slice::from_ref(&x))?;
+    }
+    gradcheck(|t| ops::adaptive_avg_pool2d(&t[0], (2, 3)), std::slice::from_ref(&x))?;
+    gradcheck(|t| ops::adaptive_avg_pool2d(&t[0], (1, 1)), std::slice::from_ref(&x))?;
+    gradcheck(|t| ops::global_avg_pool(&t[0].transpose(1, 3)?), std::slice::from_ref(&x))?;
+    gradcheck(|t| ops::max_pool2d(&t[0].transpose(2, 3)?, Pool2dConfig::square(2)), &[x])
+}
+
+#[test]
+fn gradients_of_pointwise_functions_are_right() -> Result<()> {
+    for shape in [(1, 1), (3, 5), (2, 33)] {
+        let (a, b, bias) = (normal(1, shape), normal(2, shape), normal(3, shape.1));
+        let one = std::slice::from_ref(&a);
+        gradcheck(|t| ops::gelu(&t[0]), one)?;
+        gradcheck(|t| ops::gelu_tanh(&t[0]), one)?;
+        gradcheck(|t| ops::silu(&t[0]), one)?;
+        gradcheck(|t| ops::softplus(&t[0]), one)?;
+        gradcheck(|t| ops::exp(&t[0]), one)?;
+        let two = [a.clone(), b];
+        gradcheck(|t| ops::add_relu(&t[0], &t[1]), &two)?;
+        gradcheck(|t| ops::swiglu(&t[0], &t[1]), &two)?;
+        let biased = [a, bias];
+        gradcheck(|t| ops::bias_gelu(&t[0], &t[1]), &biased)?;
+        gradcheck(|t| ops::bias_silu(&t[0], &t[1]), &biased)?;
+        gradcheck(|t| ops::bias_tanh(&t[0], &t[1]), &biased)?;
+    }
+    gradcheck(|t| ops::add_relu(&t[0].t()?, &t[1]), &[normal(1, (3, 5)), normal(2, (5, 3))])?;
+    let x = normal(4, (3, 4, 5));
+    for dim in 0..3 {
+        gradcheck(|t| ops::softmax_dim(&t[0], dim), std::slice::from_ref(&x))?;
+        gradcheck(|t| ops::log_softmax_dim(&t[0], dim), std::slice::from_ref(&x))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_of_products_and_attention_are_right() -> Result<()> {
+    let (a, b) = (normal(1, (2, 3, 4, 5)), normal(2, (2, 3, 5, 2)));
+    gradcheck(|t| ops::matmul(&t[0], &t[1]), &[a.clone(), b.clone()])?;
+    gradcheck(
+        |t| ops::matmul(&t[0].transpose(2, 3)?, &t[1].transpose(2, 3)?),
+        &[normal(1, (2, 1, 5, 4)), normal(2, (2, 1, 2, 5))],
+    )?;
+    gradcheck(|t| ops::matmul(&t[0].transpose(0, 1)?, &t[1].transpose(0, 1)?), &[a, b])?;
+    gradcheck(|t| ops::matmul(&t[0], &t[1]), &[normal(1, (3, 4)), normal(2, (4, 2))])?;
+    let mask = Tensor::new(&[[0., -1., f64::NEG_INFINITY, 2.], [0.5; 4], [0., 0., 0., f64::NEG_INFINITY]], &Device::Cpu)?;
+    for config in [
+        AttentionConfig::default(),
+        AttentionConfig { is_causal: true, scale: Some(0.7), mask: None },
+        AttentionConfig { mask: Some(mask), ..Default::default() },
+    ] {
+        let (q, k, v) = (normal(1, (2, 3, 5)), normal(2, (2, 4, 5)), normal(3, (2, 4, 2)));
+        gradcheck(|t| ops::attention(&t[0], &t[1], &t[2], &config), &[q, k, v])?;
+    }
+    // More queries than a block, and causal with more queries than keys: the first see nothing.
+    let causal = AttentionConfig { is_causal: true, ..Default::default() };
+    gradcheck(
+        |t| ops::attention(&t[0], &t[1], &t[2], &causal),
+        &[normal(1, (1, 70, 2)), normal(2, (1, 67, 2)), normal(3, (1, 67, 1))],
+    )?;
+    let y = ops::attention(&normal(1, (3, 2)), &normal(2, (1, 2)), &normal(3, (1, 2)), &causal)?;
+    assert_eq!(y.to_vec2::<f64>()?[0], [0., 0.]);
+    Ok(())
+}
+
+#[test]
+fn gradients_of_recurrent_layers_are_right() -> Result<()> {
+    for (time, batch, hidden) in [(1, 1, 1), (4, 2, 3), (3, 1, 17)] {
+        let (h0, c0) = (normal(1, (batch, hidden)), normal(2, (batch, hidden)));
+        let (gates, w) = (normal(3, (time, batch, 4 * hidden)), (normal(4, (4 * hidden, hidden)) * 0.5)?);
+        gradcheck(
+            |t| {
+                let (h, c) = ops::lstm(&t[0], &t[1], &t[2], &t[3])?;
+                Ok(Tensor::cat(&[h.flatten_all()?, c.flatten_all()?], 0)?)
+            },
+            &[gates, w, h0.clone(), c0],
+        )?;
+        let (gates, w) = (normal(5, (time, batch, 3 * hidden)), (normal(6, (3 * hidden, hidden)) * 0.5)?);
+        gradcheck(|t| ops::gru(&t[0], &t[1], &t[2], &t[3]), &[gates, w, normal(7, 3 * hidden), h0])?;
+    }
+    let store = ParamStore::new(0, DType::F64, &Device::Cpu);
+    let config = nn::RecurrentConfig { num_layers: 2, is_bidirectional: true };
+    let lstm = nn::lstm(3, 4, config, store.var_builder().pp("a"))?;
+    let gru = nn::gru(3, 4, config, store.var_builder().pp("b"))?;
+    gradcheck(|t| Ok(lstm.forward(&t[0], None)?.0), &[normal(1, (3, 2, 3))])?;
+    gradcheck(|t| Ok(gru.forward(&t[0], Some(&t[1]))?.0), &[normal(1, (3, 2, 3)), normal(2, (4, 2, 4))])?;
+    // Cut in two with the state carried over, a sequence gives the same.
+    let one = nn::lstm(3, 4, Default::default(), store.var_builder().pp("c"))?;
+    let x = normal(3, (6, 2, 3));
+    let (whole, _) = one.forward(&x, None)?;
+    let (_, state) = one.forward(&x.i(..4)?, None)?;
+    let (rest, _) = one.forward(&x.i(4..)?, Some(&state))?;
+    assert!(difference(&whole.i(4..)?, &rest) < 1e-12);
+    Ok(())
+}
+
+#[test]
+fn gradients_of_losses_and_indexing_are_right() -> Result<()> {
+    let (a, b) = (normal(1, (4, 3)), normal(2, (4, 3)));
+    let shares = ops::softmax(&normal(3, (4, 3)))?;
+    gradcheck(|t| ops::bce_with_logits(&t[0], &t[1]), &[a.clone(), shares.clone()])?;
+    gradcheck(|t| ops::kl_div(&t[0], &t[1]), &[a.clone(), shares.clone()])?;
+    gradcheck(|t| ops::huber(&t[0], &t[1], 0.8), &[a.clone(), b.clone()])?;
+    gradcheck(|t| ops::l1(&t[0], &t[1]), &[a.clone(), b])?;
+    gradcheck(|t| ops::soft_cross_entropy(&t[0], &t[1]), &[a.clone(), shares])?;
+    let targets = Tensor::new(&[0u32, 2, 1, 2], &Device::Cpu)?;
+    let config = ops::CrossEntropyConfig { label_smoothing: 0.2, class_weights: Some(vec![1., 0.5, 2.]) };
+    gradcheck(|t| ops::cross_entropy_with(&t[0], &targets, &config), &[a])?;
+    let ids = Tensor::new(&[[0u32, 3, 3], [1, 0, 3]], &Device::Cpu)?;
+    gradcheck(|t| ops::embedding(&t[0], &ids), &[normal(1, (5, 2))])?;
+    let index = Tensor::new(&[4u32, 0, 4, 2], &Device::Cpu)?;
+    gradcheck(|t| ops::scatter_add(&t[0].t()?, &index, 6), &[normal(1, (3, 4))])
+}
+
+#[test]
+fn the_stable_losses_survive_large_logits() -> Result<()> {
+    let x = Var::new(&[1000f32, -1000., 200., 0.], &Device::Cpu)?;
+    let t = Tensor::new(&[1f32, 0., 0., 0.5], &Device::Cpu)?;
+    let loss = ops::bce_with_logits(&x, &t)?;
+    assert!((loss.to_scalar::<f32>()? - (200. + 2f32.ln()) / 4.).abs() < 1e-4);
+    let grads = loss.backward()?;
+    assert_eq!(grads.get(&x).unwrap().to_vec1::<f32>()?, [0., 0., 0.25, 0.]);
+    assert_eq!(ops::softplus(&x)?.to_vec1::<f32>()?, [1000., 0., 200., 2f32.ln()]);
+    // A probability of zero adds nothing to the divergence.
+    let q = Tensor::new(&[[f32::NEG_INFINITY, 0.]], &Device::Cpu)?;
+    assert_eq!(ops::kl_div(&q, &Tensor::new(&[[0f32, 1.]], &Device::Cpu)?)?.to_scalar::<f32>()?, 0.);
+    Ok(())
+}
+
+#[test]
+fn nan_and_infinity_propagate() -> Result<()> {
+    let nan = Tensor::new(&[[f32::NAN, 1., 2., 3.], [1., 2., 3., 4.]], &Device::Cpu)?;
+    let ones = Tensor::ones(4, DType::F32, &Device::Cpu)?;
+    let is_nan = |t: &Tensor| -> Vec<bool> {
+        t.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::is_nan).collect()
+    };
+    let first_row = [[true; 4], [false; 4]].concat();
+    assert_eq!(is_nan(&ops::layer_norm(&nan, &ones, &ones, 1e-5)?), first_row);
+    assert_eq!(is_nan(&ops::rms_norm(&nan, &ones, 1e-5)?), first_row);
+    assert_eq!(is_nan(&ops::softmax(&nan)?), first_row);
+    assert_eq!(is_nan(&ops::softmax_dim(&nan, 0)?), [true, false, false, false, true, false, false, false]);
+    type Function = fn(&Tensor) -> Result<Tensor>;
+    let functions: [Function; 7] =
+        [ops::gelu, ops::gelu_tanh, ops::silu, ops::softplus, ops::exp, ops::sigmoid, ops::tanh];
+    for f in functions {
+        assert_eq!(is_nan(&f(&nan)?), [true, false, false, false, false, false, false, false]);
+    }
+    assert_eq!(is_nan(&ops::add_relu(&nan, &nan)?)[..2], [true, false]);
+    let plane = nan.reshape((1, 1, 2, 4))?;
+    assert_eq!(is_nan(&ops::max_pool2d(&plane, Pool2dConfig::square(2))?), [true, false]);
+    assert_eq!(is_nan(&ops::avg_pool2d(&plane, Pool2dConfig::square(2))?), [true, false]);
+    let (y, _) = ops::batch_norm_train(&plane, &ones.i(..1)?, &ones.i(..1)?, 1e-5)?;
+    assert_eq!(is_nan(&y), [true; 8]);
+    let y = ops::attention(&nan, &nan.ones_like()?, &nan.ones_like()?, &AttentionConfig::default())?;
+    assert_eq!(is_nan(&y), first_row);
+    let infinite = Tensor::new(&[f32::INFINITY, f32::NEG_INFINITY], &Device::Cpu)?;
+    assert_eq!(ops::silu(&infinite)?.to_vec1::<f32>()?[0], f32::INFINITY);
+    assert_eq!(ops::gelu(&infinite)?.to_vec1::<f32>()?[0], f32::INFINITY);
+    assert_eq!(ops::softplus(&infinite)?.to_vec1::<f32>()?, [f32::INFINITY, 0.]);
+    Ok(())
+}
+
+#[test]
+fn empty_tensors_are_handled_or_refused() -> Result<()> {
+    let w = normal(0, 4);
+    assert_eq!(ops::layer_norm(&normal(0, (0, 4)), &w, &w, 1e-5)?.dims(), [0, 4]);
+    assert_eq!(ops::layer_norm(&normal(0, (3, 0)), &normal(0, 0), &normal(0, 0), 1e-5)?.dims(), [3, 0]);
+    assert_eq!(ops::group_norm(&normal(0, (0, 4, 2)), 2, &w, &w, 1e-5)?.dims(), [0, 4, 2]);
+    assert_eq!(ops::group_norm(&normal(0, (2, 4, 0)), 2, &w, &w, 1e-5)?.dims(), [2, 4, 0]);
+    assert!(ops::batch_norm_train(&normal(0, (0, 4, 2)), &w, &w, 1e-5).is_err());
+    assert!(ops::batch_norm_train(&normal(0, (1, 4)), &w, &w, 1e-5).is_err());
+    assert_eq!(ops::batch_norm_eval(&normal(0, (0, 4, 2)), &w, &positive(0, 4), &w, &w, 1e-5)?.dims(), [0, 4, 2]);
+    assert_eq!(ops::max_pool2d(&normal(0, (0, 2, 4, 4)), Pool2dConfig::square(2))?.dims(), [0, 2, 2, 2]);
+    assert!(ops::max_pool2d(&normal(0, (1, 2, 0, 4)), Pool2dConfig::square(2)).is_err());
+    assert!(ops::global_avg_pool(&normal(0, (1, 2, 0))).is_err());
+    assert_eq!(ops::global_avg_pool(&normal(0, (0, 2, 3)))?.dims(), [0, 2]);
+    assert_eq!(ops::matmul(&normal(0, (0, 2, 3)), &normal(0, (0, 3, 4)))?.dims(), [0, 2, 4]);
+    assert_eq!(ops::matmul(&normal(0, (2, 0, 3)), &normal(0, (2, 3, 4)))?.dims(), [2, 0, 4]);
+    let zeros = ops::matmul(&normal(0, (2, 2, 0)), &normal(0, (2, 0, 4)))?;
+    assert_eq!(zeros.sqr()?.sum_all()?.to_scalar::<f64>()?, 0.);
+    assert_eq!(zeros.dims(), [2, 2, 4]);
+    let config = AttentionConfig::default();
+    assert_eq!(ops::attention(&normal(0, (2, 0, 3)), &normal(0, (2, 4, 3)), &normal(0, (2, 4, 3)), &config)?.dims(), [2, 0, 3]);
+    let none = ops::attention(&normal(0, (2, 3, 3)), &normal(0, (2, 0, 3)), &normal(0, (2, 0, 3)), &config)?;
+    assert_eq!(none.sqr()?.sum_all()?.to_scalar::<f64>()?, 0.);
+    assert_eq!(ops::softmax_dim(&normal(0, (2, 0, 3)), 1)?.dims(), [2, 0, 3]);
+    assert_eq!(ops::softmax_dim(&normal(0, (2, 3, 0)), 1)?.dims(), [2, 3, 0]);
+    let no_ids = Tensor::zeros(0, DType::U32, &Device::Cpu)?;
+    assert_eq!(ops::embedding(&normal(0, (3, 2)), &no_ids)?.dims(), [0, 2]);
+    assert_eq!(ops::scatter_add(&normal(0, (0, 2)), &no_ids, 3)?.dims(), [3, 2]);
+    assert_eq!(ops::scatter_add(&normal(0, (0, 2)), &no_ids, 0)?.dims(), [0, 2]);
+    let state = normal(0, (2, 3));
+    let (h, c) = ops::lstm(&normal(0, (0, 2, 12)), &normal(0, (12, 3)), &state, &state)?;
+    assert_eq!((h.dims(), c.dims()), ([0, 2, 3].as_slice(), [2, 3].as_slice()));
+    assert_eq!(ops::lstm(&normal(0, (2, 0, 12)), &normal(0, (12, 3)), &normal(0, (0, 3)), &normal(0, (0, 3)))?.0.dims(), [2, 0, 3]);
+    assert_eq!(ops::gru(&normal(0, (0, 2, 9)), &normal(0, (9, 3)), &normal(0, 9), &state)?.dims(), [0, 2, 3]);
+    assert!(ops::bce_with_logits(&normal(0, 0), &normal(0, 0)).is_err());
+    assert!(ops::soft_cross_entropy(&normal(0, (0, 3)), &normal(0, (0, 3))).is_err());
+    Ok(())
+}
+
+#[test]
+fn misfits_are_errors() {
+    let x = normal(0, (4, 3));
+    let w = normal(0, 3);
+    let single = w.to_dtype(DType::F32).unwrap();
+    assert!(matches!(ops::layer_norm(&x, &normal(0, 4), &w, 1e-5), Err(Error::Shape { what: "weight", .. })));
+    assert!(matches!(ops::layer_norm(&x, &w, &single, 1e-5), Err(Error::DType { what: "bias", .. })));
+    assert!(ops::layer_norm(&x, &w, &w, -1.).is_err());
+    assert!(ops::layer_norm(&normal(0, ()), &w, &w, 1e-5).is_err());
+    assert!(ops::group_norm(&x, 2, &w, &w, 1e-5).is_err());
+    assert!(ops::group_norm(&x, 0, &w, &w, 1e-5).is_err());
+    let residual = normal(0, (4, 2));
+    let epilogue = Epilogue { residual: Some(&residual), has_relu: true };
+    assert!(matches!(ops::batch_norm_train_with(&x, &w, &w, 1e-5, &epilogue), Err(Error::Shape { what: "residual", .. })));
+    let plane = normal(0, (1, 1, 4, 4));
+    for (kernel, stride, padding) in [((5, 2), (1, 1), (0, 0)), ((2, 2), (0, 1), (0, 0)), ((0, 2), (1, 1), (0, 0)), ((2, 2), (1, 1), (2, 0))] {
+        assert!(ops::max_pool2d(&plane, Pool2dConfig { kernel, stride, padding }).is_err());
+        assert!(ops::avg_pool2d(&plane, Pool2dConfig { kernel, stride, padding }).is_err());
+    }
+    assert!(ops::adaptive_avg_pool2d(&plane, (0, 1)).is_err());
+    assert!(ops::max_pool2d(&x, Pool2dConfig::square(2)).is_err());
+    assert!(ops::matmul(&x, &x).is_err());
+    assert!(ops::matmul(&w, &x).is_err());
+    assert!(ops::matmul(&normal(0, (2, 3, 4)), &normal(0, (3, 4, 2))).is_err());
+    let config = AttentionConfig::default();
+    assert!(matches!(ops::attention(&x, &normal(0, (4, 2)), &x, &config), Err(Error::Shape { what: "k", .. })));
+    assert!(matches!(ops::attention(&x, &x, &normal(0, (3, 3)), &config), Err(Error::Shape { what: "v", .. })));
+    let masked = AttentionConfig { mask: Some(normal(0, (3, 4))), ..Default::default() };
+    assert!(ops::attention(&x, &x, &x, &masked).is_err());
+    assert!(ops::attention(&x, &x, &x, &AttentionConfig { scale: Some(f64::NAN), ..Default::default() }).is_err());
+    assert!(ops::softmax_dim(&x, 2).is_err());
+    assert!(ops::add_relu(&x, &w).is_err());
+    assert!(ops::bias_gelu(&x, &normal(0, 4)).is_err());
+    assert!(ops::huber(&x, &x, 0.).is_err());
+    assert!(ops::kl_div(&x, &w).is_err());
+    let ids = Tensor::new(&[0u32, 4], &Device::Cpu).unwrap();
+    assert!(matches!(ops::embedding(&x, &ids), Err(Error::IndexOutOfRange { position: 1, .. })));
+    assert!(ops::embedding(&x, &ids.to_dtype(DType::I64).unwrap()).is_err());
+    assert!(matches!(ops::scatter_add(&normal(0, (2, 2)), &ids, 4), Err(Error::IndexOutOfRange { position: 1, .. })));
+    assert!(ops::scatter_add(&x, &ids, 9).is_err());
+    let smooth = ops::CrossEntropyConfig { label_smoothing: 1.5, class_weights: None };
+    let targets = Tensor::new(&[0u32, 1, 2, 0], &Device::Cpu).unwrap();
+    assert!(ops::cross_entropy_with(&x, &targets, &smooth).is_err());
+    let weighted = |weights| ops::CrossEntropyConfig { label_smoothing: 0., class_weights: Some(weights) };
+    assert!(ops::cross_entropy_with(&x, &targets, &weighted(vec![1.; 2])).is_err());
+    assert!(ops::cross_entropy_with(&x, &targets, &weighted(vec![0.; 3])).is_err());
+    assert!(ops::cross_entropy_with(&x, &targets, &weighted(vec![f64::NAN; 3])).is_err());
+    assert!(ops::lstm(&normal(0, (2, 2, 12)), &normal(0, (11, 3)), &normal(0, (2, 3)), &normal(0, (2, 3))).is_err());
+    assert!(ops::lstm(&normal(0, (2, 2, 12)), &normal(0, (12, 3)), &normal(0, (1, 3)), &normal(0, (2, 3))).is_err());
+    let store = ParamStore::new(0, DType::F64, &Device::Cpu);
+    assert!(nn::multihead_attention(5, 2, store.var_builder()).is_err());
+    assert!(nn::gru(3, 0, Default::default(), store.var_builder()).is_err());
+    let config = ops::Conv2dConfig { groups: 2, ..Default::default() };
+    assert!(nn::conv2d(3, 4, 3, config, store.var_builder()).is_err());
+}
+
+#[test]
+fn every_number_of_threads_gives_the_same_bits() {
+    let run = || -> Vec<u32> {
+        let mut rng = Rng::new(0);
+        let mut leaf = |shape: &[usize]| {
+            Var::from_tensor(&rng.normal(0., 1., shape, DType::F32, &Device::Cpu).unwrap()).unwrap()
+        };
+        let mut bits = Vec::new();
+        let mut record = |y: Tensor, leaves: &[&Var]| {
+            let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            for tensor in std::iter::once(&y).chain(leaves.iter().map(|leaf| grads.get(leaf).unwrap())) {
+                bits.extend(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits));
+            }
+        };
+        let (x, w, b) = (leaf(&[600, 130]), leaf(&[130]), leaf(&[130]));
+        record(ops::layer_norm(&x, &w, &b, 1e-5).unwrap(), &[&x, &w, &b]);
+        record(ops::bias_gelu(&x, &b).unwrap(), &[&x, &b]);
+        record(ops::softmax_dim(&x, 0).unwrap(), &[&x]);
+        let (x, w, b) = (leaf(&[8, 20, 18, 18]), leaf(&[20]), leaf(&[20]));
+        record(ops::group_norm(&x, 4, &w, &b, 1e-5).unwrap(), &[&x, &w, &b]);
+        record(ops::batch_norm_train(&x, &w, &b, 1e-5).unwrap().0, &[&x, &w, &b]);
+        record(ops::max_pool2d(&x, Pool2dConfig::square(2)).unwrap(), &[&x]);
+        let (q, k, v) = (leaf(&[6, 90, 32]), leaf(&[6, 90, 32]), leaf(&[6, 90, 32]));
+        record(ops::attention(&q, &k, &v, &AttentionConfig::default()).unwrap(), &[&q, &k, &v]);
+        record(ops::matmul(&q, &k.transpose(1, 2).unwrap()).unwrap(), &[&q, &k]);
+        let (gates, weight, state) = (leaf(&[7, 32, 256]), leaf(&[256, 64]), leaf(&[32, 64]));
+        record(ops::lstm(&gates, &weight, &state, &state).unwrap().0, &[&gates, &weight, &state]);
+        let (table, ids) = (leaf(&[50, 64]), (0..4000u32).map(|i| i * 7 % 50).collect::<Vec<_>>());
+        let ids = Tensor::new(ids, &Device::Cpu).unwrap();
+        record(ops::embedding(&table, &ids).unwrap(), &[&table]);
+        let x = leaf(&[4000, 64]);
+        record(ops::scatter_add(&x, &ids, 50).unwrap(), &[&x]);
+        bits
+    };
+    let with_threads = |n: usize| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(run);
+    let one = with_threads(1);
+    assert!(one == with_threads(2));
+    assert!(one == with_threads(3));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// The kernels against the same formulas of Candle operations.
+    #[test]
+    fn kernels_equal_candle_compositions(
+        batch in 1usize..4, channels in 1usize..5, height in 1usize..9, width in 1usize..20, seed in 0u64..1000
+    ) {
+        let x = (normal(seed, (batch, channels, height, width)) * 2.).unwrap();
+        let (w, b) = (normal(seed + 1, width), normal(seed + 2, width));
+        let mean = x.mean_keepdim(3).unwrap();
+        let centered = x.broadcast_sub(&mean).unwrap();
+        let variance = (centered.sqr().unwrap().mean_keepdim(3).unwrap() + 1e-5).unwrap();
+        let expected = centered.broadcast_div(&variance.sqrt().unwrap()).unwrap();
+        let expected = expected.broadcast_mul(&w).unwrap().broadcast_add(&b).unwrap();
+        prop_assert!(difference(&ops::layer_norm(&x, &w, &b, 1e-5).unwrap(), &expected) < 1e-9);
+        for dim in 0..4 {
+            let expected = candle_nn::ops::softmax(&x, dim).unwrap();
+            prop_assert!(difference(&ops::softmax_dim(&x, dim).unwrap(), &expected) < 1e-12);
+        }
+        prop_assert!(difference(&ops::gelu(&x).unwrap(), &x.gelu_erf().unwrap()) < 1e-12);
+        prop_assert!(difference(&ops::gelu_tanh(&x).unwrap(), &x.gelu().unwrap()) < 1e-7);
+        prop_assert!(difference(&ops::silu(&x).unwrap(), &x.silu().unwrap()) < 1e-12);
+        let y = normal(seed + 3, (batch, channels, width, height));
+        prop_assert!(difference(&ops::matmul(&x, &y).unwrap(), &x.matmul(&y).unwrap()) < 1e-10);
+        if height >= 2 && width >= 2 {
+            let pooled = ops::max_pool2d(&x, Pool2dConfig::square(2)).unwrap();
+            prop_assert!(difference(&pooled, &x.max_pool2d(2).unwrap()) == 0.);
+            let pooled = ops::avg_pool2d(&x, Pool2dConfig::square(2)).unwrap();
+            prop_assert!(difference(&pooled, &x.avg_pool2d(2).unwrap()) < 1e-12);
+        }
+        let scores = (x.matmul(&x.transpose(2, 3).unwrap()).unwrap() / (width as f64).sqrt()).unwrap();
+        let expected = candle_nn::ops::softmax(&scores, 3).unwrap().matmul(&x).unwrap();
+        prop_assert!(difference(&ops::attention(&x, &x, &x, &AttentionConfig::default()).unwrap(), &expected) < 1e-10);
+    }
+}
