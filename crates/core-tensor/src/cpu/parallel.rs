@@ -39,12 +39,18 @@ fn split_rows<O: Send>(
     );
 }
 
+/// Whether work is handed out at all. With one thread it stays where it is: a caller outside of the pool would otherwise wait for the
+/// pool's only thread, on another core with cold caches.
+fn is_alone() -> bool {
+    rayon::current_num_threads() == 1
+}
+
 /// The row that divides the work for these rows into halves, or `None` when it is too little to be divided.
 fn middle_row(offsets: &[u32], rows: &Range<usize>, work: usize) -> Option<usize> {
     // A row costs about one entry even when it is empty.
     let cost = |row: usize| offsets[row] as usize + row;
     let total = cost(rows.end) - cost(rows.start);
-    if rows.len() < 2 || total * work < 2 * MIN_WORK_PER_TASK {
+    if rows.len() < 2 || total * work < 2 * MIN_WORK_PER_TASK || is_alone() {
         return None;
     }
     let half = cost(rows.start) + total / 2;
@@ -106,7 +112,7 @@ fn split_slices<O: Send>(
     body: &(impl Fn(usize, &mut [O]) + Sync),
 ) {
     let units = out.len() / unit;
-    if units < 2 || units * work < 2 * MIN_WORK_PER_TASK {
+    if units < 2 || units * work < 2 * MIN_WORK_PER_TASK || is_alone() {
         return body(first, out);
     }
     let (left, right) = out.split_at_mut(units / 2 * unit);
@@ -125,7 +131,7 @@ pub(crate) fn for_slices2<A: Send, B: Send>(
     body: &(impl Fn(usize, &mut [A], &mut [B]) + Sync),
 ) {
     let units = a.len() / unit_a.max(1);
-    if units < 2 || units * work < 2 * MIN_WORK_PER_TASK {
+    if units < 2 || units * work < 2 * MIN_WORK_PER_TASK || is_alone() {
         return body(first, a, b);
     }
     let (left_a, right_a) = a.split_at_mut(units / 2 * unit_a);

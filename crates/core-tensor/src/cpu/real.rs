@@ -23,6 +23,12 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
     fn erf(self) -> Self;
     fn abs(self) -> Self;
     fn is_nan(self) -> bool;
+    /// The same slice, if this is f32.
+    fn as_f32(values: &[Self]) -> Option<&[f32]>;
+    /// The same slice, if this is f32.
+    fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+    /// Calls `f` with this thread's scratch memory, whatever it holds; with new memory when called from within itself.
+    fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R;
     /// The elements of a CPU storage of this type, to change them.
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
     /// The larger of two numbers; compiles to one instruction; any NaN gives an unspecified one of the two.
@@ -31,8 +37,11 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
     }
 }
 
+/// Elements of scratch memory that a thread keeps.
+const LARGEST_SCRATCH: usize = 4 << 20;
+
 macro_rules! real {
-    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $erf:path) => {
+    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $erf:path, $values:ident => $single:expr) => {
         impl Real for $T {
             const ZERO: Self = 0.;
             const ONE: Self = 1.;
@@ -70,6 +79,26 @@ macro_rules! real {
             fn is_nan(self) -> bool {
                 $T::is_nan(self)
             }
+            fn as_f32($values: &[Self]) -> Option<&[f32]> {
+                $single
+            }
+            fn as_f32_mut($values: &mut [Self]) -> Option<&mut [f32]> {
+                $single
+            }
+            fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R {
+                thread_local!(static SCRATCH: std::cell::RefCell<Vec<$T>> = const { std::cell::RefCell::new(Vec::new()) });
+                SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+                    Ok(mut scratch) => {
+                        let result = f(&mut scratch);
+                        // What is rarely needed is not kept.
+                        if scratch.len() > LARGEST_SCRATCH {
+                            *scratch = Vec::new();
+                        }
+                        result
+                    }
+                    Err(_) => f(&mut Vec::new()),
+                })
+            }
             fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
                 match storage {
                     CpuStorage::$Variant(values) => Some(values),
@@ -79,5 +108,5 @@ macro_rules! real {
         }
     };
 }
-real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, erf_f32);
-real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, erf_f64);
+real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, erf_f32, values => Some(values));
+real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, erf_f64, _values => None);

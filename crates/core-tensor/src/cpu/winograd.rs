@@ -7,7 +7,7 @@
 //! the rounding errors are those of a direct sum, to within a small factor.
 
 use super::conv::Geometry;
-use super::{Matrix, Real, for_slices, gemm_strided, multiversion};
+use super::{Extent, Matrix, Real, for_slices, gemm_strided, multiversion, transpose_into};
 use std::ops::Range;
 
 /// Channels are treated in vectors of this many.
@@ -208,7 +208,8 @@ impl<T: Real> Scratch<T> {
         self.turned[positions * channels..].fill(T::ZERO);
         for (at, image) in block.images.clone().enumerate() {
             let x = &x[(image * channels * height + first) * width..];
-            transpose(x, height * width, channels, positions, &mut self.turned);
+            let e = Extent { rows: channels, columns: positions, stride: height * width, out_stride: channels };
+            transpose_into(x, e, &mut self.turned);
             let mut tile = at * block.tile_rows.len() * columns;
             for row in block.tile_rows.clone() {
                 for column in 0..columns {
@@ -261,11 +262,14 @@ impl<T: Real> Scratch<T> {
             let image = (image - first_image) * channels * height * width;
             let out = &mut out[image + rows.start * width..];
             if padded == width {
-                transpose_back(&self.turned, channels, rows.len() * width, out, height * width);
+                let positions = rows.len() * width;
+                let e = Extent { rows: positions, columns: channels, stride: channels, out_stride: height * width };
+                transpose_into(&self.turned, e, out);
             } else {
                 for row in 0..rows.len() {
                     let turned = &self.turned[row * padded * channels..];
-                    transpose_back(turned, channels, width, &mut out[row * width..], height * width);
+                    let e = Extent { rows: width, columns: channels, stride: channels, out_stride: height * width };
+                    transpose_into(turned, e, &mut out[row * width..]);
                 }
             }
         }
@@ -281,7 +285,8 @@ impl<T: Real> Scratch<T> {
         self.turned[positions * channels..].fill(T::ZERO);
         for (at, image) in block.images.clone().enumerate() {
             let grad = &grad[(image * channels * height + rows.start) * width..];
-            transpose(grad, height * width, channels, positions, &mut self.turned);
+            let e = Extent { rows: channels, columns: positions, stride: height * width, out_stride: channels };
+            transpose_into(grad, e, &mut self.turned);
             let mut tile = at * block.tile_rows.len() * columns;
             for row in 0..block.tile_rows.len() {
                 for column in 0..columns {
@@ -434,56 +439,6 @@ multiversion! {
             for i in 0..3 {
                 let row = g([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
                 out[3 * i..3 * i + 3].copy_from_slice(&row);
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// `[channels, positions]` with rows `stride` apart to `[positions, channels]`.
-    fn transpose<T>(x: &[T], stride: usize, channels: usize, positions: usize, out: &mut [T]) {
-        for channel in (0..channels).step_by(LANES) {
-            for position in (0..positions).step_by(LANES) {
-                let count = LANES.min(positions - position);
-                let mut block = [[T::ZERO; LANES]; LANES];
-                if count == LANES {
-                    for (at, block) in block.iter_mut().enumerate() {
-                        *block = load(x, (channel + at) * stride + position);
-                    }
-                } else {
-                    for (at, block) in block.iter_mut().enumerate() {
-                        let start = (channel + at) * stride + position;
-                        block[..count].copy_from_slice(&x[start..start + count]);
-                    }
-                }
-                for at in 0..count {
-                    let values = std::array::from_fn(|lane| block[lane][at]);
-                    store(out, (position + at) * channels + channel, values);
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// `[positions, channels]` to `[channels, positions]` with rows `stride` apart.
-    fn transpose_back<T>(x: &[T], channels: usize, positions: usize, out: &mut [T], stride: usize) {
-        for channel in (0..channels).step_by(LANES) {
-            for position in (0..positions).step_by(LANES) {
-                let count = LANES.min(positions - position);
-                let mut block = [[T::ZERO; LANES]; LANES];
-                for (at, block) in block.iter_mut().take(count).enumerate() {
-                    *block = load(x, (position + at) * channels + channel);
-                }
-                for lane in 0..LANES {
-                    let values: Lanes<T> = std::array::from_fn(|at| block[at][lane]);
-                    let start = (channel + lane) * stride + position;
-                    if count == LANES {
-                        store(out, start, values);
-                    } else {
-                        out[start..start + count].copy_from_slice(&values[..count]);
-                    }
-                }
             }
         }
     }

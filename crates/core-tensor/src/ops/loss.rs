@@ -2,7 +2,7 @@
 
 use super::softmax::for_exponential_rows;
 use crate::cpu::{
-    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, slice, with_slice,
+    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice, with_slice,
 };
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Shape, Tensor};
@@ -115,6 +115,15 @@ fn check_range(op: &'static str, targets: &[u32], classes: usize) -> Result<()> 
 /// The cost of an exponential, in multiply-adds.
 const EXP_WORK: usize = 16;
 
+multiversion! {
+    /// `exp(x − shift) · factor`.
+    fn scaled_powers<T>(x: &[T], shift: T, factor: T, out: &mut [T]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = Real::exp(x - shift) * factor;
+        }
+    }
+}
+
 struct CrossEntropy {
     is_mean: bool,
     /// `log Σ exp` of each row, for the backward pass.
@@ -128,8 +137,7 @@ impl CrossEntropy {
         let mut rows = vec![(0f64, 0f64); targets.len()];
         if classes > 0 {
             for_slices(&mut rows, 1, classes * EXP_WORK, &|first, rows| {
-                for_exponential_rows(logits, classes, first, (rows, 1), |row, x, powers, largest, out| {
-                    let sum = powers.iter().fold(T::ZERO, |sum, &p| sum + p);
+                for_exponential_rows(logits, classes, first, (rows, 1), |row, x, _, sum, largest, out| {
                     let log_sum = largest.to_f64() + Real::ln(sum).to_f64();
                     out[0] = (log_sum - x[targets[row] as usize].to_f64(), log_sum);
                 });
@@ -162,15 +170,10 @@ impl CrossEntropy {
                     for_slices(&mut out, classes, classes * EXP_WORK, &|first, out| {
                         let start = first * classes;
                         for (row, out) in out.chunks_exact_mut(classes).enumerate() {
-                            let log_sum = T::of(log_sums[first + row]);
-                            let logits = &logits[start + row * classes..];
-                            out.iter_mut().zip(logits).for_each(|(out, &x)| *out = x - log_sum);
-                        }
-                        crate::cpu::exp_all(out);
-                        for (row, out) in out.chunks_exact_mut(classes).enumerate() {
                             let factor = grad[if self.is_mean { 0 } else { first + row }] * scale;
-                            out[targets[first + row] as usize] -= T::ONE;
-                            out.iter_mut().for_each(|out| *out *= factor);
+                            let log_sum = T::of(log_sums[first + row]);
+                            scaled_powers(&logits[start + row * classes..], log_sum, factor, out);
+                            out[targets[first + row] as usize] -= factor;
                         }
                     });
                     Ok(())

@@ -351,8 +351,8 @@ impl SoftCrossEntropy {
     fn log_sums<T: Real>(&self, logits: &[T]) -> Vec<T> {
         let mut sums = vec![T::ZERO; logits.len() / self.classes];
         for_slices(&mut sums, 1, self.classes * EXP_WORK, &|first, sums| {
-            for_exponential_rows(logits, self.classes, first, (sums, 1), |_, _, powers, largest, out| {
-                out[0] = largest + Real::ln(powers.iter().fold(T::ZERO, |sum, &p| sum + p));
+            for_exponential_rows(logits, self.classes, first, (sums, 1), |_, _, _, sum, largest, out| {
+                out[0] = largest + Real::ln(sum);
             });
         });
         sums

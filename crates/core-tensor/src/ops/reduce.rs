@@ -1,6 +1,9 @@
 //! Sums over the first dimension.
 
-use crate::cpu::{MIN_WORK_PER_TASK, Real, contiguous, dispatch_real, for_slices, into_storage, multiversion, slice};
+use crate::cpu::{
+    MIN_WORK_PER_TASK, Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion,
+    slice, with_slice,
+};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
@@ -87,6 +90,24 @@ impl CustomOp1 for SumDim0 {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        Ok(Some(grad.broadcast_as(x.shape())?.contiguous()?))
+        if grad.track_op() || x.elem_count() == 0 {
+            return Ok(Some(grad.broadcast_as(x.shape())?.contiguous()?));
+        }
+        let grad = contiguous(grad)?;
+        dispatch_tensor!(grad, self.name(), T => {
+            let rows = with_slice::<T, _>(&grad, self.name(), |grad| {
+                // SAFETY: every row is written whole.
+                Ok(unsafe {
+                    collect(x.dims()[0], grad.len(), grad.len(), |_, out| {
+                        for out in out.chunks_exact_mut(grad.len()) {
+                            for (out, &g) in out.iter_mut().zip(grad) {
+                                out.write(g);
+                            }
+                        }
+                    })
+                })
+            })?;
+            Ok(Some(Tensor::from_vec(rows, x.shape(), x.device())?))
+        })
     }
 }

@@ -172,15 +172,48 @@ const EXP_WORK: usize = 16;
 /// the intermediate values stay in the first-level cache.
 const BLOCK: usize = 2048;
 
-/// Calls `f(row number, row, powers relative to the row's maximum, that maximum)` for every row of `x` from `first` on, each
-/// with its part of `out`.
+multiversion! {
+    /// The largest element, and the powers relative to it with their sum.
+    fn row_powers<T>(x: &[T], powers: &mut [T], largest: &mut T, sum: &mut T) {
+        let mut lanes = [T::NEG_INFINITY; 16];
+        let mut chunks = x.chunks_exact(16);
+        for chunk in &mut chunks {
+            for (lane, &v) in lanes.iter_mut().zip(chunk) {
+                *lane = lane.larger(v);
+            }
+        }
+        for (lane, &v) in lanes.iter_mut().zip(chunks.remainder()) {
+            *lane = lane.larger(v);
+        }
+        *largest = lanes.into_iter().fold(T::NEG_INFINITY, |m, v| m.larger(v));
+        for (power, &v) in powers.iter_mut().zip(x) {
+            *power = Real::exp(v - *largest);
+        }
+        *sum = crate::cpu::sum1(powers, |p| p);
+    }
+}
+
+/// Rows at least this long fill the vectors by themselves.
+const LONG: usize = 48;
+
+/// Calls `f(row number, row, powers relative to the row's maximum, their sum, that maximum)` for every row of `x` from `first` on,
+/// each with its part of `out`.
 pub(super) fn for_exponential_rows<T: Real, O>(
     x: &[T],
     width: usize,
     first: usize,
     (out, out_width): (&mut [O], usize),
-    mut f: impl FnMut(usize, &[T], &[T], T, &mut [O]),
+    mut f: impl FnMut(usize, &[T], &[T], T, T, &mut [O]),
 ) {
+    if width >= LONG {
+        let mut powers = vec![T::ZERO; width];
+        for (at, (x, out)) in x[first * width..].chunks_exact(width).zip(out.chunks_exact_mut(out_width)).enumerate() {
+            let (mut largest, mut sum) = (T::ZERO, T::ZERO);
+            row_powers(x, &mut powers, &mut largest, &mut sum);
+            f(first + at, x, &powers, sum, largest, out);
+        }
+        return;
+    }
     let rows_per_block = (BLOCK / width).max(1);
     let mut powers = vec![T::ZERO; rows_per_block * width];
     let mut largest = vec![T::ZERO; rows_per_block];
@@ -197,7 +230,44 @@ pub(super) fn for_exponential_rows<T: Real, O>(
         exp_all(powers);
         let parts = x.chunks_exact(width).zip(powers.chunks_exact(width)).zip(&largest);
         for (at, (((x, powers), &largest), out)) in parts.zip(out.chunks_exact_mut(out_width)).enumerate() {
-            f(row + at, x, powers, largest, out);
+            let sum = powers.iter().fold(T::ZERO, |sum, &p| sum + p);
+            f(row + at, x, powers, sum, largest, out);
+        }
+    }
+}
+
+multiversion! {
+    fn scale_row<T>(x: &[T], factor: T, out: &mut [T]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x * factor;
+        }
+    }
+}
+
+multiversion! {
+    fn shift_row<T>(x: &[T], shift: T, out: &mut [T]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x - shift;
+        }
+    }
+}
+
+multiversion! {
+    /// The gradient of rows; for the logarithm `out` is overwritten.
+    fn gradient_rows<T>(y: &[T], grad: &[T], width: usize, is_log: bool, out: &mut [T]) {
+        let rows = y.chunks_exact(width).zip(grad.chunks_exact(width));
+        for ((y, grad), out) in rows.zip(out.chunks_exact_mut(width)) {
+            if is_log {
+                let total = crate::cpu::sum1(grad, |g| g);
+                for ((out, &g), &y) in out.iter_mut().zip(grad).zip(y) {
+                    *out = g - Real::exp(y) * total;
+                }
+            } else {
+                let total = crate::cpu::sum2(grad, y, |g, y| g * y);
+                for ((out, &g), &y) in out.iter_mut().zip(grad).zip(y) {
+                    *out = y * (g - total);
+                }
+            }
         }
     }
 }
@@ -213,14 +283,11 @@ impl Softmax {
             return out;
         }
         for_slices(&mut out, width, width * EXP_WORK, &|first, out| {
-            for_exponential_rows(x, width, first, (out, width), |_, x, powers, largest, out| {
-                let sum = powers.iter().fold(T::ZERO, |sum, &p| sum + p);
+            for_exponential_rows(x, width, first, (out, width), |_, x, powers, sum, largest, out| {
                 if self.is_log {
-                    let shift = largest + Real::ln(sum);
-                    out.iter_mut().zip(x).for_each(|(out, &x)| *out = x - shift);
+                    shift_row(x, largest + Real::ln(sum), out);
                 } else {
-                    let factor = T::ONE / sum;
-                    out.iter_mut().zip(powers).for_each(|(out, &p)| *out = p * factor);
+                    scale_row(powers, T::ONE / sum, out);
                 }
             });
         });
@@ -231,27 +298,11 @@ impl Softmax {
         let width = y.dims().last().copied().unwrap_or(1);
         let out = with_slice::<T, _>(y, self.name(), |y| {
             with_slice::<T, _>(grad, self.name(), |grad| {
-                // For the logarithm the probabilities have to be recovered.
-                let mut out = if self.is_log { y.to_vec() } else { vec![T::ZERO; y.len()] };
+                let mut out = vec![T::ZERO; y.len()];
                 let work = if self.is_log { width * EXP_WORK } else { width };
                 for_slices(&mut out, width, work, &|first, out| {
-                    if width == 0 {
-                        return;
-                    }
-                    if self.is_log {
-                        exp_all(out);
-                    }
-                    let start = first * width;
-                    let rows = y[start..].chunks_exact(width).zip(grad[start..].chunks_exact(width));
-                    for (out, (y, grad)) in out.chunks_exact_mut(width).zip(rows) {
-                        if self.is_log {
-                            let total = grad.iter().fold(T::ZERO, |sum, &g| sum + g);
-                            out.iter_mut().zip(grad).for_each(|(out, &g)| *out = g - *out * total);
-                        } else {
-                            let total = grad.iter().zip(y).fold(T::ZERO, |sum, (&g, &y)| sum + g * y);
-                            out.iter_mut().zip(grad).zip(y).for_each(|((out, &g), &y)| *out = y * (g - total));
-                        }
-                    }
+                    let range = first * width..first * width + out.len();
+                    gradient_rows(&y[range.clone()], &grad[range], width, self.is_log, out);
                 });
                 Ok(out)
             })

@@ -1,6 +1,6 @@
 //! Bounds on gradients.
 
-use crate::cpu::{dispatch_tensor, with_slice};
+use crate::cpu::{dispatch_tensor, for_slices, multiversion, sum1, with_slice};
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var, WithDType};
@@ -60,6 +60,15 @@ pub fn clip_grad_value(vars: &[(String, Var)], grads: &mut GradStore, limit: f64
     Ok(())
 }
 
+/// Elements whose squares are added up in their own type.
+const BLOCK: usize = 4096;
+
+multiversion! {
+    fn block_squares<T>(values: &[T], sum: &mut f64) {
+        *sum = sum1(values, |v| v * v).to_f64();
+    }
+}
+
 fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
     let gradient = gradient.detach();
     if !gradient.device().is_cpu() {
@@ -68,10 +77,16 @@ fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
     let gradient = gradient.contiguous()?;
     let squares = dispatch_tensor!(gradient, "clip-grad-norm", T => {
         with_slice::<T, _>(&gradient, "clip-grad-norm", |values| {
-            // Eight sums in f64: no cancellation, and the additions overlap.
-            let mut sums = [0f64; 8];
-            for (at, value) in values.iter().enumerate() {
-                sums[at % 8] += value.to_f64() * value.to_f64();
+            // Sums of a block in the type itself, of blocks in f64: no cancellation, and the same for every number of threads.
+            let mut sums = vec![0f64; values.len().div_ceil(BLOCK)];
+            for_slices(&mut sums, 1, BLOCK, &|first, sums| {
+                for (sum, block) in sums.iter_mut().zip(values[first * BLOCK..].chunks(BLOCK)) {
+                    block_squares(block, sum);
+                }
+            });
+            // What overflows as f32 need not as f64.
+            if sums.iter().any(|sum| sum.is_infinite()) {
+                return Ok(values.iter().map(|v| v.to_f64() * v.to_f64()).sum());
             }
             Ok(sums.iter().sum())
         })

@@ -235,7 +235,7 @@ impl<R: Rule<N>, const N: usize> InPlace<'_, R, N> {
     }
 
     fn update<T: Real>(&self, parameter: &mut [T], gradient: &[T], kept: [&mut [T]; N]) {
-        if parameter.len() < 2 * PIECE {
+        if parameter.len() < 2 * PIECE || rayon::current_num_threads() == 1 {
             return self.rule.on_host(parameter, gradient, kept);
         }
         let mut pieces: Vec<Piece<'_, T>> = parameter
