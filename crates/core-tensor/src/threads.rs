@@ -8,7 +8,15 @@ use crate::{Error, Result};
 /// The variables from which the pools take their sizes.
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
-/// Makes both pools `count` threads large. Call it first thing in `main`.
+/// How long Candle's idle threads spin before they sleep. By default they spin for so long after each element-wise operation that they take
+/// the cores from rayon's.
+const SPINNING: &str = "CANDLE_BARRIER_POOL_SPIN_LIMIT";
+
+/// The stack of a thread of rayon's pool, reserved only: [`install`] runs whole training loops there.
+const STACK: usize = 64 << 20;
+
+/// Makes both pools `count` threads large. Call it first thing in `main`. Where the environment may be changed and
+/// `CANDLE_BARRIER_POOL_SPIN_LIMIT` is not set, it becomes 0: Candle's idle threads then sleep at once instead of spinning on cores that rayon's need.
 ///
 /// # Errors
 ///
@@ -19,11 +27,12 @@ pub fn configure(count: usize) -> Result<()> {
     if count == 0 {
         return Err(Error::Threads("at least one thread is needed".to_string()));
     }
-    if !environment_says(count) {
+    let is_set = environment_says(count);
+    if !is_set || (std::env::var_os(SPINNING).is_none() && is_single_threaded()) {
         set_environment(count)?;
     }
     // Fails when the pool exists; what counts is whether it has the right size.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(count).stack_size(STACK).build_global();
     let actual = current();
     if actual == count {
         return Ok(());
@@ -36,6 +45,19 @@ pub fn configure(count: usize) -> Result<()> {
 /// The number of threads that kernels use when called from this thread. Starts rayon's pool if there is none yet.
 pub fn current() -> usize {
     rayon::current_num_threads()
+}
+
+/// Runs `f`, such as a whole training loop, on a thread of rayon's pool.
+///
+/// A kernel that is called from outside of the pool has to wake it and to wait, some tens of microseconds each time; from inside, the calling
+/// thread takes part. With one thread there is no difference. Do not wait inside for something that itself needs the pool.
+///
+/// ```
+/// let sum = core_tensor::threads::install(|| 1 + 1);
+/// assert_eq!(sum, 2);
+/// ```
+pub fn install<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
 }
 
 /// Runs `f` on a thread with a stack of `bytes`.
@@ -82,6 +104,10 @@ fn set_environment(count: usize) -> Result<()> {
     for name in VARIABLES {
         // SAFETY: the process has one thread, this one, so nobody reads the environment meanwhile.
         unsafe { std::env::set_var(name, count.to_string()) };
+    }
+    if std::env::var_os(SPINNING).is_none() {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(SPINNING, "0") };
     }
     Ok(())
 }

@@ -125,8 +125,7 @@ fn values_equal_candles_on_larger_shapes() -> Result<()> {
         let (x, w) = (normal(1, (images, inputs, size, size)), normal(2, (outputs, inputs / groups, kernel, kernel)));
         let (x, w) = (Var::from_tensor(&x)?, Var::from_tensor(&w)?);
         let pair = |n: usize| (n, n);
-        let config =
-            Conv2dConfig { stride: pair(stride), padding: pair(padding), dilation: pair(dilation), groups };
+        let config = Conv2dConfig { stride: pair(stride), padding: pair(padding), dilation: pair(dilation), groups };
         let ours = ops::conv2d(&x, &w, None, &config)?;
         let theirs = x.conv2d(&w, padding, stride, dilation, groups)?;
         assert!(difference(&ours, &theirs) < 1e-10);

@@ -71,9 +71,13 @@ fn gradients_of_norms_are_right() -> Result<()> {
 #[test]
 fn gradients_of_pools_are_right() -> Result<()> {
     let x = normal(1, (2, 3, 5, 7));
-    for (kernel, stride, padding) in
-        [((2, 2), (2, 2), (0, 0)), ((3, 3), (2, 2), (1, 1)), ((3, 2), (1, 3), (0, 1)), ((5, 7), (1, 1), (0, 0)), ((1, 1), (1, 1), (0, 0))]
-    {
+    for (kernel, stride, padding) in [
+        ((2, 2), (2, 2), (0, 0)),
+        ((3, 3), (2, 2), (1, 1)),
+        ((3, 2), (1, 3), (0, 1)),
+        ((5, 7), (1, 1), (0, 0)),
+        ((1, 1), (1, 1), (0, 0)),
+    ] {
         let config = Pool2dConfig { kernel, stride, padding };
         gradcheck(|t| ops::max_pool2d(&t[0], config), std::slice::from_ref(&x))?;
         gradcheck(|t| ops::avg_pool2d(&t[0], config), std::slice::from_ref(&x))?;
@@ -121,7 +125,8 @@ fn gradients_of_products_and_attention_are_right() -> Result<()> {
     )?;
     gradcheck(|t| ops::matmul(&t[0].transpose(0, 1)?, &t[1].transpose(0, 1)?), &[a, b])?;
     gradcheck(|t| ops::matmul(&t[0], &t[1]), &[normal(1, (3, 4)), normal(2, (4, 2))])?;
-    let mask = Tensor::new(&[[0., -1., f64::NEG_INFINITY, 2.], [0.5; 4], [0., 0., 0., f64::NEG_INFINITY]], &Device::Cpu)?;
+    let mask =
+        Tensor::new(&[[0., -1., f64::NEG_INFINITY, 2.], [0.5; 4], [0., 0., 0., f64::NEG_INFINITY]], &Device::Cpu)?;
     for config in [
         AttentionConfig::default(),
         AttentionConfig { is_causal: true, scale: Some(0.7), mask: None },
@@ -180,6 +185,8 @@ fn gradients_of_losses_and_indexing_are_right() -> Result<()> {
     gradcheck(|t| ops::kl_div(&t[0], &t[1]), &[a.clone(), shares.clone()])?;
     gradcheck(|t| ops::huber(&t[0], &t[1], 0.8), &[a.clone(), b.clone()])?;
     gradcheck(|t| ops::l1(&t[0], &t[1]), &[a.clone(), b])?;
+    gradcheck(|t| ops::sum_all(&t[0].t()?), std::slice::from_ref(&a))?;
+    gradcheck(|t| ops::mean_all(&t[0]), std::slice::from_ref(&a))?;
     gradcheck(|t| ops::soft_cross_entropy(&t[0], &t[1]), &[a.clone(), shares])?;
     let targets = Tensor::new(&[0u32, 2, 1, 2], &Device::Cpu)?;
     let config = ops::CrossEntropyConfig { label_smoothing: 0.2, class_weights: Some(vec![1., 0.5, 2.]) };
@@ -258,7 +265,10 @@ fn empty_tensors_are_handled_or_refused() -> Result<()> {
     assert_eq!(zeros.sqr()?.sum_all()?.to_scalar::<f64>()?, 0.);
     assert_eq!(zeros.dims(), [2, 2, 4]);
     let config = AttentionConfig::default();
-    assert_eq!(ops::attention(&normal(0, (2, 0, 3)), &normal(0, (2, 4, 3)), &normal(0, (2, 4, 3)), &config)?.dims(), [2, 0, 3]);
+    assert_eq!(
+        ops::attention(&normal(0, (2, 0, 3)), &normal(0, (2, 4, 3)), &normal(0, (2, 4, 3)), &config)?.dims(),
+        [2, 0, 3]
+    );
     let none = ops::attention(&normal(0, (2, 3, 3)), &normal(0, (2, 0, 3)), &normal(0, (2, 0, 3)), &config)?;
     assert_eq!(none.sqr()?.sum_all()?.to_scalar::<f64>()?, 0.);
     assert_eq!(ops::softmax_dim(&normal(0, (2, 0, 3)), 1)?.dims(), [2, 0, 3]);
@@ -270,8 +280,13 @@ fn empty_tensors_are_handled_or_refused() -> Result<()> {
     let state = normal(0, (2, 3));
     let (h, c) = ops::lstm(&normal(0, (0, 2, 12)), &normal(0, (12, 3)), &state, &state)?;
     assert_eq!((h.dims(), c.dims()), ([0, 2, 3].as_slice(), [2, 3].as_slice()));
-    assert_eq!(ops::lstm(&normal(0, (2, 0, 12)), &normal(0, (12, 3)), &normal(0, (0, 3)), &normal(0, (0, 3)))?.0.dims(), [2, 0, 3]);
+    assert_eq!(
+        ops::lstm(&normal(0, (2, 0, 12)), &normal(0, (12, 3)), &normal(0, (0, 3)), &normal(0, (0, 3)))?.0.dims(),
+        [2, 0, 3]
+    );
     assert_eq!(ops::gru(&normal(0, (0, 2, 9)), &normal(0, (9, 3)), &normal(0, 9), &state)?.dims(), [0, 2, 3]);
+    assert_eq!(ops::sum_all(&normal(0, (3, 0)))?.to_scalar::<f64>()?, 0.);
+    assert!(ops::mean_all(&normal(0, 0)).is_err());
     assert!(ops::bce_with_logits(&normal(0, 0), &normal(0, 0)).is_err());
     assert!(ops::soft_cross_entropy(&normal(0, (0, 3)), &normal(0, (0, 3))).is_err());
     Ok(())
@@ -290,9 +305,14 @@ fn misfits_are_errors() {
     assert!(ops::group_norm(&x, 0, &w, &w, 1e-5).is_err());
     let residual = normal(0, (4, 2));
     let epilogue = Epilogue { residual: Some(&residual), has_relu: true };
-    assert!(matches!(ops::batch_norm_train_with(&x, &w, &w, 1e-5, &epilogue), Err(Error::Shape { what: "residual", .. })));
+    assert!(matches!(
+        ops::batch_norm_train_with(&x, &w, &w, 1e-5, &epilogue),
+        Err(Error::Shape { what: "residual", .. })
+    ));
     let plane = normal(0, (1, 1, 4, 4));
-    for (kernel, stride, padding) in [((5, 2), (1, 1), (0, 0)), ((2, 2), (0, 1), (0, 0)), ((0, 2), (1, 1), (0, 0)), ((2, 2), (1, 1), (2, 0))] {
+    for (kernel, stride, padding) in
+        [((5, 2), (1, 1), (0, 0)), ((2, 2), (0, 1), (0, 0)), ((0, 2), (1, 1), (0, 0)), ((2, 2), (1, 1), (2, 0))]
+    {
         assert!(ops::max_pool2d(&plane, Pool2dConfig { kernel, stride, padding }).is_err());
         assert!(ops::avg_pool2d(&plane, Pool2dConfig { kernel, stride, padding }).is_err());
     }
@@ -337,9 +357,8 @@ fn misfits_are_errors() {
 fn every_number_of_threads_gives_the_same_bits() {
     let run = || -> Vec<u32> {
         let mut rng = Rng::new(0);
-        let mut leaf = |shape: &[usize]| {
-            Var::from_tensor(&rng.normal(0., 1., shape, DType::F32, &Device::Cpu).unwrap()).unwrap()
-        };
+        let mut leaf =
+            |shape: &[usize]| Var::from_tensor(&rng.normal(0., 1., shape, DType::F32, &Device::Cpu).unwrap()).unwrap();
         let mut bits = Vec::new();
         let mut record = |y: Tensor, leaves: &[&Var]| {
             let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();

@@ -6,7 +6,9 @@ mod golden;
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Module, ModuleT};
-use core_tensor::ops::{self, AttentionConfig, Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, Epilogue, Pool2dConfig};
+use core_tensor::ops::{
+    self, AttentionConfig, Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, Epilogue, Pool2dConfig,
+};
 use core_tensor::params::ParamStore;
 use core_tensor::{Result, nn};
 use serde_json::Value;
@@ -148,7 +150,11 @@ fn operations_equal_pytorch() {
         let seed = Tensor::from_vec(seed, y.shape(), &Device::Cpu).unwrap();
         let grads = (y * seed).unwrap().sum_all().unwrap().backward().unwrap();
         for (name, var) in &inputs {
-            golden::assert_equal(&format!("{what}, gradient of {name}"), grads.get(var).unwrap(), &case["gradients"][*name]);
+            golden::assert_equal(
+                &format!("{what}, gradient of {name}"),
+                grads.get(var).unwrap(),
+                &case["gradients"][*name],
+            );
         }
     }
 }

@@ -78,7 +78,9 @@ fn gin(bench: &Bench) -> Result<()> {
     let (store, mut rng) = (store(), Rng::new(1));
     let (graphs, nodes, edges) = (128_u32, 20_u32, 64);
     let mut ends = || -> Vec<u32> {
-        (0..graphs).flat_map(|g| (0..edges).map(|_| g * nodes + rng.below(nodes as usize) as u32).collect::<Vec<_>>()).collect()
+        (0..graphs)
+            .flat_map(|g| (0..edges).map(|_| g * nodes + rng.below(nodes as usize) as u32).collect::<Vec<_>>())
+            .collect()
     };
     let (mut rows, mut cols) = (ends(), ends());
     let total = (graphs * nodes) as usize;
@@ -139,7 +141,7 @@ impl Block {
 
 fn transformer(bench: &Bench) -> Result<()> {
     let name = "transformer 4x256 T128 b16";
-    if !bench.wants(name) {
+    if !bench.wants(&format!("{name}, training step")) {
         return Ok(());
     }
     let (store, mut rng) = (store(), Rng::new(1));
@@ -169,7 +171,7 @@ fn transformer(bench: &Bench) -> Result<()> {
 
 fn tcn(bench: &Bench) -> Result<()> {
     let name = "TCN 25x8 T784 b32";
-    if !bench.wants(name) {
+    if !bench.wants(&format!("{name}, training step")) {
         return Ok(());
     }
     let (store, mut rng) = (store(), Rng::new(1));
@@ -195,9 +197,8 @@ fn tcn(bench: &Bench) -> Result<()> {
         }
         Ok(head.forward(&h.i((.., .., 783))?.contiguous()?)?)
     };
-    bench.ours(&format!("{name}, training step"), || {
-        optimizer.backward_step(&ops::cross_entropy(&run()?, &targets)?)
-    })?;
+    bench
+        .ours(&format!("{name}, training step"), || optimizer.backward_step(&ops::cross_entropy(&run()?, &targets)?))?;
     bench.ours(&format!("{name}, forward"), || forward(run()?))
 }
 
@@ -285,7 +286,7 @@ impl ResNet18 {
 
 fn resnet(bench: &Bench) -> Result<()> {
     let name = "ResNet-18 32x32 b64";
-    if !bench.wants(name) {
+    if !bench.wants(&format!("{name}, training step")) {
         return Ok(());
     }
     let model = ResNet18::new()?;
@@ -315,14 +316,16 @@ impl Wide {
 
 fn wide_resnet(bench: &Bench) -> Result<()> {
     let name = "WRN-16-4 32x32 b32";
-    if !bench.wants(name) {
+    if !bench.wants(&format!("{name}, training step")) {
         return Ok(());
     }
     let (store, mut rng) = (store(), Rng::new(1));
     let vb = store.var_builder();
     let stem = square(3, 16, 3, 1, vb.pp("stem"))?;
     let mut blocks = Vec::new();
-    for (at, (inputs, outputs)) in [(16, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)].into_iter().enumerate() {
+    for (at, (inputs, outputs)) in
+        [(16, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)].into_iter().enumerate()
+    {
         let (vb, stride) = (vb.pp(at), if at == 2 || at == 4 { 2 } else { 1 });
         blocks.push(Wide {
             norms: [norm(inputs, vb.pp("n1"))?, norm(outputs, vb.pp("n2"))?],

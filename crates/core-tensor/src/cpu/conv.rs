@@ -164,14 +164,7 @@ struct Scratch<T> {
 }
 
 /// As many images as `out` holds.
-fn forward_images<T: Real>(
-    g: &Geometry,
-    x: &[T],
-    w: &[T],
-    out: &mut [T],
-    scratch: &mut Scratch<T>,
-    is_parallel: bool,
-) {
+fn forward_images<T: Real>(g: &Geometry, x: &[T], w: &[T], out: &mut [T], scratch: &mut Scratch<T>, is_parallel: bool) {
     let images = out.len() / g.out_image();
     let (plane, depth) = (g.out_plane(), g.depth());
     let (group_inputs, group_outputs) = g.group();
@@ -265,14 +258,7 @@ fn turned<T: Real>(g: &Geometry, w: &[T]) -> Vec<T> {
 }
 
 /// Adds the input gradient of as many images as `out` holds.
-fn fold_images<T: Real>(
-    g: &Geometry,
-    w: &[T],
-    grad: &[T],
-    out: &mut [T],
-    scratch: &mut Scratch<T>,
-    is_parallel: bool,
-) {
+fn fold_images<T: Real>(g: &Geometry, w: &[T], grad: &[T], out: &mut [T], scratch: &mut Scratch<T>, is_parallel: bool) {
     let images = out.len() / g.in_image();
     let (plane, depth) = (g.out_plane(), g.depth());
     let (group_inputs, group_outputs) = g.group();
@@ -525,35 +511,138 @@ fn source(g: &Geometry, output: usize) -> usize {
     output / (g.output[0] / g.groups)
 }
 
+/// The size of a plane with all its padding, for stride 1: no tap of any output lies outside.
+fn padded_size(g: &Geometry) -> (usize, usize) {
+    let size = |axis: usize| g.output[axis + 1] + (g.kernel[axis] - 1) * g.dilation[axis];
+    (size(0), size(1))
+}
+
+/// A copy of the plane with its padding, for stride 1.
+fn pad_plane<T: Real>(g: &Geometry, x: &[T], out: &mut Vec<T>) {
+    let ((height, width), [_, rows, columns]) = (padded_size(g), g.input);
+    let [top, left] = g.padding;
+    resize(out, height * width);
+    for (row, out) in out.chunks_exact_mut(width).enumerate() {
+        if row < top || row - top >= rows || left >= width {
+            out.fill(T::ZERO);
+            continue;
+        }
+        let count = columns.min(width - left);
+        out[..left].fill(T::ZERO);
+        out[left..left + count].copy_from_slice(&x[(row - top) * columns..(row - top) * columns + count]);
+        out[left + count..].fill(T::ZERO);
+    }
+}
+
 fn depthwise_forward<T: Real>(g: &Geometry, x: &[T], w: &[T], out: &mut [T]) {
     let taps = g.taps();
     for_slices(out, g.out_plane(), g.out_plane() * taps, &|first, out| {
+        let mut padded = Vec::new();
         for (at, out) in out.chunks_exact_mut(g.out_plane()).enumerate() {
             let (image, channel) = ((first + at) / g.output[0], (first + at) % g.output[0]);
             let start = image * g.in_image() + source(g, channel) * g.in_plane();
-            correlate_plane(g, &x[start..start + g.in_plane()], &w[channel * taps..(channel + 1) * taps], out);
+            let (x, w) = (&x[start..start + g.in_plane()], &w[channel * taps..(channel + 1) * taps]);
+            if g.stride == [1, 1] {
+                pad_plane(g, x, &mut padded);
+                correlate_padded(g, &padded, w, out);
+            } else {
+                correlate_plane(g, x, w, out);
+            }
         }
     });
 }
 
 fn depthwise_input_gradient<T: Real>(g: &Geometry, w: &[T], grad: &[T], out: &mut [T]) {
     let (taps, multiplier) = (g.taps(), g.output[0] / g.groups);
+    // One output for each input at stride 1: a cross-correlation with the kernel turned.
+    let transposed = g.transposed().filter(|_| multiplier == 1);
     for_slices(out, g.in_plane(), g.out_plane() * taps * multiplier, &|first, out| {
+        let (mut padded, mut turned) = (Vec::new(), Vec::new());
         for (at, out) in out.chunks_exact_mut(g.in_plane()).enumerate() {
             let (image, channel) = ((first + at) / g.input[0], (first + at) % g.input[0]);
             for output in channel * multiplier..(channel + 1) * multiplier {
                 let start = image * g.out_image() + output * g.out_plane();
                 let grad = &grad[start..start + g.out_plane()];
-                spread_plane(g, grad, &w[output * taps..(output + 1) * taps], out);
+                let w = &w[output * taps..(output + 1) * taps];
+                match &transposed {
+                    Some(transposed) => {
+                        turned.clear();
+                        turned.extend(w.iter().rev());
+                        pad_plane(transposed, grad, &mut padded);
+                        correlate_padded(transposed, &padded, &turned, out);
+                    }
+                    None => spread_plane(g, grad, w, out),
+                }
             }
         }
     });
 }
 
 fn depthwise_weight_gradient<T: Real>(g: &Geometry, x: &[T], grad: &[T], sum: &mut [T]) {
+    let mut padded = Vec::new();
     for (output, sum) in sum.chunks_exact_mut(g.taps()).enumerate() {
         let x = &x[source(g, output) * g.in_plane()..(source(g, output) + 1) * g.in_plane()];
-        correlate_taps(g, x, &grad[output * g.out_plane()..(output + 1) * g.out_plane()], sum);
+        let grad = &grad[output * g.out_plane()..(output + 1) * g.out_plane()];
+        if g.stride == [1, 1] {
+            pad_plane(g, x, &mut padded);
+            correlate_padded_taps(g, &padded, grad, sum);
+        } else {
+            correlate_taps(g, x, grad, sum);
+        }
+    }
+}
+
+multiversion! {
+    /// The cross-correlation of a padded plane with a kernel at stride 1, sixteen outputs at a time in registers.
+    fn correlate_padded<T>(g: &Geometry, x: &[T], w: &[T], out: &mut [T]) {
+        let (columns, width) = (g.output[2], g.output[2] + (g.kernel[1] - 1) * g.dilation[1]);
+        for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+            for (chunk, out) in out.chunks_mut(16).enumerate() {
+                let mut sums = [T::ZERO; 16];
+                for (tap, &w) in w.iter().enumerate() {
+                    let (ki, kj) = (tap / g.kernel[1], tap % g.kernel[1]);
+                    let start = (row + ki * g.dilation[0]) * width + chunk * 16 + kj * g.dilation[1];
+                    if out.len() == 16 {
+                        for (sum, &x) in sums.iter_mut().zip(&x[start..start + 16]) {
+                            *sum += w * x;
+                        }
+                    } else {
+                        for (sum, &x) in sums.iter_mut().zip(&x[start..start + out.len()]) {
+                            *sum += w * x;
+                        }
+                    }
+                }
+                let count = out.len();
+                out.copy_from_slice(&sums[..count]);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// The adjoint of [`correlate_padded`] in the kernel: adds to `sum`.
+    fn correlate_padded_taps<T>(g: &Geometry, x: &[T], grad: &[T], sum: &mut [T]) {
+        let (columns, width) = (g.output[2], g.output[2] + (g.kernel[1] - 1) * g.dilation[1]);
+        for (tap, sum) in sum.iter_mut().enumerate() {
+            let (ki, kj) = (tap / g.kernel[1], tap % g.kernel[1]);
+            let mut lanes = [T::ZERO; 16];
+            for (row, grad) in grad.chunks_exact(columns).enumerate() {
+                let start = (row + ki * g.dilation[0]) * width + kj * g.dilation[1];
+                let x = &x[start..start + columns];
+                let (mut xs, mut grads) = (x.chunks_exact(16), grad.chunks_exact(16));
+                for (x, grad) in (&mut xs).zip(&mut grads) {
+                    for ((lane, &x), &grad) in lanes.iter_mut().zip(x).zip(grad) {
+                        *lane += x * grad;
+                    }
+                }
+                for ((lane, &x), &grad) in lanes.iter_mut().zip(xs.remainder()).zip(grads.remainder()) {
+                    *lane += x * grad;
+                }
+            }
+            for lane in lanes {
+                *sum += lane;
+            }
+        }
     }
 }
 

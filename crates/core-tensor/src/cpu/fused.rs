@@ -26,7 +26,8 @@ pub(crate) fn apply<K: Kernel>(kernel: K, inputs: &[&Tensor], shape: impl Into<S
         [a, b] => contiguous(a)?.apply_op2(&contiguous(b)?, op)?,
         [a, b, c] => contiguous(a)?.apply_op3(&contiguous(b)?, &contiguous(c)?, op)?,
         _ => {
-            let message = format!("{}: {} arguments, Candle's custom operations take one to three", K::NAME, inputs.len());
+            let message =
+                format!("{}: {} arguments, Candle's custom operations take one to three", K::NAME, inputs.len());
             return Err(candle_core::Error::Msg(message).into());
         }
     };

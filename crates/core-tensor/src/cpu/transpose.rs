@@ -74,8 +74,11 @@ fn avx_blocks(x: &[f32], e: Extent, out: &mut [f32]) {
             ];
             for at in 0..8 {
                 let (low, high) = (fours[at % 4], fours[at % 4 + 4]);
-                let column =
-                    if at < 4 { _mm256_permute2f128_ps::<0x20>(low, high) } else { _mm256_permute2f128_ps::<0x31>(low, high) };
+                let column = if at < 4 {
+                    _mm256_permute2f128_ps::<0x20>(low, high)
+                } else {
+                    _mm256_permute2f128_ps::<0x31>(low, high)
+                };
                 let target = &mut out[(j + at) * e.out_stride + i..][..8];
                 // SAFETY: the slice has eight elements; the store needs no alignment.
                 unsafe { _mm256_storeu_ps(target.as_mut_ptr(), column) };
@@ -131,7 +134,9 @@ mod tests {
     use super::*;
 
     fn check<T: Real>() {
-        for (rows, columns, stride) in [(1, 1, 1), (16, 16, 16), (17, 33, 40), (5, 100, 100), (300, 7, 9), (200, 300, 300)] {
+        for (rows, columns, stride) in
+            [(1, 1, 1), (16, 16, 16), (17, 33, 40), (5, 100, 100), (300, 7, 9), (200, 300, 300)]
+        {
             let x: Vec<T> = (0..rows * stride).map(|v| T::of(v as f64)).collect();
             for is_parallel in [false, true] {
                 let mut out = vec![T::of(-1.); rows * columns];

@@ -23,8 +23,8 @@ pub(super) fn is_suited(g: &Geometry) -> bool {
         && g.groups == 1
         && g.padding[0] <= 2
         && g.padding[1] <= 2
-        && g.input[0] % LANES == 0
-        && g.output[0] % LANES == 0
+        && g.input[0].is_multiple_of(LANES)
+        && g.output[0].is_multiple_of(LANES)
         && g.input[0] > 0
         && g.output[0] > 0
         && g.output[1] >= 2
@@ -167,10 +167,9 @@ impl Blocks {
     /// The blocks of `count` images, at most as many as belong together.
     fn of(&self, first: usize, count: usize) -> impl Iterator<Item = Block> {
         let (step, rows) = (self.tile_rows, self.tile_rows_per_image);
-        (0..rows).step_by(step).map(move |row| Block {
-            images: first..first + count,
-            tile_rows: row..(row + step).min(rows),
-        })
+        (0..rows)
+            .step_by(step)
+            .map(move |row| Block { images: first..first + count, tile_rows: row..(row + step).min(rows) })
     }
 }
 
@@ -366,6 +365,7 @@ multiversion! {
                 let at = |i: usize| load(turned, sources[4 * i + j] * channels + channel);
                 *column = before([at(0), at(1), at(2), at(3)]);
             }
+            #[allow(clippy::needless_range_loop)] // the same index in every column
             for i in 0..4 {
                 let row = before([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
                 for (j, values) in row.into_iter().enumerate() {
@@ -399,6 +399,7 @@ multiversion! {
         for channel in (0..channels).step_by(LANES) {
             let at = |position: usize| load(turned, sources[position] * channels + channel);
             let columns = [spread([at(0), at(2)]), spread([at(1), at(3)])];
+            #[allow(clippy::needless_range_loop)] // the same index in every column
             for i in 0..4 {
                 let row = spread([columns[0][i], columns[1][i]]);
                 for (j, values) in row.into_iter().enumerate() {
@@ -416,8 +417,9 @@ multiversion! {
         for (input, w) in w.chunks_exact(9).enumerate() {
             let g = |[a, b, c]: [T; 3]| [a, (a + b + c) * half, (a - b + c) * half, c];
             let columns = [g([w[0], w[3], w[6]]), g([w[1], w[4], w[7]]), g([w[2], w[5], w[8]])];
-            for i in 0..4 {
-                for (j, value) in g([columns[0][i], columns[1][i], columns[2][i]]).into_iter().enumerate() {
+            let [a, b, c] = columns;
+            for (i, ((a, b), c)) in a.into_iter().zip(b).zip(c).enumerate() {
+                for (j, value) in g([a, b, c]).into_iter().enumerate() {
                     out[(4 * i + j) * inputs + input] = value;
                 }
             }
@@ -436,9 +438,8 @@ multiversion! {
             for (j, column) in columns.iter_mut().enumerate() {
                 *column = g([at(j), at(4 + j), at(8 + j), at(12 + j)]);
             }
-            for i in 0..3 {
-                let row = g([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                out[3 * i..3 * i + 3].copy_from_slice(&row);
+            for (i, out) in out.chunks_exact_mut(3).enumerate() {
+                out.copy_from_slice(&g(columns.map(|column| column[i])));
             }
         }
     }

@@ -22,13 +22,15 @@ pub struct MultiheadAttention {
 ///
 /// When `heads` does not divide `width`, or the parameters exist with other shapes.
 pub fn multihead_attention(width: usize, heads: usize, vb: VarBuilder<'_>) -> Result<MultiheadAttention> {
-    if heads == 0 || width % heads != 0 {
+    if heads == 0 || !width.is_multiple_of(heads) {
         let (op, expected) = ("multihead_attention", "a divisor of the width");
         return Err(Error::Value { op, what: "heads", got: heads as f64, expected });
     }
-    let in_proj_weight = vb.get_with_hints((3 * width, width), "in_proj_weight", init::glorot_uniform(width, 3 * width))?;
+    let in_proj_weight =
+        vb.get_with_hints((3 * width, width), "in_proj_weight", init::glorot_uniform(width, 3 * width))?;
     let in_proj_bias = vb.get_with_hints(3 * width, "in_proj_bias", Init::Const(0.))?;
-    let out_proj = super::linear_with(width, width, init::fan_in_uniform(width), Some(Init::Const(0.)), vb.pp("out_proj"))?;
+    let out_proj =
+        super::linear_with(width, width, init::fan_in_uniform(width), Some(Init::Const(0.)), vb.pp("out_proj"))?;
     Ok(MultiheadAttention { in_proj_weight, in_proj_bias, out_proj, heads })
 }
 
@@ -42,7 +44,8 @@ impl MultiheadAttention {
         let (batch, length, width) = self.sizes("x", x)?;
         let all = ops::linear(x, &self.in_proj_weight, Some(&self.in_proj_bias))?;
         // [3, batch, heads, length, width / heads], in one copy.
-        let all = all.reshape((batch, length, 3, self.heads, width / self.heads))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
+        let all =
+            all.reshape((batch, length, 3, self.heads, width / self.heads))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
         self.combine(&all.i(0)?, &all.i(1)?, &all.i(2)?, config)
     }
 

@@ -59,7 +59,7 @@ layer! {
 }
 
 fn depth(op: &'static str, channels: usize, groups: usize) -> Result<usize> {
-    if groups == 0 || channels % groups != 0 {
+    if groups == 0 || !channels.is_multiple_of(groups) {
         return Err(Error::Value { op, what: "groups", got: groups as f64, expected: "a divisor of the channels" });
     }
     Ok(channels / groups)
@@ -70,7 +70,13 @@ fn depth(op: &'static str, channels: usize, groups: usize) -> Result<usize> {
 /// # Errors
 ///
 /// When `groups` does not divide `inputs`, or the parameters exist with other shapes.
-pub fn conv1d(inputs: usize, outputs: usize, kernel: usize, config: Conv1dConfig, vb: VarBuilder<'_>) -> Result<Conv1d> {
+pub fn conv1d(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: Conv1dConfig,
+    vb: VarBuilder<'_>,
+) -> Result<Conv1d> {
     let mut layer = conv1d_no_bias(inputs, outputs, kernel, config, vb.clone())?;
     let fan = layer.weight.elem_count() / outputs.max(1);
     layer.bias = Some(vb.get_with_hints(outputs, "bias", init::fan_in_uniform(fan))?);
@@ -100,7 +106,13 @@ pub fn conv1d_no_bias(
 /// # Errors
 ///
 /// When `groups` does not divide `inputs`, or the parameters exist with other shapes.
-pub fn conv2d(inputs: usize, outputs: usize, kernel: usize, config: Conv2dConfig, vb: VarBuilder<'_>) -> Result<Conv2d> {
+pub fn conv2d(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: Conv2dConfig,
+    vb: VarBuilder<'_>,
+) -> Result<Conv2d> {
     let mut layer = conv2d_no_bias(inputs, outputs, kernel, config, vb.clone())?;
     let fan = layer.weight.elem_count() / outputs.max(1);
     layer.bias = Some(vb.get_with_hints(outputs, "bias", init::fan_in_uniform(fan))?);

@@ -44,9 +44,8 @@ fn cells(
     for layer in 0..config.num_layers {
         let inputs = if layer == 0 { inputs } else { hidden * directions.len() };
         for direction in directions {
-            let get = |shape: &[usize], name: &str| {
-                vb.get_with_hints(shape, &format!("{name}_l{layer}{direction}"), hint)
-            };
+            let get =
+                |shape: &[usize], name: &str| vb.get_with_hints(shape, &format!("{name}_l{layer}{direction}"), hint);
             cells.push(Cell {
                 weight_ih: get(&[gates * hidden, inputs], "weight_ih")?,
                 weight_hh: get(&[gates * hidden, hidden], "weight_hh")?,
@@ -86,12 +85,21 @@ fn stack(
 }
 
 /// The first state of cell `number` of `[cells, batch, hidden]`, or zeros.
-fn first(op: &'static str, states: Option<&Tensor>, number: usize, x: &Tensor, hidden: usize, count: usize) -> Result<Tensor> {
+fn first(
+    op: &'static str,
+    states: Option<&Tensor>,
+    number: usize,
+    x: &Tensor,
+    hidden: usize,
+    count: usize,
+) -> Result<Tensor> {
     let batch = x.dims()[1];
     match states {
         None => Ok(Tensor::zeros((batch, hidden), x.dtype(), x.device())?),
         Some(states) if states.dims() == [count, batch, hidden] => Ok(states.get(number)?),
-        Some(states) => Err(Error::shape(op, "the first states", states.shape(), format!("[{count}, {batch}, {hidden}]"))),
+        Some(states) => {
+            Err(Error::shape(op, "the first states", states.shape(), format!("[{count}, {batch}, {hidden}]")))
+        }
     }
 }
 

@@ -170,7 +170,14 @@ impl Attention {
     }
 
     /// The probabilities of some queries of one head from `q kᵀ`, with the stored sums or, forward, with new ones.
-    fn probabilities<T: Real>(&self, q: &[T], k: &[T], rows: std::ops::Range<usize>, scores: &mut Vec<T>, log_sums: LogSums<'_>) {
+    fn probabilities<T: Real>(
+        &self,
+        q: &[T],
+        k: &[T],
+        rows: std::ops::Range<usize>,
+        scores: &mut Vec<T>,
+        log_sums: LogSums<'_>,
+    ) {
         let Sizes { keys, depth, .. } = self.sizes;
         let seen = self.seen(rows.end - 1);
         scores.clear();

@@ -1,11 +1,11 @@
 //! Batch normalisation of feature vectors and of planes.
 
+use super::norm::{ChannelAffine, masked};
+use crate::cpu::{Gradients, Kernel, apply};
 use crate::cpu::{
     MIN_WORK_PER_TASK, Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage,
     multiversion, slice, with_slice,
 };
-use super::norm::{ChannelAffine, masked};
-use crate::cpu::{Gradients, Kernel, apply};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
@@ -84,7 +84,12 @@ pub fn batch_norm_train_with(
     let (channels, plane) = check(OP, x, &[("weight", weight), ("bias", bias)], eps, epilogue)?;
     let count = x.dims()[0] * plane;
     if count < 2 {
-        return Err(Error::shape(OP, "x", x.shape(), "[n, channels, …] with at least 2 elements a channel in training"));
+        return Err(Error::shape(
+            OP,
+            "x",
+            x.shape(),
+            "[n, channels, …] with at least 2 elements a channel in training",
+        ));
     }
     if !x.device().is_cpu() {
         let (y, statistics) = composed(x, weight, bias, eps)?;

@@ -220,7 +220,8 @@ fn correlate(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor
     };
     let fits = depth.checked_mul(groups) == Some(inputs) && outputs % groups == 0 && kernel_height * kernel_width > 0;
     if !fits {
-        let expected = format!("[out, in / groups, …] for {inputs} channels in {groups} groups, out a multiple of groups");
+        let expected =
+            format!("[out, in / groups, …] for {inputs} channels in {groups} groups, out a multiple of groups");
         return Err(Error::shape(op, "weight", weight.shape(), expected));
     }
     check_arguments(op, x, weight, bias, outputs)?;
@@ -307,7 +308,8 @@ fn spread(
         if output_padding[axis] >= stride[axis].max(dilation[axis]) {
             return Err(value(op, "output_padding", output_padding[axis], "less than stride or dilation"));
         }
-        let whole = size.saturating_sub(1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + output_padding[axis] + 1;
+        let whole =
+            size.saturating_sub(1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + output_padding[axis] + 1;
         if size == 0 || whole <= 2 * padding[axis] {
             return Err(Error::shape(op, "x", x.shape(), "large enough for an output after the padding is cut off"));
         }

@@ -2,7 +2,8 @@
 
 use super::softmax::for_exponential_rows;
 use crate::cpu::{
-    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice, with_slice,
+    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice,
+    with_slice,
 };
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Shape, Tensor};

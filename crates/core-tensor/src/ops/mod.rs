@@ -26,19 +26,15 @@ pub use batch_norm::{
     BatchStatistics, Epilogue, batch_norm_eval, batch_norm_eval_with, batch_norm_train, batch_norm_train_with,
 };
 pub use bias::{bias_add, bias_relu};
-pub use conv::{
-    Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d,
-};
+pub use conv::{Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d};
 pub use indexing::{embedding, scatter_add};
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each, mse, nll};
 pub use matmul::matmul;
 pub use norm::{group_norm, layer_norm, rms_norm};
-pub use pair_loss::{
-    CrossEntropyConfig, bce_with_logits, cross_entropy_with, huber, kl_div, l1, soft_cross_entropy,
-};
+pub use pair_loss::{CrossEntropyConfig, bce_with_logits, cross_entropy_with, huber, kl_div, l1, soft_cross_entropy};
 pub use pointwise::{add_relu, bias_gelu, bias_silu, bias_tanh, swiglu};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use recurrent::{gru, lstm};
-pub use reduce::sum_dim0;
+pub use reduce::{mean_all, sum_all, sum_dim0};
 pub use softmax::{log_softmax, log_softmax_dim, softmax, softmax_dim};

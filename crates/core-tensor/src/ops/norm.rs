@@ -1,7 +1,9 @@
 //! Normalisation of rows and of groups of channels.
 
 use super::reduce::sum_rows;
-use crate::cpu::{Gradients, Kernel, MIN_WORK_PER_TASK, Real, apply, build, collect, for_slices2, multiversion, sum1, sum2, sum3};
+use crate::cpu::{
+    Gradients, Kernel, MIN_WORK_PER_TASK, Real, apply, build, collect, for_slices2, multiversion, sum1, sum2, sum3,
+};
 use crate::{Error, Result};
 use candle_core::{D, Tensor};
 
@@ -174,12 +176,27 @@ impl Kernel for RowNorm {
         let per_block = (MIN_WORK_PER_TASK / width).max(16);
         let mut partial = vec![T::ZERO; rows.div_ceil(per_block) * 2 * width];
         let mut grad_x = vec![T::ZERO; grad.len()];
-        for_slices2((&mut grad_x, per_block * width), (&mut partial, 2 * width), 5 * per_block * width, 0, &|first, out, sums| {
-            for (at, (out, sums)) in out.chunks_mut(per_block * width).zip(sums.chunks_exact_mut(2 * width)).enumerate() {
-                let start = (first + at) * per_block * width;
-                row_gradients(self, &x[0][start..start + out.len()], x[1], &grad[start..start + out.len()], out, sums);
-            }
-        });
+        for_slices2(
+            (&mut grad_x, per_block * width),
+            (&mut partial, 2 * width),
+            5 * per_block * width,
+            0,
+            &|first, out, sums| {
+                for (at, (out, sums)) in
+                    out.chunks_mut(per_block * width).zip(sums.chunks_exact_mut(2 * width)).enumerate()
+                {
+                    let start = (first + at) * per_block * width;
+                    row_gradients(
+                        self,
+                        &x[0][start..start + out.len()],
+                        x[1],
+                        &grad[start..start + out.len()],
+                        out,
+                        sums,
+                    );
+                }
+            },
+        );
         let mut sums = sum_rows(&partial, 2 * width);
         let bias = sums.split_off(width);
         Ok([Some(grad_x), Some(sums), needs[2].then_some(bias)])
@@ -413,7 +430,15 @@ impl ChannelAffine {
                     let (number, channel) = (first + at, (first + at) % self.channels);
                     let range = number * plane..(number + 1) * plane;
                     let residual = residual.map(|r| &r[range.clone()]);
-                    affine_plane(&x[range], residual, mean[channel], scale[channel], shift[channel], self.has_relu, out);
+                    affine_plane(
+                        &x[range],
+                        residual,
+                        mean[channel],
+                        scale[channel],
+                        shift[channel],
+                        self.has_relu,
+                        out,
+                    );
                 }
             })
         }

@@ -100,7 +100,8 @@ pub fn adaptive_avg_pool2d(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
     let along = |inputs: usize, outputs: usize| -> Vec<Range<usize>> {
         (0..outputs).map(|i| i * inputs / outputs..((i + 1) * inputs).div_ceil(outputs)).collect()
     };
-    let windows = Windows { input: [height, width], rows: along(height, size.0), columns: along(width, size.1), area: None };
+    let windows =
+        Windows { input: [height, width], rows: along(height, size.0), columns: along(width, size.1), area: None };
     let shape = [n, channels, size.0, size.1];
     if x.device().is_cpu() {
         return apply(AvgPool { windows }, &[x], shape.as_slice());
@@ -142,10 +143,20 @@ fn windows(op: &'static str, x: &Tensor, config: Pool2dConfig) -> Result<(Window
             }
         }
         if padding > kernel / 2 {
-            return Err(Error::Value { op, what: "padding", got: padding as f64, expected: "at most half of the kernel" });
+            return Err(Error::Value {
+                op,
+                what: "padding",
+                got: padding as f64,
+                expected: "at most half of the kernel",
+            });
         }
         let Some(rest) = (size + 2 * padding).checked_sub(kernel).filter(|_| size > 0) else {
-            return Err(Error::shape(op, "x", x.shape(), format!("a padded plane of at least {kernel} along each axis")));
+            return Err(Error::shape(
+                op,
+                "x",
+                x.shape(),
+                format!("a padded plane of at least {kernel} along each axis"),
+            ));
         };
         let window = |i: usize| (i * stride).saturating_sub(padding)..(i * stride + kernel - padding).min(size);
         Ok((0..=rest / stride).map(window).collect())
@@ -163,11 +174,7 @@ fn composed(x: &Tensor, windows: &Windows, shape: [usize; 4], is_maximum: bool) 
         for columns in &windows.columns {
             let window = x.narrow(2, rows.start, rows.len())?.narrow(3, columns.start, columns.len())?;
             let window = window.contiguous()?.flatten_from(2)?;
-            parts.push(if is_maximum {
-                window.max(2)?
-            } else {
-                (window.sum(2)? / windows.area(rows, columns))?
-            });
+            parts.push(if is_maximum { window.max(2)? } else { (window.sum(2)? / windows.area(rows, columns))? });
         }
     }
     Ok(Tensor::stack(&parts, 2)?.reshape(shape.as_slice())?)
@@ -270,7 +277,8 @@ impl Kernel for AvgPool {
                                 let row = &x[i * windows.input[1]..(i + 1) * windows.input[1]];
                                 row[columns.clone()].iter().for_each(|&v| sum += v);
                             }
-                            out[row * windows.columns.len() + column].write(sum * T::of(1. / windows.area(rows, columns)));
+                            out[row * windows.columns.len() + column]
+                                .write(sum * T::of(1. / windows.area(rows, columns)));
                         }
                     }
                 }

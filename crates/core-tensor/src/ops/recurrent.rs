@@ -31,7 +31,8 @@ pub fn lstm(gates: &Tensor, weight_hh: &Tensor, h0: &Tensor, c0: &Tensor) -> Res
     for step in 0..time {
         let sums = (gates.i(step)? + h.matmul(&weight)?)?;
         let gate = |n: usize| sums.narrow(1, n * hidden, hidden);
-        let (i, f, g, o) = (super::sigmoid(&gate(0)?)?, super::sigmoid(&gate(1)?)?, gate(2)?.tanh()?, super::sigmoid(&gate(3)?)?);
+        let (i, f, g, o) =
+            (super::sigmoid(&gate(0)?)?, super::sigmoid(&gate(1)?)?, gate(2)?.tanh()?, super::sigmoid(&gate(3)?)?);
         c = ((f * c)? + (i * g)?)?;
         h = (o * c.tanh()?)?;
         all.push(h.clone());
@@ -265,7 +266,8 @@ fn add_weight_gradient<T: Real>(sizes: Sizes, count: usize, d: &[T], h0: &[T], h
     gemm(Matrix::new(&d[..batch * width], batch, width).t(), Matrix::new(h0, batch, hidden), out, false);
     if time > 1 {
         let rows = (time - 1) * batch;
-        let (d, h) = (Matrix::new(&d[batch * width..], rows, width), Matrix::new(&h[..(time - 1) * state], rows, hidden));
+        let (d, h) =
+            (Matrix::new(&d[batch * width..], rows, width), Matrix::new(&h[..(time - 1) * state], rows, hidden));
         gemm(d.t(), h, out, true);
     }
 }

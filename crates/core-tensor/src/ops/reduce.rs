@@ -1,8 +1,9 @@
-//! Sums over the first dimension.
+//! Sums over the first dimension and over everything.
 
+use crate::cpu::{Gradients, Kernel, apply};
 use crate::cpu::{
-    MIN_WORK_PER_TASK, Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion,
-    slice, with_slice,
+    MIN_WORK_PER_TASK, Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage,
+    multiversion, slice, with_slice,
 };
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
@@ -25,6 +26,64 @@ pub fn sum_dim0(x: &Tensor) -> Result<Tensor> {
         return Err(Error::shape("sum_dim0", "x", x.shape(), "[n, …]"));
     }
     if x.device().is_cpu() { Ok(contiguous(x)?.apply_op1(SumDim0)?) } else { Ok(x.sum(0)?) }
+}
+
+/// The sum of all elements, a scalar. Its gradient is written as it is, where that of Candle's `sum_all` is a broadcast view that the operation
+/// before reads element by element.
+///
+/// # Errors
+///
+/// When `x` is not a float.
+pub fn sum_all(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { apply(SumAll { scale: 1. }, &[x], ()) } else { Ok(x.sum_all()?) }
+}
+
+/// The mean of all elements, a scalar, see [`sum_all`].
+///
+/// # Errors
+///
+/// When `x` is not a float or has no elements.
+pub fn mean_all(x: &Tensor) -> Result<Tensor> {
+    if x.elem_count() == 0 {
+        return Err(Error::shape("mean_all", "x", x.shape(), "at least one element"));
+    }
+    if x.device().is_cpu() {
+        return apply(SumAll { scale: 1. / x.elem_count() as f64 }, &[x], ());
+    }
+    Ok(x.mean_all()?)
+}
+
+struct SumAll {
+    scale: f64,
+}
+
+/// Elements that are added up in their own type; the sums of blocks are added in f64.
+const SUM_BLOCK: usize = 4096;
+
+impl Kernel for SumAll {
+    const NAME: &'static str = "sum-all";
+
+    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
+        let mut sums = vec![0f64; x[0].len().div_ceil(SUM_BLOCK)];
+        for_slices(&mut sums, 1, SUM_BLOCK, &|first, sums| {
+            for (sum, block) in sums.iter_mut().zip(x[0][first * SUM_BLOCK..].chunks(SUM_BLOCK)) {
+                let mut total = [T::ZERO];
+                crate::cpu::sum_all(block, &mut total);
+                *sum = total[0].to_f64();
+            }
+        });
+        Ok(vec![T::of(sums.iter().sum::<f64>() * self.scale)])
+    }
+
+    fn backward<T: Real>(
+        &self,
+        x: &[&[T]],
+        _y: &[T],
+        grad: &[T],
+        _needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        Ok([Some(vec![grad[0] * T::of(self.scale); x[0].len()]), None, None])
+    }
 }
 
 multiversion! {

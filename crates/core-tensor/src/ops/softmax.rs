@@ -1,9 +1,9 @@
 //! Softmax and its logarithm over the last dimension.
 
+use crate::cpu::{Gradients, Kernel, multiversion};
 use crate::cpu::{
     Real, contiguous, dispatch_real, dispatch_tensor, exp_all, for_slices, into_storage, slice, with_slice,
 };
-use crate::cpu::{Gradients, Kernel, multiversion};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Shape, Tensor};
 
@@ -137,7 +137,13 @@ impl Kernel for ColumnSoftmax {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, _x: &[&[T]], y: &[T], grad: &[T], _needs: [bool; 3]) -> candle_core::Result<Gradients<T>> {
+    fn backward<T: Real>(
+        &self,
+        _x: &[&[T]],
+        y: &[T],
+        grad: &[T],
+        _needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
         let part = self.size * self.inner;
         let mut out = vec![T::ZERO; y.len()];
         for_slices(&mut out, part, 2 * part, &|first, out| {
