@@ -154,11 +154,16 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
         let comparisons = measure(arguments, target, &ours, &python)?;
         say!("{}", load_average());
         say!("{}", text_table::render(&pairing::HEADING, &comparisons.iter().map(Comparison::row).collect::<Vec<_>>()));
+        // Ratios for several threads stand beside those for one.
+        let key = match arguments.threads {
+            1 => target.name.clone(),
+            threads => format!("{}, {threads} threads", target.name),
+        };
         if arguments.check {
-            worsened.extend(baseline.worsened(&target.name, &comparisons));
+            worsened.extend(baseline.worsened(&key, &comparisons));
         }
         if arguments.record {
-            baseline.set(&target.name, &comparisons);
+            baseline.set(&key, &comparisons);
         }
     }
     if arguments.record {

@@ -16,6 +16,7 @@ use core_tensor::sparse::{Index, Segments, SparsePattern, reference};
 use core_tensor::{Result, ops};
 use std::time::{Duration, Instant};
 
+#[cfg(not(system_allocator))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -54,7 +54,7 @@ impl<K: Kernel> Fused<K> {
     }
 
     fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        if grad.track_op() {
+        if crate::cpu::is_taped(grad) {
             return Err(candle_core::Error::BackwardNotSupported { op: K::NAME });
         }
         let mut needs = [false; 3];

@@ -17,5 +17,7 @@ pub(crate) use gemm::{Matrix, gemm, gemm_strided};
 pub(crate) use parallel::{MIN_WORK_PER_TASK, for_row_entries, for_rows, for_slices, for_slices2};
 pub(crate) use real::Real;
 pub(crate) use simd::{exp_all, multiversion, sum_all, sum1, sum2, sum3};
-pub(crate) use storage::{build, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};
+pub(crate) use storage::{
+    build, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice,
+};
 pub(crate) use transpose::{Extent, transpose, transpose_into};

@@ -37,6 +37,16 @@ pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor> {
     if tensor.is_contiguous() { Ok(tensor.clone()) } else { tensor.contiguous() }
 }
 
+/// Whether the gradient that is about to be computed must itself be on the tape, for a second derivative: because the incoming one is, or because
+/// Candle was told to keep the tapes of gradients. Then the first gradient after a linear operation, which is a plain tensor, must not cut it.
+pub(crate) fn is_taped(grad: &Tensor) -> bool {
+    static KEEPS_TAPES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    grad.track_op()
+        || *KEEPS_TAPES.get_or_init(|| {
+            std::env::var("CANDLE_GRAD_DO_NOT_DETACH").is_ok_and(|value| !value.is_empty() && value != "0")
+        })
+}
+
 /// A vector of `len` elements that `fill` writes.
 ///
 /// # Safety

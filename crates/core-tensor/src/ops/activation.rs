@@ -402,7 +402,7 @@ impl<F: Function> CustomOp1 for Activation<F> {
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if grad.track_op() {
+        if crate::cpu::is_taped(grad) {
             return Ok(Some((grad * self.function.derivative_tensor(x, y)?)?));
         }
         let grad = contiguous(grad)?;

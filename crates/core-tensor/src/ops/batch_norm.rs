@@ -3,8 +3,8 @@
 use super::norm::{ChannelAffine, masked};
 use crate::cpu::{Gradients, Kernel, apply};
 use crate::cpu::{
-    MIN_WORK_PER_TASK, Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage,
-    multiversion, slice, with_slice,
+    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice,
+    with_slice,
 };
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
@@ -317,7 +317,7 @@ fn blocked<T: Real>(
     out_width: usize,
     add: impl Fn(std::ops::Range<usize>, &mut [T]) + Sync,
 ) -> Vec<T> {
-    let per_block = (MIN_WORK_PER_TASK / width.max(1)).max(16);
+    let per_block = super::reduce::rows_per_block(width);
     let blocks = rows.div_ceil(per_block);
     let mut partial = vec![T::ZERO; blocks * out_width];
     for_slices(&mut partial, out_width, per_block * width, &|first, out| {
@@ -326,7 +326,7 @@ fn blocked<T: Real>(
             add(start * width..(start + per_block).min(rows) * width, out);
         }
     });
-    super::reduce::sum_rows(&partial, out_width)
+    super::reduce::sum_partials(&partial, out_width)
 }
 
 impl BatchNorm {
@@ -434,7 +434,7 @@ impl CustomOp3 for BatchNorm {
         _y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        if grad.track_op() {
+        if crate::cpu::is_taped(grad) {
             return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
         }
         let grad = contiguous(grad)?;

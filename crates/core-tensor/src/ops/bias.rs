@@ -96,7 +96,7 @@ impl CustomOp2 for BiasAdd {
 
 /// `grad` where `y > 0`, else zero.
 pub(super) fn masked(grad: &Tensor, y: &Tensor, op: &'static str) -> candle_core::Result<Tensor> {
-    if grad.track_op() {
+    if crate::cpu::is_taped(grad) {
         return grad * y.gt(0.)?.to_dtype(y.dtype())?;
     }
     dispatch_tensor!(grad, op, T => {

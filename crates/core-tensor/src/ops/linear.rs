@@ -88,7 +88,7 @@ impl Linear {
         const OP: &str = "linear";
         let grad = contiguous(grad)?;
         let (x_tracks, weight_tracks) = (x.track_op(), weight.track_op());
-        if grad.track_op() {
+        if crate::cpu::is_taped(&grad) {
             let grad_x = if x_tracks { Some(grad.matmul(weight)?) } else { None };
             let grad_weight = if weight_tracks { Some(grad.t()?.matmul(x)?) } else { None };
             return Ok((grad_x, grad_weight));

@@ -173,8 +173,11 @@ impl CrossEntropy {
                         for (row, out) in out.chunks_exact_mut(classes).enumerate() {
                             let factor = grad[if self.is_mean { 0 } else { first + row }] * scale;
                             let log_sum = T::of(log_sums[first + row]);
-                            scaled_powers(&logits[start + row * classes..], log_sum, factor, out);
-                            out[targets[first + row] as usize] -= factor;
+                            let logits = &logits[start + row * classes..];
+                            scaled_powers(logits, log_sum, factor, out);
+                            // p − 1 without cancellation, for targets that are nearly certain.
+                            let target = targets[first + row] as usize;
+                            out[target] = Real::exp_m1(logits[target] - log_sum) * factor;
                         }
                     });
                     Ok(())
@@ -211,7 +214,7 @@ impl CustomOp2 for CrossEntropy {
         _loss: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        if grad.track_op() {
+        if crate::cpu::is_taped(grad) {
             // Second derivatives are wanted: (softmax − one-hot) · grad, of operations that have them.
             let probabilities = super::softmax(logits)?;
             let ones = Tensor::ones((targets.dims()[0], 1), logits.dtype(), logits.device())?;
@@ -298,7 +301,7 @@ impl CustomOp2 for MeanSquaredError {
         _mean: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        if grad.track_op() {
+        if crate::cpu::is_taped(grad) {
             let grad_a = ((a - b)? * (2. / a.elem_count() as f64))?.broadcast_mul(grad)?;
             let grad_b = if b.track_op() { Some(grad_a.neg()?) } else { None };
             return Ok((a.track_op().then_some(grad_a), grad_b));

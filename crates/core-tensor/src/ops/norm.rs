@@ -1,6 +1,6 @@
 //! Normalisation of rows and of groups of channels.
 
-use super::reduce::sum_rows;
+use super::reduce::sum_partials;
 use crate::cpu::{
     Gradients, Kernel, MIN_WORK_PER_TASK, Real, apply, build, collect, for_slices2, multiversion, sum1, sum2, sum3,
 };
@@ -197,7 +197,7 @@ impl Kernel for RowNorm {
                 }
             },
         );
-        let mut sums = sum_rows(&partial, 2 * width);
+        let mut sums = sum_partials(&partial, 2 * width);
         let bias = sums.split_off(width);
         Ok([Some(grad_x), Some(sums), needs[2].then_some(bias)])
     }
@@ -298,7 +298,7 @@ impl Kernel for GroupNorm {
             let range = first * width..first * width + out.len();
             group_gradients(self, first, &x[0][range.clone()], x[1], &grad[range], out, sums);
         });
-        let sums = sum_rows(&partial, 2 * self.channels);
+        let sums = sum_partials(&partial, 2 * self.channels);
         let (weight, bias) = sums.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
         Ok([Some(grad_x), Some(weight), Some(bias)])
     }

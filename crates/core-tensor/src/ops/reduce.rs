@@ -115,8 +115,7 @@ pub(super) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
         return total;
     }
     // The blocks depend on the shape alone, so the order of additions does not depend on threads.
-    let rows_per_block = (MIN_WORK_PER_TASK / width).max(16);
-    let block = rows_per_block * width;
+    let block = rows_per_block(width) * width;
     let blocks = x.len().div_ceil(block);
     if blocks <= 1 {
         add_rows(x, &mut total);
@@ -128,8 +127,23 @@ pub(super) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
             add_rows(x, out);
         }
     });
-    add_rows(&partial, &mut total);
-    total
+    sum_partials(&partial, width)
+}
+
+/// Rows whose sums are added up in their own type: few, so that little is lost.
+pub(super) fn rows_per_block(width: usize) -> usize {
+    (MIN_WORK_PER_TASK / width.max(1)).clamp(16, 128)
+}
+
+/// The sum of the rows, in f64: they are sums of blocks.
+pub(super) fn sum_partials<T: Real>(partial: &[T], width: usize) -> Vec<T> {
+    let mut total = vec![0f64; width];
+    if width > 0 {
+        for row in partial.chunks_exact(width) {
+            total.iter_mut().zip(row).for_each(|(t, v)| *t += v.to_f64());
+        }
+    }
+    total.into_iter().map(T::of).collect()
 }
 
 struct SumDim0;
@@ -149,7 +163,7 @@ impl CustomOp1 for SumDim0 {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if grad.track_op() || x.elem_count() == 0 {
+        if crate::cpu::is_taped(grad) || x.elem_count() == 0 {
             return Ok(Some(grad.broadcast_as(x.shape())?.contiguous()?));
         }
         let grad = contiguous(grad)?;

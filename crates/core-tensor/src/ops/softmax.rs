@@ -331,7 +331,7 @@ impl CustomOp1 for Softmax {
     }
 
     fn bwd(&self, _x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if grad.track_op() {
+        if crate::cpu::is_taped(grad) {
             let grad_x = if self.is_log {
                 (grad - y.exp()?.broadcast_mul(&grad.sum_keepdim(D::Minus1)?)?)?
             } else {

@@ -99,7 +99,7 @@ impl CustomOp1 for SegmentExtremum {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let (false, Some(chosen)) = (grad.track_op(), self.chosen.get()) else {
+        let (false, Some(chosen)) = (crate::cpu::is_taped(grad), self.chosen.get()) else {
             return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
         };
         let grad = contiguous(grad)?;

@@ -120,7 +120,7 @@ impl CustomOp1 for SegmentSoftmax {
     }
 
     fn bwd(&self, _scores: &Tensor, probabilities: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if grad.track_op() {
+        if crate::cpu::is_taped(grad) {
             // Second derivatives are wanted: use operations that have them.
             let weighted = (probabilities * grad)?;
             let totals = self.pattern.gather_rows(&self.pattern.sum_entries(&weighted)?)?;
