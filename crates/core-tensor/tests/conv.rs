@@ -197,6 +197,8 @@ fn empty_batches_are_handled_and_misfits_refused() {
         Conv2dConfig { groups: 2, ..config },
         Conv2dConfig { dilation: (4, 4), ..config },
         Conv2dConfig { groups: usize::MAX, ..config },
+        Conv2dConfig { padding: (usize::MAX, 1), ..config },
+        Conv2dConfig { stride: (1, usize::MAX), dilation: (usize::MAX, 1), ..config },
     ] {
         assert!(ops::conv2d(&x, &w, None, &bad).is_err(), "{bad:?}");
     }
@@ -207,6 +209,10 @@ fn empty_batches_are_handled_and_misfits_refused() {
     assert!(ops::conv2d(&x, &normal(0, (3, 2, 0, 3)), None, &config).is_err());
     let causal = Conv1dConfig { is_causal: true, padding: 1, ..Default::default() };
     assert!(ops::conv1d(&normal(0, (1, 2, 5)), &normal(0, (3, 2, 3)), None, &causal).is_err());
+    let far = Conv1dConfig { is_causal: true, dilation: usize::MAX, ..Default::default() };
+    assert!(ops::conv1d(&normal(0, (1, 2, 5)), &normal(0, (3, 2, 3)), None, &far).is_err());
+    let transpose = ConvTranspose2dConfig { stride: (usize::MAX, 1), ..Default::default() };
+    assert!(ops::conv_transpose2d(&x, &normal(0, (2, 3, 3, 3)), None, &transpose).is_err());
     let transpose = ConvTranspose2dConfig { output_padding: (1, 0), ..Default::default() };
     assert!(ops::conv_transpose2d(&x, &normal(0, (2, 3, 3, 3)), None, &transpose).is_err());
     assert!(ops::conv_transpose2d(&x, &normal(0, (3, 3, 3, 3)), None, &Default::default()).is_err());

@@ -113,7 +113,7 @@ pub fn conv1d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, config: &Conv1
     };
     let padding = match (is_causal, padding) {
         (false, _) => [padding; 2],
-        (true, 0) => [kernel.saturating_sub(1) * dilation, 0],
+        (true, 0) => [kernel.saturating_sub(1).saturating_mul(dilation), 0],
         (true, _) => return Err(value(OP, "padding", padding, "0 for a causal convolution")),
     };
     let numbers = Numbers { stride: [1, stride], padding: [[0, 0], padding], dilation: [1, dilation], groups };
@@ -186,8 +186,17 @@ struct Numbers {
     groups: usize,
 }
 
+/// The largest stride, dilation and padding.
+const LARGEST: usize = (1 << 31) - 1;
+
 impl Numbers {
     fn check(&self, op: &'static str) -> Result<()> {
+        // Larger numbers could overflow the sizes computed from them.
+        let all =
+            self.stride.into_iter().chain(self.dilation).chain(self.padding.into_iter().flatten()).chain([self.groups]);
+        if let Some(large) = all.into_iter().find(|&number| number > LARGEST) {
+            return Err(value(op, "stride, dilation, padding or groups", large, "less than 2^31"));
+        }
         let positive = [("stride", self.stride), ("dilation", self.dilation), ("groups", [self.groups; 2])];
         for (what, numbers) in positive {
             if numbers.contains(&0) {
@@ -292,7 +301,7 @@ fn spread(
     let ConvTranspose2dConfig { stride, padding, output_padding, dilation, groups } = *config;
     let (stride, dilation) = ([stride.0, stride.1], [dilation.0, dilation.1]);
     let (padding, output_padding) = ([padding.0, padding.1], [output_padding.0, output_padding.1]);
-    Numbers { stride, padding: [[0; 2]; 2], dilation, groups }.check(op)?;
+    Numbers { stride, padding: [padding, output_padding], dilation, groups }.check(op)?;
     let &[images, inputs, height, width] = x.dims() else {
         return Err(Error::shape(op, "x", x.shape(), "[n, in, height, width]"));
     };
