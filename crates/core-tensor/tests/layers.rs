@@ -327,6 +327,7 @@ fn misfits_are_errors() {
     let masked = AttentionConfig { mask: Some(normal(0, (3, 4))), ..Default::default() };
     assert!(ops::attention(&x, &x, &x, &masked).is_err());
     assert!(ops::attention(&x, &x, &x, &AttentionConfig { scale: Some(f64::NAN), ..Default::default() }).is_err());
+    assert!(ops::attention(&x, &x, &x, &AttentionConfig { scale: Some(0.), ..Default::default() }).is_err());
     assert!(ops::softmax_dim(&x, 2).is_err());
     assert!(ops::add_relu(&x, &w).is_err());
     assert!(ops::bias_gelu(&x, &normal(0, 4)).is_err());

@@ -233,3 +233,14 @@ fn clipping_by_value_bounds_every_element() {
     clip_grad_value(&vars, &mut store, 0.5).unwrap();
     assert_eq!(store.get(&vars[0].1).unwrap().to_vec1::<f32>().unwrap(), [-0.5, 0.1, 0.5]);
 }
+
+#[test]
+fn norms_whose_squares_leave_the_range_of_single_precision_are_right() {
+    for size in [1e-25f32, 1e25] {
+        let vars = named(&[Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap()]);
+        let gradient = Tensor::new(&[3. * size, 4. * size], &Device::Cpu).unwrap();
+        let mut grads = grads(&vars, &[Some(gradient)]);
+        let norm = clip_grad_norm(&vars, &mut grads, f64::MAX).unwrap();
+        assert!((norm / (5. * f64::from(size)) - 1.).abs() < 1e-6, "{norm}");
+    }
+}

@@ -25,7 +25,7 @@ pub struct AttentionConfig {
 ///
 /// # Errors
 ///
-/// When the shapes do not fit or the dtypes differ.
+/// When the shapes do not fit, the dtypes differ, or the scale is zero or not finite.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -> Result<Tensor> {
     const OP: &str = "attention";
     let wanted = "[…, length, width]";
@@ -56,8 +56,9 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -
         return Err(Error::shape(OP, "mask", mask.shape(), format!("[{queries}, {keys}]")));
     }
     let scale = config.scale.unwrap_or(1. / (depth.max(1) as f64).sqrt());
-    if !scale.is_finite() {
-        return Err(Error::Value { op: OP, what: "scale", got: scale, expected: "finite" });
+    // The mask is divided by the scale, to be added before the scores are multiplied by it.
+    if !scale.is_finite() || scale == 0. {
+        return Err(Error::Value { op: OP, what: "scale", got: scale, expected: "finite and not zero" });
     }
     let mut shape = leading.to_vec();
     shape.extend([queries, width]);

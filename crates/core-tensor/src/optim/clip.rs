@@ -84,8 +84,8 @@ fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
                     block_squares(block, sum);
                 }
             });
-            // What overflows as f32 need not as f64.
-            if sums.iter().any(|sum| sum.is_infinite()) {
+            // What overflows or vanishes as f32 need not as f64.
+            if sums.iter().any(|sum| sum.is_infinite()) || sums.iter().sum::<f64>() < 1e-20 {
                 return Ok(values.iter().map(|v| v.to_f64() * v.to_f64()).sum());
             }
             Ok(sums.iter().sum())
