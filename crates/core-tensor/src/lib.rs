@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod backward;
 pub mod checkpoint;
 mod cpu;
 pub mod device;
@@ -16,4 +17,5 @@ pub mod schedule;
 pub mod sparse;
 pub mod threads;
 
+pub use backward::backward;
 pub use error::{Error, Result};

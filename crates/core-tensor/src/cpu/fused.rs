@@ -76,7 +76,8 @@ impl<K: Kernel> Fused<K> {
             let mut out = [None, None, None];
             for (at, (out, gradient)) in out.iter_mut().zip(gradients).enumerate() {
                 if let (true, Some(gradient)) = (needs[at], gradient) {
-                    *out = Some(Tensor::from_vec(gradient, inputs[at].shape(), inputs[at].device())?);
+                    let gradient = Tensor::from_vec(gradient, inputs[at].shape(), inputs[at].device())?;
+                    *out = crate::backward::hand_over(inputs[at], gradient);
                 }
             }
             Ok(out)

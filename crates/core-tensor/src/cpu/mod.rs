@@ -14,7 +14,7 @@ mod winograd;
 
 pub(crate) use fused::{Gradients, Kernel, apply};
 pub(crate) use gemm::{Matrix, gemm, gemm_strided};
-pub(crate) use parallel::{MIN_WORK_PER_TASK, for_row_entries, for_rows, for_slices, for_slices2};
+pub(crate) use parallel::{MIN_WORK_PER_TASK, Parts, for_row_entries, for_rows, for_slices, for_slices2, for_tasks};
 pub(crate) use real::Real;
 pub(crate) use simd::{exp_all, multiversion, sum_all, sum1, sum2, sum3};
 pub(crate) use storage::{

@@ -142,6 +142,39 @@ pub(crate) fn for_slices2<A: Send, B: Send>(
     );
 }
 
+/// A mutable view that tasks share, each writing parts of its own.
+pub(crate) struct Parts<'a, T> {
+    start: *mut T,
+    len: usize,
+    borrowed: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: `slice` is only called for parts that do not overlap; the elements are plain numbers.
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
+
+impl<'a, T> Parts<'a, T> {
+    pub(crate) fn new(all: &'a mut [T]) -> Self {
+        Self { start: all.as_mut_ptr(), len: all.len(), borrowed: std::marker::PhantomData }
+    }
+
+    /// # Safety
+    ///
+    /// The range may overlap with no other live slice of these parts.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "a part outside of the whole");
+        // SAFETY: inside the whole by the assertion, exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+}
+
+/// Calls `body` once for each number below `count`, over threads; `work` is the number of steps of one call.
+pub(crate) fn for_tasks(count: usize, work: usize, body: &(impl Fn(usize) + Sync)) {
+    for_slices(&mut vec![(); count], 1, work, &|first, tasks: &mut [()]| {
+        (first..first + tasks.len()).for_each(body);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -244,6 +244,28 @@ pub(super) trait Function: Copy + Send + Sync + 'static {
 }
 
 #[derive(Clone, Copy)]
+pub(super) struct Relu;
+
+impl Function for Relu {
+    const NAME: &'static str = "relu";
+    const WORK: usize = 1;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        LeakyRelu { negative_slope: 0. }.value(x)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, y: T) -> T {
+        LeakyRelu { negative_slope: 0. }.derivative(x, y)
+    }
+
+    fn derivative_tensor(self, x: &Tensor, y: &Tensor) -> candle_core::Result<Tensor> {
+        LeakyRelu { negative_slope: 0. }.derivative_tensor(x, y)
+    }
+}
+
+#[derive(Clone, Copy)]
 struct LeakyRelu {
     negative_slope: f64,
 }

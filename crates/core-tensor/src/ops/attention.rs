@@ -1,6 +1,8 @@
 //! Scaled dot-product attention without the matrix of all scores.
 
-use crate::cpu::{Gradients, Kernel, Matrix, Real, apply, exp_all, for_slices, gemm_strided, multiversion, sum1, sum2};
+use crate::cpu::{
+    Gradients, Kernel, Matrix, Parts, Real, apply, exp_all, for_slices, gemm_strided, multiversion, sum1, sum2,
+};
 use crate::{Error, Result};
 use candle_core::{D, DType, Tensor};
 use std::sync::OnceLock;
@@ -228,23 +230,6 @@ enum LogSums<'a> {
     Known(&'a [f64]),
 }
 
-/// A mutable view that tasks share, each writing a part of its own.
-struct Parts<T>(*mut T);
-
-// SAFETY: `slice` is only called for parts that do not overlap; the elements are plain numbers.
-unsafe impl<T: Send> Sync for Parts<T> {}
-
-impl<T> Parts<T> {
-    /// # Safety
-    ///
-    /// The range must lie inside what the pointer was made from and overlap with no other live slice.
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
-        // SAFETY: promised by the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
-    }
-}
-
 impl Kernel for Attention {
     const NAME: &'static str = "attention";
 
@@ -254,7 +239,7 @@ impl Kernel for Attention {
         let mut out = vec![T::ZERO; heads * queries * width];
         let mut log_sums = vec![f64::INFINITY; heads * queries];
         if keys > 0 && !out.is_empty() {
-            let sums = Parts(log_sums.as_mut_ptr());
+            let sums = Parts::new(&mut log_sums);
             let (q_len, k_len, v_len) = (queries * depth, keys * depth, keys * width);
             let work = queries * keys * (depth + width + 16);
             for_slices(&mut out, queries * width, work, &|first, out| {
@@ -297,7 +282,7 @@ impl Kernel for Attention {
             return Ok([Some(grad_q), Some(grad_k), Some(grad_v)]);
         }
         let (q_len, k_len, v_len, y_len) = (queries * depth, keys * depth, keys * width, queries * width);
-        let (parts_k, parts_v) = (Parts(grad_k.as_mut_ptr()), Parts(grad_v.as_mut_ptr()));
+        let (parts_k, parts_v) = (Parts::new(&mut grad_k), Parts::new(&mut grad_v));
         let work = 3 * queries * keys * (depth + width + 16);
         for_slices(&mut grad_q, q_len, work, &|first, grad_q| {
             let (mut scores, mut dp) = (Vec::new(), Vec::new());

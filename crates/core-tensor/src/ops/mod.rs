@@ -8,6 +8,7 @@ mod attention;
 mod batch_norm;
 mod bias;
 mod conv;
+mod grouped;
 mod indexing;
 mod linear;
 mod loss;
@@ -18,6 +19,7 @@ mod pointwise;
 mod pool;
 mod recurrent;
 mod reduce;
+mod relative_attention;
 mod softmax;
 
 pub use activation::{elu, exp, gelu, gelu_tanh, leaky_relu, relu, sigmoid, silu, softplus, tanh};
@@ -27,6 +29,7 @@ pub use batch_norm::{
 };
 pub use bias::{bias_add, bias_relu};
 pub use conv::{Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d};
+pub use grouped::{ExpertActivation, RowGroups, grouped_feed_forward, weighted_rows};
 pub use indexing::{embedding, scatter_add};
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each, mse, nll};
@@ -36,5 +39,6 @@ pub use pair_loss::{CrossEntropyConfig, bce_with_logits, cross_entropy_with, hub
 pub use pointwise::{add_relu, bias_gelu, bias_silu, bias_tanh, swiglu};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use recurrent::{gru, lstm};
+pub use relative_attention::relative_attention;
 pub use reduce::{mean_all, sum_all, sum_dim0};
 pub use softmax::{log_softmax, log_softmax_dim, softmax, softmax_dim};

@@ -32,7 +32,7 @@ pub trait Optimizer {
     ///
     /// When an operation on the tape has no gradient, and as for [`Self::step`].
     fn backward_step(&mut self, loss: &Tensor) -> Result<()> {
-        self.step(&loss.backward()?)
+        self.step(&crate::backward(loss)?)
     }
 
     /// The factor of the next step.

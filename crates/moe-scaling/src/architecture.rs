@@ -1,0 +1,119 @@
+//! Sizes of routed transformers: parameters and computation, counted as in the paper.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How tokens are routed, as far as it adds parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouterKind {
+    /// One `d × E` matrix in each routed layer: S-BASE, top-k, and, in the paper's counts, Hash, which does not use it.
+    Linear,
+    /// The matrix and a value network `d → ⌊d/8⌋ → 1`: RL-R.
+    Reinforce,
+    /// None.
+    Free,
+}
+
+/// The shape of a transformer. Attention has four bias-free projections and one for relative positions, the feed-forward layer is
+/// `d → 4d → d` without biases, and each block has two normalisations with scale and offset. Embeddings and the final normalisation do not count.
+///
+/// These formulas are equal to the paper's released counts on all 223 of its runs.
+///
+/// ```
+/// use moe_scaling::architecture::{Architecture, RouterKind};
+/// let model = Architecture { d_model: 512, blocks: 8, heads: 8, head_size: 64, routing_frequency: 0.5 };
+/// assert_eq!(model.dense_parameters()?, 27_279_360);
+/// assert!(model.total_parameters(64, RouterKind::Linear)? > 500_000_000);
+/// # Ok::<(), moe_scaling::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// Width of the residual stream, `d`.
+    pub d_model: usize,
+    /// Transformer blocks, `l`.
+    pub blocks: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of keys, queries and values of a head.
+    pub head_size: usize,
+    /// The fraction of blocks whose feed-forward layer is routed, `R`; every `1/R`-th is.
+    pub routing_frequency: f64,
+}
+
+impl Architecture {
+    fn check(&self) -> Result<()> {
+        let frequency = self.routing_frequency;
+        if !(0. ..=1.).contains(&frequency) {
+            return Err(Error::options("routing_frequency", format!("{frequency} is not between 0 and 1")));
+        }
+        let limit = 1 << 24;
+        let sizes = [self.d_model, self.blocks, self.heads, self.head_size];
+        if sizes.iter().any(|&size| size == 0 || size > limit) {
+            return Err(Error::options("the architecture", format!("{self:?}: every size must lie in 1..={limit}")));
+        }
+        Ok(())
+    }
+
+    /// Which blocks are routed, counted from 0: those where `(l + 1)` is divisible by `1/R`.
+    ///
+    /// # Errors
+    ///
+    /// When a size is zero or `R` lies outside `[0, 1]`.
+    pub fn routed_blocks(&self) -> Result<Vec<usize>> {
+        self.check()?;
+        // the same as divisibility where 1/R is whole, and evenly spread elsewhere; 1e-9 absorbs the rounding of R
+        let count = |blocks: usize| (blocks as f64 * self.routing_frequency + 1e-9).floor();
+        Ok((0..self.blocks).filter(|&block| count(block + 1) > count(block)).collect())
+    }
+
+    /// `N = l (5 d a + 8 d² + 4 d)` with `a` = heads · head size: the parameters that one token passes through.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::routed_blocks`].
+    pub fn dense_parameters(&self) -> Result<u64> {
+        self.check()?;
+        let (d, a) = (self.d_model as u64, self.heads as u64 * self.head_size as u64);
+        Ok(self.blocks as u64 * (5 * d * a + 8 * d * d + 4 * d))
+    }
+
+    /// `P = N + n_r ((E − 1) 8 d² + d E)` with `n_r` routed layers, and `n_r (d ⌊d/8⌋ + ⌊d/8⌋)` more for RL-R: all parameters.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::routed_blocks`], and without experts.
+    pub fn total_parameters(&self, experts: usize, router: RouterKind) -> Result<u64> {
+        let dense = self.dense_parameters()?;
+        if experts == 0 {
+            return Err(Error::options("experts", "there must be at least one"));
+        }
+        let (d, e) = (self.d_model as u64, experts as u64);
+        let router = match router {
+            RouterKind::Linear => d * e,
+            RouterKind::Reinforce => d * e + d * (d / 8) + d / 8,
+            RouterKind::Free => 0,
+        };
+        Ok(dense + self.routed_blocks()?.len() as u64 * ((e - 1) * 8 * d * d + router))
+    }
+
+    /// What routing adds to the forward pass of one token over the dense model, in flops (a multiply-add is two):
+    /// `n_r (2 d E + (k − 1) 16 d²)`, and `n_r (2 d ⌊d/8⌋ + 2 ⌊d/8⌋)` more for RL-R.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::total_parameters`], and when `k` is not in `1..=experts`.
+    pub fn routing_flops(&self, experts: usize, k: usize, router: RouterKind) -> Result<u64> {
+        if k == 0 || k > experts {
+            return Err(Error::options("k", format!("{k} experts per token of {experts}")));
+        }
+        let layers = self.routed_blocks()?.len() as u64;
+        let (d, e) = (self.d_model as u64, experts as u64);
+        let router = match router {
+            RouterKind::Linear => 2 * d * e,
+            RouterKind::Reinforce => 2 * d * e + 2 * d * (d / 8) + 2 * (d / 8),
+            RouterKind::Free => 0,
+        };
+        Ok(layers * (router + (k as u64 - 1) * 16 * d * d))
+    }
+}

@@ -1,0 +1,152 @@
+//! Variable projection: for fixed `E_start` and `E_max` the other coefficients are a linear least-squares problem, so what has to be searched
+//! has two dimensions (Golub and Pereyra, 1973; the Jacobian is Kaufman's, 1975).
+
+use super::levenberg::{Local, MAX};
+use super::residuals::{Samples, regressor};
+use super::{Coefficient, Form, Law, Saturation};
+
+/// More columns than any form has terms.
+const TERMS: usize = 6;
+
+/// A linear fit with orthogonal columns: scratch space that is used again and again.
+pub(crate) struct Projection<'a> {
+    samples: &'a Samples,
+    terms: Vec<Coefficient>,
+    root_weights: Vec<f64>,
+    /// What fixed linear coefficients leave of `y`: only their terms are known before the levels are.
+    fixed: Vec<(Coefficient, f64)>,
+    form: Form,
+    columns: Vec<Vec<f64>>,
+    residual: Vec<f64>,
+    shape_columns: [Vec<f64>; 2],
+}
+
+/// Why a linear fit has no unique answer: the term that the others already say.
+pub(crate) struct Dependent(pub(crate) Coefficient);
+
+impl<'a> Projection<'a> {
+    pub(crate) fn new(samples: &'a Samples, form: Form, fixed: &[(Coefficient, f64)]) -> Self {
+        let is_fixed = |term: &Coefficient| fixed.iter().any(|(name, _)| name == term);
+        let terms: Vec<_> = form.terms().iter().copied().filter(|term| !is_fixed(term)).collect();
+        let n = samples.len();
+        Self {
+            root_weights: samples.weight.iter().map(|weight| weight.sqrt()).collect(),
+            fixed: fixed.iter().copied().filter(|(name, _)| form.terms().contains(name)).collect(),
+            form,
+            columns: vec![vec![0.; n]; terms.len()],
+            residual: vec![0.; n],
+            shape_columns: [vec![0.; n], vec![0.; n]],
+            samples,
+            terms,
+        }
+    }
+
+    /// The best law with this shape, and half the weighted sum of its squared errors.
+    pub(crate) fn solve(&mut self, saturation: Option<Saturation>) -> Result<(Law, f64), Dependent> {
+        let (law, cost, _) = self.decompose(saturation)?;
+        Ok((law, cost))
+    }
+
+    fn decompose(&mut self, saturation: Option<Saturation>) -> Result<(Law, f64, Vec<(f64, [f64; 2])>), Dependent> {
+        let samples = self.samples;
+        let levels = samples.levels(saturation);
+        for (at, residual) in self.residual.iter_mut().enumerate() {
+            let (x, z) = (samples.x[at], levels[samples.level[at]].0);
+            let known: f64 = self.fixed.iter().map(|&(term, value)| value * regressor(term, x, z)).sum();
+            *residual = self.root_weights[at] * (samples.y[at] - known);
+            for (column, &term) in self.columns.iter_mut().zip(&self.terms) {
+                column[at] = self.root_weights[at] * regressor(term, x, z);
+            }
+        }
+        // Gram–Schmidt, each column twice against those before, which makes it as accurate as Householder's reflections
+        let count = self.terms.len();
+        let mut triangle = [[0.; TERMS]; TERMS];
+        let mut right = [0.; TERMS];
+        // the constant first: what remains of the others is centred
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by_key(|&k| self.terms[k] != Coefficient::D);
+        for (step, &k) in order.iter().enumerate() {
+            let original = dot(&self.columns[k], &self.columns[k]).sqrt();
+            for _ in 0..2 {
+                for (before, &j) in order[..step].iter().enumerate() {
+                    let (column, earlier) = two(&mut self.columns, k, j);
+                    let share = dot(column, earlier);
+                    triangle[before][step] += share;
+                    subtract(column, share, earlier);
+                }
+            }
+            let norm = dot(&self.columns[k], &self.columns[k]).sqrt();
+            if !(norm > 1e-11 * original) {
+                return Err(Dependent(self.terms[k]));
+            }
+            triangle[step][step] = norm;
+            self.columns[k].iter_mut().for_each(|v| *v /= norm);
+            right[step] = dot(&self.columns[k], &self.residual);
+            subtract(&mut self.residual, right[step], &self.columns[k]);
+        }
+        let mut law = Law { saturation, ..Law::zero(self.form) };
+        for &(name, value) in &self.fixed {
+            law.set(name, value);
+        }
+        let mut solution = [0.; TERMS];
+        for step in (0..count).rev() {
+            let known: f64 = (step + 1..count).map(|k| triangle[step][k] * solution[k]).sum();
+            solution[step] = (right[step] - known) / triangle[step][step];
+            law.set(self.terms[order[step]], solution[step]);
+        }
+        Ok((law, dot(&self.residual, &self.residual) / 2., levels))
+    }
+
+    /// Half the sum of squares as a function of the shape, with derivatives by `E_start`'s and `E_max`'s exponents (those in `free`).
+    pub(crate) fn local(&mut self, saturation: Saturation, free: &[usize]) -> Option<(Law, Local)> {
+        let (law, cost, levels) = self.decompose(Some(saturation)).ok()?;
+        let mut local = Local { cost, gradient: [0.; MAX], curvature: [[0.; MAX]; MAX] };
+        for &which in free {
+            let column = &mut self.shape_columns[which];
+            for (at, value) in column.iter_mut().enumerate() {
+                let (x, (z, by_shape)) = (self.samples.x[at], levels[self.samples.level[at]]);
+                *value = -self.root_weights[at] * (law.b + law.c * x + 2. * law.f * z) * by_shape[which];
+            }
+            for orthogonal in &self.columns {
+                let share = dot(column, orthogonal);
+                subtract(column, share, orthogonal);
+            }
+        }
+        for (i, &p) in free.iter().enumerate() {
+            local.gradient[i] = dot(&self.shape_columns[p], &self.residual);
+            for (j, &q) in free.iter().enumerate() {
+                local.curvature[i][j] = dot(&self.shape_columns[p], &self.shape_columns[q]);
+            }
+        }
+        (local.cost.is_finite() && local.gradient.iter().all(|g| g.is_finite())).then_some((law, local))
+    }
+}
+
+fn two(columns: &mut [Vec<f64>], k: usize, j: usize) -> (&mut [f64], &[f64]) {
+    if j < k {
+        let (left, right) = columns.split_at_mut(k);
+        (&mut right[0], &left[j])
+    } else {
+        let (left, right) = columns.split_at_mut(j);
+        (&mut left[k], &right[0])
+    }
+}
+
+/// In four sums, which the compiler keeps in vector registers.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.; 4];
+    let (mut aa, mut bb) = (a.chunks_exact(4), b.chunks_exact(4));
+    for (a, b) in (&mut aa).zip(&mut bb) {
+        for k in 0..4 {
+            sums[k] += a[k] * b[k];
+        }
+    }
+    let rest: f64 = aa.remainder().iter().zip(bb.remainder()).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
+
+fn subtract(from: &mut [f64], factor: f64, what: &[f64]) {
+    for (from, what) in from.iter_mut().zip(what) {
+        *from -= factor * what;
+    }
+}

@@ -1,0 +1,12 @@
+//! The law, the routers and the language model against reference values: the law's from the authors' released losses, the layers' from an
+//! independent float64 implementation (the authors released no code for them).
+//!
+//! The values stand in `tests/golden/routed-scaling-laws`; with `GOLDEN_DIR` set they are read from `$GOLDEN_DIR/routed-scaling-laws`, where a
+//! missing file skips its test.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "routed_scaling_laws_golden/files.rs"]
+mod files;
+#[path = "routed_scaling_laws_golden/law.rs"]
+mod law;
