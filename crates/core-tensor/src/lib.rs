@@ -8,6 +8,7 @@ mod error;
 pub mod gradcheck;
 pub mod init;
 pub mod metrics;
+mod mode;
 pub mod nn;
 pub mod ops;
 pub mod optim;
@@ -19,3 +20,4 @@ pub mod threads;
 
 pub use backward::backward;
 pub use error::{Error, Result};
+pub use mode::Mode;

@@ -7,7 +7,6 @@ pub mod conv;
 mod error;
 mod features;
 mod graph;
-mod mode;
 pub mod pool;
 pub mod sep;
 
@@ -16,4 +15,4 @@ pub use batch::{Batch, Coarsening, Hierarchy};
 pub use error::{Error, Result};
 pub use features::Features;
 pub use graph::Graph;
-pub use mode::Mode;
+pub use core_tensor::Mode;

@@ -1,7 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 pub mod architecture;
+#[cfg(feature = "layers")]
+pub mod dispatch;
 mod error;
+#[cfg(feature = "layers")]
+pub mod layer;
 pub mod law;
+#[cfg(feature = "layers")]
+pub mod model;
+#[cfg(feature = "layers")]
+pub mod router;
 
+#[cfg(feature = "layers")]
+pub use core_tensor::Mode;
 pub use error::{Error, Result};
