@@ -10,3 +10,12 @@
 mod files;
 #[path = "routed_scaling_laws_golden/law.rs"]
 mod law;
+#[cfg(feature = "layers")]
+#[path = "routed_scaling_laws_golden/language_model.rs"]
+mod language_model;
+#[cfg(feature = "layers")]
+#[path = "routed_scaling_laws_golden/layers.rs"]
+mod layers;
+#[cfg(feature = "layers")]
+#[path = "routed_scaling_laws_golden/tensors.rs"]
+mod tensors;

@@ -101,6 +101,8 @@ pub enum Coefficient {
 impl Coefficient {
     pub(crate) const COUNT: usize = 9;
 
+    /// In the order of derivatives.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::A,
         Self::B,

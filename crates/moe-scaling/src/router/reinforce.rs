@@ -27,7 +27,7 @@ pub struct ReinforceConfig {
     pub policy_weight: f64,
     /// The factor of the baseline's loss; 1.
     pub value_weight: f64,
-    /// The factor of [`balance_loss`]; 0.01.
+    /// The factor of [`balance_loss`] over the most probable experts, not the drawn ones; 0.01.
     pub balance_weight: f64,
     /// The factor of the policy's entropy, which is made larger; 0.001.
     pub entropy_weight: f64,
@@ -130,14 +130,14 @@ impl Reinforce {
         let detached = tokens.x.detach();
         let seen = if config.detach_input { &detached } else { tokens.x };
         let logits = logits(seen, &self.weight)?;
+        let favourites = largest(&host(&logits)?, self.num_experts(), 1);
         let experts = match uniforms {
             Some(uniforms) => {
-                host(&logits)?;
                 let probabilities = ops::softmax(&logits.detach())?;
                 let probabilities = probabilities.flatten_all()?.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
                 sample_actions(&probabilities, self.num_experts(), uniforms)?
             }
-            None => largest(&host(&logits)?, self.num_experts(), 1),
+            None => favourites.clone(),
         };
         let log_probabilities = ops::log_softmax(&logits)?;
         let mut assignment = Assignment { experts, k: 1, gates: None, auxiliary_loss: None, policy: None };
@@ -148,7 +148,7 @@ impl Reinforce {
         if uniforms.is_some() && !assignment.experts.is_empty() {
             let probabilities = ops::softmax(&logits)?;
             let experts = &assignment.experts;
-            let balance = add_term(None, config.balance_weight, || balance_loss(&probabilities, experts, 1))?;
+            let balance = add_term(None, config.balance_weight, || balance_loss(&probabilities, &favourites, 1))?;
             // minus the entropy, made smaller
             assignment.auxiliary_loss = add_term(balance, config.entropy_weight, || {
                 Ok((&probabilities * &log_probabilities)?.sum(1)?.mean_all()?)
