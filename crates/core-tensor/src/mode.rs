@@ -1,7 +1,7 @@
 //! Training or evaluation.
 
-use candle_core::Tensor;
 use crate::random::{Rng, dropout};
+use candle_core::Tensor;
 
 /// How a model is run: dropout and batch statistics are for training only.
 #[derive(Debug)]

@@ -5,9 +5,7 @@
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use core_tensor::gradcheck::gradcheck;
-use core_tensor::ops::{
-    self, ExpertActivation, RowGroups, grouped_feed_forward, relative_attention, weighted_rows,
-};
+use core_tensor::ops::{self, ExpertActivation, RowGroups, grouped_feed_forward, relative_attention, weighted_rows};
 use core_tensor::random::Rng;
 
 fn normal(shape: &[usize], seed: u64) -> Tensor {

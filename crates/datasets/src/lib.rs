@@ -10,6 +10,7 @@ pub mod npy;
 pub mod npz;
 pub mod planetoid;
 pub mod registry;
+pub mod routing_curves;
 pub mod sound;
 pub mod sparse_graph;
 pub mod store;

@@ -100,6 +100,7 @@ fn read_as_everything(bytes: &[u8]) {
     let _ = archive::members(bytes, &Limits::default());
     let _ = parse_numeric(bytes, &TableOptions::default());
     let _ = parse_text(bytes, &TableOptions { has_header: false, ..Default::default() });
+    let _ = datasets::routing_curves::parse(bytes);
     let text = String::from_utf8_lossy(bytes);
     let _ = tu::parse_graphs(&text);
     let _ = tu::parse_folds(&text, 3);

@@ -249,3 +249,22 @@ fn every_file_that_is_here_has_its_registered_checksum() {
     }
     eprintln!("verified {count} files");
 }
+
+#[test]
+fn routing_curves_give_the_points_of_the_law() {
+    use datasets::routing_curves::{Router, load};
+    let Some(store) = store("routing-curves") else { return };
+    let curves = load(&store).unwrap();
+    let last = curves.last();
+    assert_eq!((curves.rows.len(), last.len()), (5799, 223));
+    assert!(last.iter().all(|run| run.loss_validation.is_some()));
+    let selected = |router: Router| {
+        let is_selected = |run: &&&datasets::routing_curves::Evaluation| {
+            (run.router == router || (run.router == Router::Dense && run.flop_increase == 1.))
+                && (run.routing_frequency, run.k, run.seed) == (0.5, 1, 42)
+        };
+        last.iter().filter(is_selected).count()
+    };
+    assert_eq!([Router::SBase, Router::RlR, Router::Hash].map(selected), [58, 59, 56]);
+    assert_eq!(curves.until(100_000).iter().map(|run| run.step).max(), Some(100_000));
+}

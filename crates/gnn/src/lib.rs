@@ -12,7 +12,7 @@ pub mod sep;
 
 pub use adjacency::Adjacency;
 pub use batch::{Batch, Coarsening, Hierarchy};
+pub use core_tensor::Mode;
 pub use error::{Error, Result};
 pub use features::Features;
 pub use graph::Graph;
-pub use core_tensor::Mode;

@@ -147,11 +147,8 @@ impl RoutedFeedForward {
         let dispatch = Dispatch::new(&assignment.experts, k, count, places, priority.as_deref())?;
         let rows = ops::grouped_feed_forward(&flat, &self.w1, &self.w2, &dispatch.groups, self.config.activation)?;
         let y = ops::weighted_rows(&rows, assignment.gates.as_ref(), &dispatch.places, k)?;
-        let statistics = RoutingStatistics {
-            counts: dispatch.counts,
-            dropped: dispatch.dropped,
-            choices: assignment.experts.len(),
-        };
+        let statistics =
+            RoutingStatistics { counts: dispatch.counts, dropped: dispatch.dropped, choices: assignment.experts.len() };
         Ok(Routed {
             y: y.reshape(x.shape())?,
             auxiliary_loss: assignment.auxiliary_loss,

@@ -4,9 +4,9 @@ pub mod architecture;
 #[cfg(feature = "layers")]
 pub mod dispatch;
 mod error;
+pub mod law;
 #[cfg(feature = "layers")]
 pub mod layer;
-pub mod law;
 #[cfg(feature = "layers")]
 pub mod model;
 #[cfg(feature = "layers")]

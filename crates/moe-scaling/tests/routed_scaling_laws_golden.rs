@@ -8,11 +8,11 @@
 
 #[path = "routed_scaling_laws_golden/files.rs"]
 mod files;
-#[path = "routed_scaling_laws_golden/law.rs"]
-mod law;
 #[cfg(feature = "layers")]
 #[path = "routed_scaling_laws_golden/language_model.rs"]
 mod language_model;
+#[path = "routed_scaling_laws_golden/law.rs"]
+mod law;
 #[cfg(feature = "layers")]
 #[path = "routed_scaling_laws_golden/layers.rs"]
 mod layers;

@@ -429,7 +429,12 @@ pub fn weighted_rows(y: &Tensor, weights: Option<&Tensor>, places: &[Option<u32>
     let &[n, width] = y.dims() else { return Err(Error::shape(OP, "y", y.shape(), "[n, d]")) };
     if k == 0 || !places.len().is_multiple_of(k) {
         let got = places.len() as f64;
-        return Err(Error::Value { op: OP, what: "the number of places", got, expected: "a multiple of k, which is at least 1" });
+        return Err(Error::Value {
+            op: OP,
+            what: "the number of places",
+            got,
+            expected: "a multiple of k, which is at least 1",
+        });
     }
     let rows = places.len() / k;
     let mut is_used = vec![false; n];
@@ -438,7 +443,12 @@ pub fn weighted_rows(y: &Tensor, weights: Option<&Tensor>, places: &[Option<u32>
         match is_used.get_mut(place as usize) {
             Some(is_used) if !*is_used => *is_used = true,
             Some(_) => {
-                return Err(Error::Value { op: OP, what: "a place", got: f64::from(place), expected: "each at most once" });
+                return Err(Error::Value {
+                    op: OP,
+                    what: "a place",
+                    got: f64::from(place),
+                    expected: "each at most once",
+                });
             }
             None => {
                 let index = u64::from(place);

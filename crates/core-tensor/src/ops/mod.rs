@@ -39,6 +39,6 @@ pub use pair_loss::{CrossEntropyConfig, bce_with_logits, cross_entropy_with, hub
 pub use pointwise::{add_relu, bias_gelu, bias_silu, bias_tanh, swiglu};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use recurrent::{gru, lstm};
-pub use relative_attention::relative_attention;
 pub use reduce::{mean_all, sum_all, sum_dim0};
+pub use relative_attention::relative_attention;
 pub use softmax::{log_softmax, log_softmax_dim, softmax, softmax_dim};

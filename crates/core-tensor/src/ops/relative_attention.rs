@@ -1,6 +1,8 @@
 //! Causal attention whose scores also depend on how far back a key lies.
 
-use crate::cpu::{Gradients, Kernel, Matrix, Real, apply, exp_all, for_slices, for_slices2, gemm_strided, multiversion, sum1, sum2};
+use crate::cpu::{
+    Gradients, Kernel, Matrix, Real, apply, exp_all, for_slices, for_slices2, gemm_strided, multiversion, sum1, sum2,
+};
 use crate::{Error, Result};
 use candle_core::{D, Tensor};
 
@@ -208,7 +210,8 @@ impl Kernel for RelativeAttention {
                         let p = &scratch.p[row * length..=row * length + row];
                         score_gradient(scale, p, &y[range.clone()], &grad[range], &mut line[..=row]);
                         line[row + 1..].fill(T::ZERO);
-                        scratch.relative[(row + 1) * length - 1 - row..(row + 1) * length].copy_from_slice(&line[..=row]);
+                        scratch.relative[(row + 1) * length - 1 - row..(row + 1) * length]
+                            .copy_from_slice(&line[..=row]);
                     }
                     let ds = Matrix::new(&dp, length, length);
                     let by_distance = Matrix::new(&scratch.relative, length, length);

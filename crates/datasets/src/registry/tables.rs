@@ -48,7 +48,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "CC BY 4.0 (data)",
         citation: "Clark, de Las Casas, Guy, Mensch et al., Unified Scaling Laws for Routed Language Models, ICML 2022",
         homepage: "https://github.com/google-deepmind/scaling_laws_for_routing",
-        parser: "datasets::table::parse_text",
+        parser: "datasets::routing_curves::load",
         preparation: "",
     },
 ];

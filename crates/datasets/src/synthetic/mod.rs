@@ -6,12 +6,14 @@ mod digits;
 mod lattices;
 mod random;
 mod social;
+mod topics;
 
 pub use communities::{CommunityGraph, community_graphs, planted_tree, stochastic_block_model};
 pub use digits::{DigitOptions, digits};
 pub use lattices::{PlacedGraph, grid, ring};
 pub use random::SplitMix64;
 pub use social::{KARATE_CLUB_FACTIONS, karate_club};
+pub use topics::{TopicsOptions, topics};
 
 use serde::{Deserialize, Serialize};
 

@@ -112,7 +112,10 @@ impl FitOptions {
         if let Starts::Grid { start, max, keep } = self.starts
             && (start == 0 || max == 0 || keep == 0)
         {
-            return Err(Error::options("the grid of starts", "a grid needs at least one node and one minimum to follow"));
+            return Err(Error::options(
+                "the grid of starts",
+                "a grid needs at least one node and one minimum to follow",
+            ));
         }
         match &self.starts {
             Starts::Given(starts) if starts.is_empty() => Err(Error::options("the starts", "there is none")),
@@ -127,7 +130,10 @@ impl FitOptions {
     fn is_linear(&self, form: Form) -> bool {
         let is_bounded = |&term: &Coefficient| self.bounds.iter().any(|(name, _)| *name == term);
         let irreducible = self.fixed_value(Coefficient::Irreducible).unwrap_or(0.);
-        self.loss == Loss::Squared && !self.fits_irreducible && irreducible == 0. && !form.terms().iter().any(is_bounded)
+        self.loss == Loss::Squared
+            && !self.fits_irreducible
+            && irreducible == 0.
+            && !form.terms().iter().any(is_bounded)
     }
 }
 
@@ -276,7 +282,9 @@ fn searched(projection: &mut Projection<'_>, options: &FitOptions) -> Result<Vec
     match (found.is_empty(), failure) {
         (true, Some(dependent)) => {
             let term = dependent.0;
-            Err(Error::Undetermined { reason: format!("they leave the coefficient {term:?} open; vary both size and experts") })
+            Err(Error::Undetermined {
+                reason: format!("they leave the coefficient {term:?} open; vary both size and experts"),
+            })
         }
         (true, None) => Err(Error::Undetermined { reason: "no start lies within the bounds".into() }),
         _ => Ok(found),

@@ -103,17 +103,8 @@ impl Coefficient {
 
     /// In the order of derivatives.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; Self::COUNT] = [
-        Self::A,
-        Self::B,
-        Self::C,
-        Self::D,
-        Self::F,
-        Self::G,
-        Self::Log2Start,
-        Self::Log2Max,
-        Self::Irreducible,
-    ];
+    pub(crate) const ALL: [Self; Self::COUNT] =
+        [Self::A, Self::B, Self::C, Self::D, Self::F, Self::G, Self::Log2Start, Self::Log2Max, Self::Irreducible];
 }
 
 /// A law with its coefficients: what [`fit()`] finds, or what you write down yourself.
@@ -271,11 +262,7 @@ impl Law {
 
     /// The candidate of the lowest predicted loss among `(size, experts, cost)` whose cost is within the budget; the first of equals.
     /// The cost is yours: parameters in memory ([`crate::architecture::Architecture::total_parameters`]), money, time.
-    pub fn best_under(
-        &self,
-        budget: f64,
-        candidates: impl IntoIterator<Item = (f64, f64, f64)>,
-    ) -> Option<Prediction> {
+    pub fn best_under(&self, budget: f64, candidates: impl IntoIterator<Item = (f64, f64, f64)>) -> Option<Prediction> {
         candidates
             .into_iter()
             .filter(|&(_, _, cost)| cost <= budget)

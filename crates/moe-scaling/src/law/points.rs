@@ -106,11 +106,12 @@ impl Table {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
         let header = reader.headers().map_err(Error::csv)?.clone();
         let find = |wanted: &Option<String>, usual: &'static [&'static str]| match wanted {
-            Some(name) => header.iter().position(|column| column == name).ok_or_else(|| Error::missing(&[name], &header)),
-            None => header
-                .iter()
-                .position(|column| usual.contains(&column))
-                .ok_or_else(|| Error::missing(usual, &header)),
+            Some(name) => {
+                header.iter().position(|column| column == name).ok_or_else(|| Error::missing(&[name], &header))
+            }
+            None => {
+                header.iter().position(|column| usual.contains(&column)).ok_or_else(|| Error::missing(usual, &header))
+            }
         };
         let optional = |wanted: &Option<String>, usual| match (wanted, find(wanted, usual)) {
             (None, Err(_)) => Ok(None),
@@ -152,7 +153,9 @@ impl Table {
         writer.write_record(["series", "size", "experts", "loss", "weight"]).map_err(Error::csv)?;
         for Row { series, point } in &self.rows {
             let numbers = [point.size, point.experts, point.loss, point.weight].map(|number| number.to_string());
-            writer.write_record(std::iter::once(series.as_str()).chain(numbers.iter().map(String::as_str))).map_err(Error::csv)?;
+            writer
+                .write_record(std::iter::once(series.as_str()).chain(numbers.iter().map(String::as_str)))
+                .map_err(Error::csv)?;
         }
         writer.flush().map_err(|error| Error::csv(error.into()))
     }

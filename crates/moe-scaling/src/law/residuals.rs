@@ -151,13 +151,17 @@ mod tests {
     #[test]
     fn derivatives_are_those_of_the_formula() {
         let points: Vec<Point> = (0..12)
-            .map(|i| Point::new(10f64.powf(7. + 0.2 * f64::from(i)), f64::from(1 << (i % 5)), 2. + 0.1 * f64::from(i % 3)))
+            .map(|i| {
+                Point::new(10f64.powf(7. + 0.2 * f64::from(i)), f64::from(1 << (i % 5)), 2. + 0.1 * f64::from(i % 3))
+            })
             .collect();
         let samples = Samples::new(&points);
         for form in Form::ALL {
             for (irreducible, huber) in [(0., None), (0.7, None), (0.7, Some(0.02))] {
                 let mut law = Law::zero(form);
-                for (which, value) in Coefficient::ALL.into_iter().zip([-0.08, -0.1, 0.01, 1.1, 0.002, 0.004, 1.1, 7., 0.]) {
+                for (which, value) in
+                    Coefficient::ALL.into_iter().zip([-0.08, -0.1, 0.01, 1.1, 0.002, 0.004, 1.1, 7., 0.])
+                {
                     if form.terms().contains(&which) || which >= Coefficient::Log2Start {
                         law.set(which, value);
                     }

@@ -70,9 +70,8 @@ mod tests {
             let (value, gradient) = transform.log10_with_gradient(experts);
             assert_relative_eq!(value, transform.effective_experts(experts).log10(), max_relative = 1e-13);
             let step = 1e-5;
-            let by_start = [step, -step].map(|h| {
-                Saturation { log2_start: 1.05 + h, ..transform }.effective_experts(experts).log10()
-            });
+            let by_start = [step, -step]
+                .map(|h| Saturation { log2_start: 1.05 + h, ..transform }.effective_experts(experts).log10());
             let by_max =
                 [step, -step].map(|h| Saturation { log2_max: 7.9 + h, ..transform }.effective_experts(experts).log10());
             assert_relative_eq!(gradient[0], (by_start[0] - by_start[1]) / (2. * step), epsilon = 1e-9);

@@ -41,7 +41,13 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    pub(super) fn new(d_model: usize, heads: usize, head_size: usize, output_std: f64, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn new(
+        d_model: usize,
+        heads: usize,
+        head_size: usize,
+        output_std: f64,
+        vb: &VarBuilder<'_>,
+    ) -> Result<Self> {
         let width = heads * head_size;
         let get = |name| vb.get_with_hints((width, d_model), name, normal(0.02));
         Ok(Self {

@@ -6,8 +6,8 @@
 //! our choice and stands at the options.
 
 mod block;
-mod transformer;
 mod train;
+mod transformer;
 
 pub use train::{EvalPoint, TrainConfig, TrainReport, evaluate, train};
 pub use transformer::{ModelOutput, RoutedTransformer, RouterConfig, TransformerConfig};

@@ -5,7 +5,8 @@ use crate::architecture::{Architecture, RouterKind};
 use crate::dispatch::Capacity;
 use crate::layer::{RoutedFeedForward, RoutedFeedForwardConfig, RoutingStatistics};
 use crate::router::{
-    Base, BaseConfig, Hash, HashConfig, Policy, Reinforce, ReinforceConfig, Router, SBase, SBaseConfig, TopK, TopKConfig,
+    Base, BaseConfig, Hash, HashConfig, Policy, Reinforce, ReinforceConfig, Router, SBase, SBaseConfig, TopK,
+    TopKConfig,
 };
 use crate::{Error, Mode, Result};
 use candle_core::{DType, Tensor};
@@ -74,7 +75,14 @@ pub struct TransformerConfig {
 
 impl TransformerConfig {
     /// A byte-level model with context 128, every second feed-forward layer routed, nothing dropped.
-    pub fn bytes(d_model: usize, blocks: usize, heads: usize, head_size: usize, experts: usize, router: RouterConfig) -> Self {
+    pub fn bytes(
+        d_model: usize,
+        blocks: usize,
+        heads: usize,
+        head_size: usize,
+        experts: usize,
+        router: RouterConfig,
+    ) -> Self {
         let architecture = Architecture { d_model, blocks, heads, head_size, routing_frequency: 0.5 };
         Self { vocabulary: 256, context: 128, architecture, experts, router, capacity: Capacity::default() }
     }
@@ -202,14 +210,10 @@ impl RoutedTransformer {
                 mixer,
             });
         }
-        let embedding = vb.get_with_hints(
-            (config.vocabulary, d_model),
-            "embedding",
-            Init::Randn { mean: 0., stdev: 0.02 },
-        )?;
+        let embedding =
+            vb.get_with_hints((config.vocabulary, d_model), "embedding", Init::Randn { mean: 0., stdev: 0.02 })?;
         let table = sinusoids(config.context, d_model);
-        let positions =
-            Tensor::from_vec(table, (config.context, d_model), vb.device())?.to_dtype(embedding.dtype())?;
+        let positions = Tensor::from_vec(table, (config.context, d_model), vb.device())?.to_dtype(embedding.dtype())?;
         Ok(Self { embedding, positions, blocks: built, norm_final: Norm::new(d_model, &vb.pp("norm_final"))?, config })
     }
 
@@ -233,7 +237,13 @@ impl RoutedTransformer {
         }
         if ids.dtype() != DType::U32 {
             let expected = "u32";
-            return Err(core_tensor::Error::DType { op: "routed_transformer", what: "ids", got: ids.dtype(), expected }.into());
+            return Err(core_tensor::Error::DType {
+                op: "routed_transformer",
+                what: "ids",
+                got: ids.dtype(),
+                expected,
+            }
+            .into());
         }
         let positions = self.positions.narrow(0, 0, length)?;
         let mut x = ops::embedding(&self.embedding, ids)?;

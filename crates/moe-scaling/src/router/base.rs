@@ -1,6 +1,8 @@
 //! BASE layers: the exact balanced assignment.
 
-use super::{Assignment, Router, Tokens, balanced_assignment, check_choice, gather, host, largest, logits, router_weight};
+use super::{
+    Assignment, Router, Tokens, balanced_assignment, check_choice, gather, host, largest, logits, router_weight,
+};
 use crate::{Mode, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;

@@ -152,7 +152,10 @@ fn gather(values: &Tensor, chosen: &[u32], k: usize) -> Result<Tensor> {
 pub fn balance_loss(probabilities: &Tensor, experts: &[u32], k: usize) -> Result<Tensor> {
     let (tokens, count) = probabilities.dims2()?;
     if k == 0 || experts.len() != tokens * k {
-        return Err(Error::options("the choices", format!("{} are not {k} for each of {tokens} tokens", experts.len())));
+        return Err(Error::options(
+            "the choices",
+            format!("{} are not {k} for each of {tokens} tokens", experts.len()),
+        ));
     }
     let mut shares = vec![0f64; count];
     for &expert in experts.iter().step_by(k) {

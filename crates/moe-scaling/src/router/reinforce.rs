@@ -1,6 +1,8 @@
 //! RL-R: a policy over experts, trained by REINFORCE with a learned baseline.
 
-use super::{Assignment, Router, Tokens, add_term, balance_loss, check_choice, gather, host, largest, logits, router_weight};
+use super::{
+    Assignment, Router, Tokens, add_term, balance_loss, check_choice, gather, host, largest, logits, router_weight,
+};
 use crate::{Error, Mode, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};

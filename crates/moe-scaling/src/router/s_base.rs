@@ -1,6 +1,8 @@
 //! S-BASE: assignment balanced by Sinkhorn's algorithm.
 
-use super::{Assignment, Router, Sinkhorn, Tokens, check_choice, gather, host, largest, logits, router_weight, sinkhorn};
+use super::{
+    Assignment, Router, Sinkhorn, Tokens, check_choice, gather, host, largest, logits, router_weight, sinkhorn,
+};
 use crate::{Mode, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;

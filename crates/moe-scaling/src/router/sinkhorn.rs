@@ -61,7 +61,11 @@ pub fn sinkhorn(logits: &[f64], num_experts: usize, config: Sinkhorn) -> Result<
         .zip(&largest)
         .map(|(row, largest)| largest - row.iter().copied().fold(f64::INFINITY, f64::min))
         .fold(0., f64::max);
-    if range <= MAX_RANGE { Ok(scaled(logits, &largest, num_experts, config)) } else { Ok(logarithmic(logits, num_experts, config)) }
+    if range <= MAX_RANGE {
+        Ok(scaled(logits, &largest, num_experts, config))
+    } else {
+        Ok(logarithmic(logits, num_experts, config))
+    }
 }
 
 fn scaled(logits: &[f64], largest: &[f64], num_experts: usize, config: Sinkhorn) -> SinkhornPlan {
@@ -173,7 +177,8 @@ mod tests {
         let plan = sinkhorn(&logits, 4, Sinkhorn { tolerance: 1e-3, max_iterations: 20 }).unwrap();
         assert!(plan.experts.iter().chain(&plan.tokens).all(|potential| potential.is_finite()));
         for expert in 0..4 {
-            let mass: f64 = (0..10).map(|t| (logits[t * 4 + expert] + plan.experts[expert] + plan.tokens[t]).exp()).sum();
+            let mass: f64 =
+                (0..10).map(|t| (logits[t * 4 + expert] + plan.experts[expert] + plan.tokens[t]).exp()).sum();
             assert_relative_eq!(mass, 0.25, epsilon = 1e-9);
         }
     }

@@ -1,6 +1,9 @@
 //! The softmax router of most mixture-of-experts models.
 
-use super::{Assignment, Router, Tokens, add_term, balance_loss, check_choice, gather, host, largest, logits, router_weight, z_loss};
+use super::{
+    Assignment, Router, Tokens, add_term, balance_loss, check_choice, gather, host, largest, logits, router_weight,
+    z_loss,
+};
 use crate::{Mode, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;

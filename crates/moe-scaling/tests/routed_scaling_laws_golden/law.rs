@@ -207,8 +207,7 @@ fn the_law_in_compute_and_utilisation() {
             .zip(numbers(&router["log10_loss"]))
             .collect();
         let ids = golden["hyper_ids"].as_array().unwrap();
-        let Some(losses) =
-            ids.iter().map(|id| known.get(&id.as_i64().unwrap()).copied()).collect::<Option<Vec<f64>>>()
+        let Some(losses) = ids.iter().map(|id| known.get(&id.as_i64().unwrap()).copied()).collect::<Option<Vec<f64>>>()
         else {
             println!("{name}: losses of other k and R are in the data set; checked in the reproduction");
             continue;

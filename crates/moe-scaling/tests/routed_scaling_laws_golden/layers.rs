@@ -139,8 +139,7 @@ fn places_are_given_in_order() {
             assert_eq!(dispatch.slot(at, expert).map_or(-1, i64::from), slots[at]);
         }
         let keep = golden.integers("greedy.keep");
-        let dispatch =
-            Dispatch::new(&golden.u32s("greedy.selected"), k, sizes(golden).0, Some(places), None).unwrap();
+        let dispatch = Dispatch::new(&golden.u32s("greedy.selected"), k, sizes(golden).0, Some(places), None).unwrap();
         for (place, keep) in dispatch.places.iter().zip(keep) {
             assert_eq!(place.is_some(), keep == 1);
         }

@@ -49,6 +49,7 @@ impl Tensors {
 /// The largest difference of two tensors of one shape.
 pub(crate) fn distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.dims(), b.dims());
-    let f64 = |t: &Tensor| t.flatten_all().unwrap().to_dtype(candle_core::DType::F64).unwrap().to_vec1::<f64>().unwrap();
+    let f64 =
+        |t: &Tensor| t.flatten_all().unwrap().to_dtype(candle_core::DType::F64).unwrap().to_vec1::<f64>().unwrap();
     f64(a).iter().zip(f64(b)).map(|(a, b)| (a - b).abs()).fold(0., f64::max)
 }
