@@ -10,15 +10,18 @@ pub struct Sinkhorn {
     pub tolerance: f64,
     /// After so many iterations at the latest; 100.
     pub max_iterations: usize,
+    /// The factor `τ` of the entropy; 1, as in the paper. The plan is balanced, but the largest entries of its rows need not be, above all where logits are
+    /// small; a smaller `τ` brings both together, at the price of more iterations.
+    pub temperature: f64,
 }
 
 impl Default for Sinkhorn {
     fn default() -> Self {
-        Self { tolerance: 1e-2, max_iterations: 100 }
+        Self { tolerance: 1e-2, max_iterations: 100, temperature: 1. }
     }
 }
 
-/// A balanced plan `Π = exp(H + f_e + g_t)`.
+/// A balanced plan `Π = exp((H + f_e + g_t) / τ)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkhornPlan {
     /// The potential of each expert, defined up to a constant that `tokens` takes back.
@@ -32,9 +35,9 @@ pub struct SinkhornPlan {
 /// The largest range of a row's logits whose exponentials, and products of a few of them, are far from the ends of f64.
 const MAX_RANGE: f64 = 200.;
 
-/// Maximises `⟨Π, H⟩ − ⟨Π, log Π⟩` over plans whose rows (tokens) have mass `1/T` and columns (experts) `1/E`, for `logits` `[T, E]` row by row.
+/// Maximises `⟨Π, H⟩ − τ ⟨Π, log Π⟩` over plans whose rows (tokens) have mass `1/T` and columns (experts) `1/E`, for `logits` `[T, E]` row by row.
 ///
-/// From `f = 0`: `g_t ← −log T − logsumexp_e(H + f)`, `f_e ← −log E − logsumexp_t(H + g)`, repeated. Where the logits allow it the iteration runs on
+/// With `τ = 1`, from `f = 0`: `g_t ← −log T − logsumexp_e(H + f)`, `f_e ← −log E − logsumexp_t(H + g)`, repeated. Where the logits allow it the iteration runs on
 /// `exp(H)`, with two products of matrix and vector each; otherwise on logarithms, for logits of any size.
 ///
 /// # Errors
@@ -48,8 +51,16 @@ pub fn sinkhorn(logits: &[f64], num_experts: usize, config: Sinkhorn) -> Result<
         let place = format!("token {}", at / num_experts);
         return Err(Error::Value { place, column: "a router logit", value: logits[at], expected: "a finite number" });
     }
-    if config.tolerance.is_nan() || config.max_iterations == 0 {
-        return Err(Error::options("Sinkhorn", "a tolerance and at least one iteration are needed"));
+    let is_positive = config.temperature.is_finite() && config.temperature > 0.;
+    if config.tolerance.is_nan() || config.max_iterations == 0 || !is_positive {
+        let reason = "a tolerance, at least one iteration and a finite temperature above 0 are needed";
+        return Err(Error::options("Sinkhorn", reason));
+    }
+    if config.temperature != 1. {
+        let cooled: Vec<f64> = logits.iter().map(|logit| logit / config.temperature).collect();
+        let mut plan = sinkhorn(&cooled, num_experts, Sinkhorn { temperature: 1., ..config })?;
+        plan.experts.iter_mut().chain(&mut plan.tokens).for_each(|potential| *potential *= config.temperature);
+        return Ok(plan);
     }
     let tokens = logits.len() / num_experts;
     if tokens == 0 {
@@ -162,7 +173,7 @@ mod tests {
     #[test]
     fn both_iterations_are_the_same() {
         let logits: Vec<f64> = (0..60).map(|i| 3. * f64::from(i * 7919 % 61) / 61. - 1.).collect();
-        let config = Sinkhorn { tolerance: 1e-9, max_iterations: 500 };
+        let config = Sinkhorn { tolerance: 1e-9, max_iterations: 500, temperature: 1. };
         let fast = sinkhorn(&logits, 5, config).unwrap();
         let slow = logarithmic(&logits, 5, config);
         assert_eq!(fast.errors.len(), slow.errors.len());
@@ -174,7 +185,7 @@ mod tests {
     #[test]
     fn huge_logits_stay_finite_and_balanced() {
         let logits: Vec<f64> = (0..40).map(|i| f64::from(i * 7919 % 41) * 100. - 2000.).collect();
-        let plan = sinkhorn(&logits, 4, Sinkhorn { tolerance: 1e-3, max_iterations: 20 }).unwrap();
+        let plan = sinkhorn(&logits, 4, Sinkhorn { tolerance: 1e-3, max_iterations: 20, temperature: 1. }).unwrap();
         assert!(plan.experts.iter().chain(&plan.tokens).all(|potential| potential.is_finite()));
         for expert in 0..4 {
             let mass: f64 =

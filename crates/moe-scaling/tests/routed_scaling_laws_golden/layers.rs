@@ -88,7 +88,9 @@ fn sinkhorn_stops_where_the_reference_does() {
             }
         };
         check(&plan, "sinkhorn.plan");
-        let converged = sinkhorn(&logits, experts, Sinkhorn { tolerance: 1e-12, max_iterations: 100_000 }).unwrap();
+        let converged =
+            sinkhorn(&logits, experts, Sinkhorn { tolerance: 1e-12, max_iterations: 100_000, temperature: 1. })
+                .unwrap();
         check(&converged, "sinkhorn.converged_plan");
         let mean = converged.experts.iter().sum::<f64>() / experts as f64;
         for (ours, theirs) in converged.experts.iter().zip(golden.numbers("sinkhorn.converged_f_centred")) {
