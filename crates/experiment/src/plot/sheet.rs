@@ -35,8 +35,11 @@ impl Plot {
         self.svg_with_style(name, remark, "")
     }
 
-    /// The plot as a file of its own.
-    pub(crate) fn svg_file(&self, name: &str, remark: &str) -> Result<String, Error> {
+    /// The plot as an SVG file of its own. `name` appears in errors, `remark` beside the title.
+    ///
+    /// # Errors
+    /// [`Error::Plot`] when the data does not fit together.
+    pub fn svg_file(&self, name: &str, remark: &str) -> Result<String, Error> {
         self.svg_with_style(name, remark, &format!("<style>\n{PLOT_STYLE}</style>\n"))
     }
 
