@@ -1,0 +1,347 @@
+//! Ranks that are processes connected by TCP.
+//!
+//! Rank 0 listens at the master's address; the others tell it where they listen themselves, and then each pair has a connection. Nothing is encrypted and nobody is asked who
+//! they are beyond the number of the group: use it inside a trusted network.
+
+use super::Collective;
+use super::frame::{Deadline, Message, Transport};
+use super::threads::receive;
+use crate::{Error, Result};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// The transport between processes.
+#[derive(Debug)]
+pub struct TcpTransport {
+    rank: usize,
+    peers: Vec<Option<Peer>>,
+    from: Vec<Receiver<Message>>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    stream: TcpStream,
+    /// Why the connection ended, once it has.
+    ended: Arc<Mutex<Option<String>>>,
+}
+
+/// A communicator of processes.
+pub type TcpCommunicator = Collective<TcpTransport>;
+
+/// Where and who this process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpConfig {
+    /// This rank, from 0.
+    pub rank: usize,
+    /// How many ranks there are.
+    pub world_size: usize,
+    /// Where rank 0 listens, such as `10.0.0.1:29500`.
+    pub master: String,
+    /// The address at which this rank is reached by others; the one it uses towards the master if not given.
+    pub interface: Option<IpAddr>,
+    /// A number that all processes of one run share; connections with another one are refused.
+    pub run: u64,
+    /// How long to wait for all ranks to appear, and for each operation.
+    pub timeout: Duration,
+}
+
+impl TcpConfig {
+    /// Rank, size and master with a time-out of 5 minutes.
+    pub fn new(rank: usize, world_size: usize, master: impl Into<String>) -> Self {
+        Self { rank, world_size, master: master.into(), interface: None, run: 0, timeout: super::DEFAULT_TIMEOUT }
+    }
+
+    /// From the variables `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (29500), which PyTorch's launcher sets too; `None` where `RANK` or `WORLD_SIZE` is not set.
+    ///
+    /// # Errors
+    ///
+    /// When one is not a number, or the address is missing.
+    pub fn from_env() -> Result<Option<Self>> {
+        let number = |name: &'static str| match std::env::var(name) {
+            Ok(text) => match text.trim().parse::<usize>() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(Error::connection(name, format!("{text:?} is not a number"))),
+            },
+            Err(_) => Ok(None),
+        };
+        let (Some(rank), Some(world_size)) = (number("RANK")?, number("WORLD_SIZE")?) else { return Ok(None) };
+        let address =
+            std::env::var("MASTER_ADDR").map_err(|_| Error::connection("MASTER_ADDR", "it is not set, but RANK is"))?;
+        let port = number("MASTER_PORT")?.unwrap_or(29500);
+        let host = if address.contains(':') { format!("[{address}]") } else { address };
+        Ok(Some(Self::new(rank, world_size, format!("{host}:{port}"))))
+    }
+}
+
+const HELLO: &[u8; 8] = b"GCTCP-1\n";
+/// A longer message is taken for garbage.
+const MAX_MESSAGE: u64 = 1 << 36;
+
+/// Connects this process with the others of its group; returns when all are connected.
+///
+/// # Errors
+///
+/// When a rank does not appear in time, is there twice, or belongs to another group.
+pub fn connect(config: &TcpConfig) -> Result<TcpCommunicator> {
+    let TcpConfig { rank, world_size, timeout, .. } = *config;
+    if rank >= world_size {
+        return Err(Error::options("rank", format!("{rank} of {world_size} ranks")));
+    }
+    let deadline = Instant::now() + timeout;
+    let mut streams: Vec<Option<TcpStream>> = (0..world_size).map(|_| None).collect();
+    if world_size > 1 {
+        if rank == 0 {
+            let listener = listen(&config.master, deadline)?;
+            let addresses = accept(&listener, config, 1..world_size, &mut streams, deadline)?;
+            let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            for stream in streams.iter_mut().flatten() {
+                write_block(stream, list.join(",").as_bytes()).map_err(|e| Error::connection("a rank", e))?;
+            }
+        } else {
+            let mut master = dial(&config.master, deadline)?;
+            let interface = match config.interface {
+                Some(address) => address,
+                None => master.local_addr().map_err(|e| Error::connection("own address", e))?.ip(),
+            };
+            let listener = TcpListener::bind((interface, 0)).map_err(|e| Error::connection(interface.to_string(), e))?;
+            let own = listener.local_addr().map_err(|e| Error::connection("own address", e))?;
+            introduce(&mut master, config, Some(own)).map_err(|e| Error::connection(&config.master, e))?;
+            set_read_deadline(&master, deadline)?;
+            let list = read_block(&mut master, 1 << 20)
+                .map_err(|e| Error::connection(&config.master, format!("the group did not come together: {e}")))?;
+            let list = String::from_utf8_lossy(&list).into_owned();
+            streams[0] = Some(master);
+            for (peer, address) in (1..world_size).zip(list.split(',')).take(rank - 1) {
+                let mut stream = dial(address, deadline)?;
+                introduce(&mut stream, config, None).map_err(|e| Error::connection(address, e))?;
+                streams[peer] = Some(stream);
+            }
+            accept(&listener, config, rank + 1..world_size, &mut streams, deadline)?;
+        }
+    }
+    let mut from = Vec::new();
+    let mut peers = Vec::new();
+    for (peer, stream) in streams.into_iter().enumerate() {
+        let (sender, receiver) = channel();
+        from.push(receiver);
+        peers.push(match stream {
+            Some(stream) => Some(start(peer, stream, sender, timeout)?),
+            None => None,
+        });
+    }
+    Ok(Collective::new(TcpTransport { rank, peers, from }).with_timeout(timeout))
+}
+
+fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
+    let found: Vec<_> = address.to_socket_addrs().map_err(|e| Error::connection(address, e))?.collect();
+    if found.is_empty() { Err(Error::connection(address, "no address")) } else { Ok(found) }
+}
+
+fn listen(address: &str, deadline: Instant) -> Result<TcpListener> {
+    loop {
+        match TcpListener::bind(&resolve(address)?[..]) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if Instant::now() >= deadline || error.kind() != std::io::ErrorKind::AddrInUse => {
+                return Err(Error::connection(address, error));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn dial(address: &str, deadline: Instant) -> Result<TcpStream> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let mut last = None;
+        // a master that is not there yet may also not have a name yet
+        for socket in resolve(address).unwrap_or_default() {
+            match TcpStream::connect_timeout(&socket, left.min(Duration::from_secs(5))) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error.to_string()),
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::connection(address, last.unwrap_or_else(|| "no such address".to_owned())));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn introduce(stream: &mut TcpStream, config: &TcpConfig, listens: Option<SocketAddr>) -> std::io::Result<()> {
+    let mut hello = HELLO.to_vec();
+    for number in [config.run, config.world_size as u64, config.rank as u64] {
+        hello.extend_from_slice(&number.to_le_bytes());
+    }
+    hello.extend_from_slice(listens.map(|address| address.to_string()).unwrap_or_default().as_bytes());
+    write_block(stream, &hello)
+}
+
+/// Waits for these ranks; returns where each of them listens.
+fn accept(
+    listener: &TcpListener,
+    config: &TcpConfig,
+    ranks: std::ops::Range<usize>,
+    streams: &mut [Option<TcpStream>],
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>> {
+    listener.set_nonblocking(true).map_err(|e| Error::connection("listening", e))?;
+    let mut addresses = vec![None; ranks.len()];
+    while ranks.clone().any(|rank| streams[rank].is_none()) {
+        match listener.accept() {
+            Ok((mut stream, _)) => {
+                stream.set_nonblocking(false).map_err(|e| Error::connection("a connection", e))?;
+                // strangers must not hold up the group
+                let patience = Instant::now() + Duration::from_secs(5);
+                set_read_deadline(&stream, patience.min(deadline))?;
+                let Some((rank, address)) = greet(&mut stream, config)? else { continue };
+                if !ranks.contains(&rank) || streams[rank].is_some() {
+                    return Err(Error::connection(format!("rank {rank}"), "it is there twice, or has no place in this group"));
+                }
+                addresses[rank - ranks.start] = address;
+                streams[rank] = Some(stream);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if Instant::now() >= deadline {
+                    let ranks = ranks.filter(|&rank| streams[rank].is_none()).collect();
+                    return Err(Error::Timeout { operation: "connect", ranks, limit: config.timeout });
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => return Err(Error::connection("accepting", error)),
+        }
+    }
+    Ok(addresses.into_iter().flatten().collect())
+}
+
+/// Who is there; `None` for a stranger.
+fn greet(stream: &mut TcpStream, config: &TcpConfig) -> Result<Option<(usize, Option<SocketAddr>)>> {
+    let Ok(hello) = read_block(stream, 4096) else { return Ok(None) };
+    if hello.len() < 32 || hello[..8] != *HELLO {
+        return Ok(None);
+    }
+    let number = |at: usize| hello[at..at + 8].iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
+    let (run, world_size, rank) = (number(8), number(16), number(24) as usize);
+    if run != config.run {
+        return Ok(None);
+    }
+    if world_size != config.world_size as u64 {
+        let reason = format!("it believes in {world_size} ranks, this one in {}", config.world_size);
+        return Err(Error::connection(format!("rank {rank}"), reason));
+    }
+    Ok(Some((rank, std::str::from_utf8(&hello[32..]).ok().and_then(|text| text.parse().ok()))))
+}
+
+fn set_read_deadline(stream: &TcpStream, deadline: Instant) -> Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    stream.set_read_timeout(Some(left)).map_err(|e| Error::connection("a connection", e))
+}
+
+fn write_block(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(&(bytes.len() as u64).to_le_bytes())?;
+    stream.write_all(bytes)
+}
+
+fn read_block(stream: &mut TcpStream, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut len = [0; 8];
+    stream.read_exact(&mut len)?;
+    let len = u64::from_le_bytes(len);
+    if len > most {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("a message of {len} bytes")));
+    }
+    // grows with what arrives, not with what is announced
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len.min(1 << 26) as usize)?;
+    let read = stream.take(len).read_to_end(&mut bytes)?;
+    if (read as u64) < len {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// Starts the thread that receives a peer's messages. It always reads, so that two ranks that send to each other never wait for each other.
+fn start(peer: usize, stream: TcpStream, sender: Sender<Message>, timeout: Duration) -> Result<Peer> {
+    let what = |error: std::io::Error| Error::connection(format!("rank {peer}"), error);
+    stream.set_nodelay(true).map_err(what)?;
+    stream.set_read_timeout(None).map_err(what)?;
+    stream.set_write_timeout(Some(timeout)).map_err(what)?;
+    let mut reading = stream.try_clone().map_err(what)?;
+    let ended = Arc::new(Mutex::new(None));
+    let end = ended.clone();
+    let body = move || {
+        let error = loop {
+            match read_block(&mut reading, MAX_MESSAGE) {
+                Ok(message) => {
+                    if sender.send(Arc::new(message)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => break error,
+            }
+        };
+        if let Ok(mut end) = end.lock() {
+            *end = Some(match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => "its process has closed the connection".to_owned(),
+                _ => error.to_string(),
+            });
+        }
+    };
+    std::thread::Builder::new().name(format!("from rank {peer}")).spawn(body).map_err(what)?;
+    Ok(Peer { stream, ended })
+}
+
+impl Transport for TcpTransport {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn world_size(&self) -> usize {
+        self.peers.len()
+    }
+
+    fn exchange(
+        &mut self,
+        operation: &'static str,
+        outgoing: Vec<(usize, Message)>,
+        from: &[usize],
+        deadline: Deadline,
+    ) -> Result<Vec<Message>> {
+        for (to, message) in outgoing {
+            if let Some(peer) = &mut self.peers[to]
+                && let Err(error) = write_block(&mut peer.stream, &message)
+            {
+                // it may have said why before it went
+                let last = self.from[to].recv_timeout(Duration::from_millis(200)).ok();
+                return match (last, error.kind()) {
+                    (Some(last), _) => Ok(vec![last; from.len()]),
+                    (None, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                        Err(Error::Timeout { operation, ranks: vec![to], limit: deadline.limit })
+                    }
+                    (None, _) => Err(Error::RankLost { rank: to, operation, reason: error.to_string() }),
+                };
+            }
+        }
+        receive(operation, &self.from, from, deadline, |rank| {
+            let ended = self.peers[rank].as_ref().and_then(|peer| peer.ended.lock().ok()?.clone());
+            ended.unwrap_or_else(|| "its process has closed the connection".to_owned())
+        })
+    }
+
+    fn announce(&mut self, message: &Message) {
+        for peer in self.peers.iter_mut().flatten() {
+            let _ = peer.stream.set_write_timeout(Some(Duration::from_secs(1)));
+            let _ = write_block(&mut peer.stream, message);
+        }
+    }
+}
+
+impl Drop for TcpTransport {
+    fn drop(&mut self) {
+        for peer in self.peers.iter().flatten() {
+            // also ends the thread that reads
+            let _ = peer.stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Deep gradient compression's selection.
+
+use super::{Compressor, Key, check_ratio, sparse, target, top_k::{Selection, top_k}};
+use crate::dragonn::{kth_largest, sample_rank};
+use crate::scan::magnitude_bits;
+use crate::{Encoded, Error, Result, scan};
+use serde::{Deserialize, Serialize};
+
+/// Which elements go when more reach the threshold than may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Truncate {
+    /// The first ones by index are sent, so that the tensor's tail is always the loser; what the authors of DRAGONN compare with.
+    #[default]
+    LowestIndex,
+    /// The largest ones are sent.
+    LargestMagnitude,
+}
+
+/// The options of [`Dgc`]; the defaults are those of the variant that DRAGONN's authors compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DgcConfig {
+    /// Fraction of the elements to send; 0.001.
+    pub ratio: f64,
+    /// Fraction that is sampled, with a stride of `⌊1 / sample_ratio⌋` (in floating point: 99 for 0.01); 0.01.
+    pub sample_ratio: f64,
+    /// At most so many corrections of the threshold; 10.
+    pub max_corrections: usize,
+    /// The threshold rises while more than this times the target reach it; 1.3.
+    pub upper: f64,
+    /// It falls by this factor and rises by its inverse; 0.9.
+    pub factor: f64,
+    /// Up to this length the ratio is at least `small_ratio`; 131072.
+    pub small_len: usize,
+    /// 0.01.
+    pub small_ratio: f64,
+    /// Up to this length the largest are found exactly; 16384.
+    pub exact_len: usize,
+    /// What is cut when the threshold still lets too many pass.
+    pub truncate: Truncate,
+}
+
+impl Default for DgcConfig {
+    fn default() -> Self {
+        Self {
+            ratio: 0.001,
+            sample_ratio: 0.01,
+            max_corrections: 10,
+            upper: 1.3,
+            factor: 0.9,
+            small_len: 131_072,
+            small_ratio: 0.01,
+            exact_len: 16_384,
+            truncate: Truncate::LowestIndex,
+        }
+    }
+}
+
+impl DgcConfig {
+    /// The defaults at this ratio.
+    pub fn with_ratio(ratio: f64) -> Self {
+        Self { ratio, ..Self::default() }
+    }
+}
+
+/// Deep gradient compression (Lin et al., ICLR 2018): a threshold from a strided sample, corrected until about `⌊n r⌋` elements reach it, of which at most so many are sent.
+/// Each correction is a pass over the gradient. Its momentum correction is [`Memory::dgc`](crate::memory::Memory::dgc).
+#[derive(Debug, Clone)]
+pub struct Dgc {
+    config: DgcConfig,
+    candidates: usize,
+    history: Vec<(f32, usize)>,
+}
+
+impl Dgc {
+    /// # Errors
+    ///
+    /// When an option is outside its range.
+    pub fn new(config: DgcConfig) -> Result<Self> {
+        check_ratio("ratio", config.ratio)?;
+        check_ratio("sample_ratio", config.sample_ratio)?;
+        check_ratio("small_ratio", config.small_ratio)?;
+        check_ratio("factor", config.factor)?;
+        if config.upper < 1. || config.upper.is_nan() {
+            return Err(Error::options("upper", format!("{} is below 1", config.upper)));
+        }
+        Ok(Self { config, candidates: 0, history: Vec::new() })
+    }
+
+    /// The thresholds of the last call and how many elements reached each.
+    pub fn history(&self) -> &[(f32, usize)] {
+        &self.history
+    }
+
+    /// [`Compressor::compress`] with a sample that starts here.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn compress_from(&mut self, values: &[f32], start: usize) -> Result<Encoded> {
+        let config = self.config;
+        let ratio = if values.len() <= config.small_len { config.ratio.max(config.small_ratio) } else { config.ratio };
+        let k = target(values.len(), ratio);
+        self.history.clear();
+        if values.len() <= config.exact_len {
+            self.candidates = k;
+            return Ok(sparse(values, top_k(values, k, Selection::Filtered)?));
+        }
+        let mut sample: Vec<u32> =
+            values.iter().skip(start).step_by(stride(config.sample_ratio)).map(|&value| magnitude_bits(value)).collect();
+        let count = (values.len() as f64 * config.sample_ratio) as usize;
+        let rank = sample_rank(count, ratio).min(sample.len());
+        let mut threshold = kth_largest(&mut sample, rank).unwrap_or(0.);
+        if !threshold.is_finite() {
+            return Err(scan::first_not_finite("dgc", values));
+        }
+        let mut reached = scan::count_at_least(values, threshold);
+        self.history.push((threshold, reached));
+        for _ in 0..config.max_corrections {
+            threshold = if reached as f64 > config.upper * k as f64 {
+                threshold / config.factor as f32
+            } else if reached < k {
+                threshold * config.factor as f32
+            } else {
+                break;
+            };
+            reached = scan::count_at_least(values, threshold);
+            self.history.push((threshold, reached));
+        }
+        let mut indices = scan::at_least("dgc", values, threshold)?;
+        self.candidates = indices.len();
+        match config.truncate {
+            Truncate::LowestIndex => indices.truncate(k),
+            Truncate::LargestMagnitude if indices.len() > k => {
+                let above: Vec<f32> = indices.iter().map(|&index| values[index as usize]).collect();
+                let kept = top_k(&above, k, Selection::Quickselect)?;
+                indices = kept.into_iter().map(|at| indices[at as usize]).collect();
+            }
+            Truncate::LargestMagnitude => {}
+        }
+        Ok(sparse(values, indices))
+    }
+}
+
+/// `⌊1 / ratio⌋` as Python's `1 // ratio` has it, 99 for 0.01: the exact quotient of the two doubles lies below 100.
+fn stride(ratio: f64) -> usize {
+    let remainder = 1f64 % ratio;
+    (((1. - remainder) / ratio).round() as usize).max(1)
+}
+
+impl Compressor for Dgc {
+    fn name(&self) -> &'static str {
+        "dgc"
+    }
+
+    fn compress(&mut self, values: &[f32], key: &Key) -> Result<Encoded> {
+        let most = stride(self.config.sample_ratio).min(values.len().saturating_sub(1));
+        let start = key.seed_of_rank(3) % (most as u64 + 1);
+        self.compress_from(values, start as usize)
+    }
+
+    fn candidates(&self) -> Option<usize> {
+        Some(self.candidates)
+    }
+
+    fn set_ratio(&mut self, ratio: f64) -> Result<()> {
+        check_ratio("ratio", ratio)?;
+        self.config.ratio = ratio;
+        Ok(())
+    }
+}

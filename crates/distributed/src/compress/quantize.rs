@@ -1,0 +1,105 @@
+//! Every element, in fewer bits.
+
+use super::{Compressor, Key};
+use crate::{Encoded, Error, Result, scan};
+use half::f16;
+use rand::{RngCore as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// The gradient as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoCompression;
+
+impl Compressor for NoCompression {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn compress(&mut self, values: &[f32], _: &Key) -> Result<Encoded> {
+        scan::max_magnitude("no_compression", values)?;
+        Ok(Encoded::Dense(values.to_vec()))
+    }
+}
+
+/// Half precision (IEEE 754 binary16); what is beyond its range becomes its largest value.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HalfPrecision;
+
+impl Compressor for HalfPrecision {
+    fn name(&self) -> &'static str {
+        "half"
+    }
+
+    fn compress(&mut self, values: &[f32], _: &Key) -> Result<Encoded> {
+        scan::max_magnitude("half", values)?;
+        Ok(Encoded::Half(values.iter().map(|&value| crate::encoded::to_half(value)).collect::<Vec<f16>>()))
+    }
+}
+
+/// QSGD (Alistarh et al. 2017): `levels · |g_i| / ‖g‖₂` rounded up or down at random so that the mean is exact; one byte for each element and the norm. Unbiased.
+#[derive(Debug, Clone, Copy)]
+pub struct Qsgd {
+    levels: u8,
+}
+
+impl Qsgd {
+    /// # Errors
+    ///
+    /// When there are not 1 to 127 levels.
+    pub fn new(levels: u8) -> Result<Self> {
+        if (1..=127).contains(&levels) {
+            Ok(Self { levels })
+        } else {
+            Err(Error::options("levels", format!("{levels} is not within 1 and 127")))
+        }
+    }
+}
+
+impl Compressor for Qsgd {
+    fn name(&self) -> &'static str {
+        "qsgd"
+    }
+
+    fn compress(&mut self, values: &[f32], key: &Key) -> Result<Encoded> {
+        scan::max_magnitude("qsgd", values)?;
+        let norm = scan::sum(values, |value| value * value).sqrt() as f32;
+        let levels = self.levels;
+        if norm == 0. || !norm.is_finite() {
+            if norm > 0. {
+                return Err(Error::options("qsgd", "the gradient's norm is beyond f32"));
+            }
+            return Ok(Encoded::Quantized { norm, levels, codes: vec![0; values.len()] });
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(key.seed_of_rank(4));
+        let scale = f32::from(levels) / norm;
+        let mut noise = vec![0u8; values.len() * 2];
+        rng.fill_bytes(&mut noise);
+        let code = |(&value, noise): (&f32, &[u8])| {
+            let level = (value.abs() * scale).min(f32::from(levels));
+            let uniform = (f32::from(u16::from_le_bytes([noise[0], noise[1]])) + 0.5) / 65536.;
+            let rounded = level.floor() + f32::from(u8::from(uniform < level.fract()));
+            rounded.copysign(value) as i8
+        };
+        let codes = values.iter().zip(noise.chunks_exact(2)).map(code).collect();
+        Ok(Encoded::Quantized { norm, levels, codes })
+    }
+}
+
+/// Signs and the mean magnitude (EF-signSGD, Karimireddy et al. 2019): one bit for each element. Biased; needs error feedback to converge.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SignScale;
+
+impl Compressor for SignScale {
+    fn name(&self) -> &'static str {
+        "sign"
+    }
+
+    fn compress(&mut self, values: &[f32], _: &Key) -> Result<Encoded> {
+        scan::max_magnitude("sign", values)?;
+        let scale = (scan::sum(values, |value| value) / values.len().max(1) as f64) as f32;
+        let byte = |chunk: &[f32]| {
+            chunk.iter().enumerate().fold(0u8, |byte, (bit, value)| byte | u8::from(value.is_sign_negative()) << bit)
+        };
+        Ok(Encoded::Signs { len: values.len(), scale, bits: values.chunks(8).map(byte).collect() })
+    }
+}
