@@ -6,9 +6,17 @@ use candle_core::backprop::GradStore;
 use std::cell::RefCell;
 
 thread_local! {
-    /// Gradients of variables found during a [`backward`] on this thread; `None` outside of one.
-    static FOUND: RefCell<Option<Vec<(Tensor, Tensor)>>> = const { RefCell::new(None) };
+    /// The [`backward`] that is under way on this thread.
+    static PASS: RefCell<Option<Pass>> = const { RefCell::new(None) };
 }
+
+struct Pass {
+    /// Gradients of variables found so far.
+    found: Vec<(Tensor, Tensor)>,
+    observer: Option<Observer>,
+}
+
+type Observer = Box<dyn FnMut(&Tensor, &Tensor)>;
 
 /// The gradients of `loss` like `loss.backward()`, faster where parameters are large.
 ///
@@ -30,9 +38,24 @@ thread_local! {
 ///
 /// When an operation on the tape has no gradient.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
-    let _guard = Guard(FOUND.replace(Some(Vec::new())));
+    run(loss, None)
+}
+
+/// [`backward`] that calls `observer` with each variable and its gradient in the moment in which an operation of this crate finds it, while the pass goes on: what data-parallel
+/// training needs to send gradients early. A variable that is used several times is reported several times, each time with a part of its gradient; one that is used
+/// by operations of Candle alone is not reported. The result has the complete gradients. The observer must not start a backward pass.
+///
+/// # Errors
+///
+/// As [`backward`].
+pub fn backward_observed(loss: &Tensor, observer: impl FnMut(&Tensor, &Tensor) + 'static) -> Result<GradStore> {
+    run(loss, Some(Box::new(observer)))
+}
+
+fn run(loss: &Tensor, observer: Option<Observer>) -> Result<GradStore> {
+    let _guard = Guard(PASS.replace(Some(Pass { found: Vec::new(), observer })));
     let mut grads = loss.backward()?;
-    for (variable, gradient) in FOUND.take().unwrap_or_default() {
+    for (variable, gradient) in PASS.take().map(|pass| pass.found).unwrap_or_default() {
         let gradient = match grads.remove(&variable) {
             Some(known) => (known + gradient)?,
             None => gradient,
@@ -43,11 +66,11 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 }
 
 /// Restores what was there before, also after an error.
-struct Guard(Option<Vec<(Tensor, Tensor)>>);
+struct Guard(Option<Pass>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        FOUND.set(self.0.take());
+        PASS.set(self.0.take());
     }
 }
 
@@ -56,9 +79,12 @@ pub(crate) fn hand_over(argument: &Tensor, gradient: Tensor) -> Option<Tensor> {
     if !argument.is_variable() {
         return Some(gradient);
     }
-    FOUND.with_borrow_mut(|found| match found {
-        Some(found) => {
-            found.push((argument.clone(), gradient));
+    PASS.with_borrow_mut(|pass| match pass {
+        Some(pass) => {
+            if let Some(observer) = &mut pass.observer {
+                observer(argument, &gradient);
+            }
+            pass.found.push((argument.clone(), gradient));
             None
         }
         None => Some(gradient),

@@ -18,6 +18,6 @@ pub mod schedule;
 pub mod sparse;
 pub mod threads;
 
-pub use backward::backward;
+pub use backward::{backward, backward_observed};
 pub use error::{Error, Result};
 pub use mode::Mode;

@@ -87,15 +87,11 @@ pub enum Error {
     /// A state that does not belong to this trainer.
     #[error("the stored state does not fit: {0}")]
     State(String),
-    /// The model computes other gradients than in its first step.
-    #[error("parameter `{name}` has {now} gradient contributions, {first} in the first step; set `overlap: false` for models that change")]
+    /// The model finds a gradient in another way than in its first step.
+    #[error("the gradient of `{name}` is found in another way than in the first step; set `overlap: false` for models that change")]
     DynamicGraph {
         /// The parameter.
         name: String,
-        /// Contributions in this step.
-        now: usize,
-        /// Contributions in the first step.
-        first: usize,
     },
     /// A thread of this crate ended without an answer.
     #[error("{0}")]

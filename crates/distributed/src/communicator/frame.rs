@@ -90,6 +90,16 @@ pub(crate) fn abort_message(culprit: usize, reason: &str) -> Message {
     message(Kind::Abort, 0, culprit as u64, reason.as_bytes())
 }
 
+/// The failure that a message announces, if it does.
+pub(crate) fn abort_error(bytes: &[u8], operation: &'static str) -> Option<Error> {
+    if bytes.len() < HEADER || bytes[..4] != MAGIC || bytes[4] != Kind::Abort as u8 {
+        return None;
+    }
+    let rank = bytes[16..24].iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
+    let reason = String::from_utf8_lossy(&bytes[HEADER..]).into_owned();
+    Some(Error::RankLost { rank: usize::try_from(rank).unwrap_or(usize::MAX), operation, reason })
+}
+
 /// The payload of a message, if it is what this rank expects from that rank.
 pub(crate) fn payload(bytes: &[u8], from: usize, kind: Kind, sequence: u64, size: u64) -> Result<&[u8]> {
     let operation = kind.operation();
@@ -102,11 +112,6 @@ pub(crate) fn payload(bytes: &[u8], from: usize, kind: Kind, sequence: u64, size
     let payload = &bytes[HEADER..];
     match Kind::from_byte(bytes[4]) {
         None => Err(broken("it sent a message of an unknown kind")),
-        Some(Kind::Abort) => Err(Error::RankLost {
-            rank: usize::try_from(their_size).unwrap_or(from),
-            operation,
-            reason: String::from_utf8_lossy(payload).into_owned(),
-        }),
         Some(theirs) if theirs != kind || their_sequence != sequence || their_size != size => {
             let describe = |kind: Kind, sequence: u64, size: u64| match kind {
                 Kind::Scatter | Kind::Collect => format!("is in its operation {sequence}, allreduce of {size} elements"),

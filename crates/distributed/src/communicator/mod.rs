@@ -16,6 +16,7 @@
 
 mod collective;
 mod frame;
+mod mailbox;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 #[cfg(feature = "nccl")]

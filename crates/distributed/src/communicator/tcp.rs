@@ -5,27 +5,19 @@
 
 use super::Collective;
 use super::frame::{Deadline, Message, Transport};
-use super::threads::receive;
+use super::mailbox::{Event, Mailbox};
 use crate::{Error, Result};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// The transport between processes.
 #[derive(Debug)]
 pub struct TcpTransport {
     rank: usize,
-    peers: Vec<Option<Peer>>,
-    from: Vec<Receiver<Message>>,
-}
-
-#[derive(Debug)]
-struct Peer {
-    stream: TcpStream,
-    /// Why the connection ended, once it has.
-    ended: Arc<Mutex<Option<String>>>,
+    peers: Vec<Option<TcpStream>>,
+    mailbox: Mailbox,
 }
 
 /// A communicator of processes.
@@ -122,17 +114,13 @@ pub fn connect(config: &TcpConfig) -> Result<TcpCommunicator> {
             accept(&listener, config, rank + 1..world_size, &mut streams, deadline)?;
         }
     }
-    let mut from = Vec::new();
-    let mut peers = Vec::new();
-    for (peer, stream) in streams.into_iter().enumerate() {
-        let (sender, receiver) = channel();
-        from.push(receiver);
-        peers.push(match stream {
-            Some(stream) => Some(start(peer, stream, sender, timeout)?),
-            None => None,
-        });
+    let (mailbox, sender) = Mailbox::new(world_size);
+    for (peer, stream) in streams.iter().enumerate() {
+        if let Some(stream) = stream {
+            start(peer, stream, sender.clone(), timeout)?;
+        }
     }
-    Ok(Collective::new(TcpTransport { rank, peers, from }).with_timeout(timeout))
+    Ok(Collective::new(TcpTransport { rank, peers: streams, mailbox }).with_timeout(timeout))
 }
 
 fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
@@ -262,34 +250,28 @@ fn read_block(stream: &mut TcpStream, most: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// Starts the thread that receives a peer's messages. It always reads, so that two ranks that send to each other never wait for each other.
-fn start(peer: usize, stream: TcpStream, sender: Sender<Message>, timeout: Duration) -> Result<Peer> {
+fn start(peer: usize, stream: &TcpStream, sender: Sender<(usize, Event)>, timeout: Duration) -> Result<()> {
     let what = |error: std::io::Error| Error::connection(format!("rank {peer}"), error);
     stream.set_nodelay(true).map_err(what)?;
     stream.set_read_timeout(None).map_err(what)?;
     stream.set_write_timeout(Some(timeout)).map_err(what)?;
     let mut reading = stream.try_clone().map_err(what)?;
-    let ended = Arc::new(Mutex::new(None));
-    let end = ended.clone();
     let body = move || {
-        let error = loop {
-            match read_block(&mut reading, MAX_MESSAGE) {
-                Ok(message) => {
-                    if sender.send(Arc::new(message)).is_err() {
-                        return;
-                    }
+        loop {
+            let event = match read_block(&mut reading, MAX_MESSAGE) {
+                Ok(message) => Event::Message(Message::new(message)),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    Event::Gone("its process has closed the connection".to_owned())
                 }
-                Err(error) => break error,
+                Err(error) => Event::Gone(error.to_string()),
+            };
+            let is_last = matches!(event, Event::Gone(_));
+            if sender.send((peer, event)).is_err() || is_last {
+                return;
             }
-        };
-        if let Ok(mut end) = end.lock() {
-            *end = Some(match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => "its process has closed the connection".to_owned(),
-                _ => error.to_string(),
-            });
         }
     };
-    std::thread::Builder::new().name(format!("from rank {peer}")).spawn(body).map_err(what)?;
-    Ok(Peer { stream, ended })
+    std::thread::Builder::new().name(format!("from rank {peer}")).spawn(body).map_err(what).map(drop)
 }
 
 impl Transport for TcpTransport {
@@ -308,40 +290,37 @@ impl Transport for TcpTransport {
         from: &[usize],
         deadline: Deadline,
     ) -> Result<Vec<Message>> {
+        self.mailbox.announced(operation)?;
         for (to, message) in outgoing {
-            if let Some(peer) = &mut self.peers[to]
-                && let Err(error) = write_block(&mut peer.stream, &message)
-            {
-                // it may have said why before it went
-                let last = self.from[to].recv_timeout(Duration::from_millis(200)).ok();
-                return match (last, error.kind()) {
-                    (Some(last), _) => Ok(vec![last; from.len()]),
-                    (None, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
-                        Err(Error::Timeout { operation, ranks: vec![to], limit: deadline.limit })
+            let Some(stream) = &mut self.peers[to] else { continue };
+            if let Err(error) = write_block(stream, &message) {
+                // some rank may have said why before it went
+                std::thread::sleep(Duration::from_millis(200));
+                self.mailbox.announced(operation)?;
+                return Err(match error.kind() {
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
+                        Error::Timeout { operation, ranks: vec![to], limit: deadline.limit }
                     }
-                    (None, _) => Err(Error::RankLost { rank: to, operation, reason: error.to_string() }),
-                };
+                    _ => Error::RankLost { rank: to, operation, reason: error.to_string() },
+                });
             }
         }
-        receive(operation, &self.from, from, deadline, |rank| {
-            let ended = self.peers[rank].as_ref().and_then(|peer| peer.ended.lock().ok()?.clone());
-            ended.unwrap_or_else(|| "its process has closed the connection".to_owned())
-        })
+        self.mailbox.receive(operation, from, deadline)
     }
 
     fn announce(&mut self, message: &Message) {
-        for peer in self.peers.iter_mut().flatten() {
-            let _ = peer.stream.set_write_timeout(Some(Duration::from_secs(1)));
-            let _ = write_block(&mut peer.stream, message);
+        for stream in self.peers.iter_mut().flatten() {
+            let _ = stream.set_write_timeout(Some(Duration::from_secs(1)));
+            let _ = write_block(stream, message);
         }
     }
 }
 
 impl Drop for TcpTransport {
     fn drop(&mut self) {
-        for peer in self.peers.iter().flatten() {
+        for stream in self.peers.iter().flatten() {
             // also ends the thread that reads
-            let _ = peer.stream.shutdown(std::net::Shutdown::Both);
+            let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }
 }

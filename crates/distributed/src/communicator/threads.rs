@@ -2,17 +2,17 @@
 
 use super::Collective;
 use super::frame::{Deadline, Message, Transport};
+use super::mailbox::{Event, Mailbox};
 use crate::{Error, Result};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Instant;
+use std::sync::mpsc::Sender;
 
-/// The transport between threads: a channel for each pair.
+/// The transport between threads.
 #[derive(Debug)]
 pub struct ThreadTransport {
     rank: usize,
     /// To each rank; the own one is not used.
-    to: Vec<Sender<Message>>,
-    from: Vec<Receiver<Message>>,
+    to: Vec<Sender<(usize, Event)>>,
+    mailbox: Mailbox,
 }
 
 /// A communicator of threads.
@@ -27,43 +27,17 @@ pub fn world(ranks: usize) -> Result<Vec<ThreadCommunicator>> {
     if ranks == 0 {
         return Err(Error::options("ranks", "there must be at least one"));
     }
-    let mut senders: Vec<Vec<Sender<Message>>> = (0..ranks).map(|_| Vec::new()).collect();
-    let mut receivers: Vec<Vec<Receiver<Message>>> = (0..ranks).map(|_| Vec::new()).collect();
-    for from in &mut senders {
-        for to in &mut receivers {
-            let (sender, receiver) = channel();
-            from.push(sender);
-            to.push(receiver);
-        }
-    }
-    let parts = senders.into_iter().zip(receivers).enumerate();
-    Ok(parts.map(|(rank, (to, from))| Collective::new(ThreadTransport { rank, to, from })).collect())
+    let (mailboxes, senders): (Vec<_>, Vec<_>) = (0..ranks).map(|_| Mailbox::new(ranks)).unzip();
+    let transport = |(rank, mailbox)| Collective::new(ThreadTransport { rank, to: senders.clone(), mailbox });
+    Ok(mailboxes.into_iter().enumerate().map(transport).collect())
 }
 
-/// Receives a message from each of these ranks out of their channels; what the deadline finds missing is named together.
-pub(super) fn receive(
-    operation: &'static str,
-    channels: &[Receiver<Message>],
-    from: &[usize],
-    deadline: Deadline,
-    gone: impl Fn(usize) -> String,
-) -> Result<Vec<Message>> {
-    let mut messages = Vec::with_capacity(from.len());
-    let mut missing = Vec::new();
-    for &rank in from {
-        let wait = deadline.at.saturating_duration_since(Instant::now());
-        match channels[rank].recv_timeout(wait) {
-            Ok(message) => messages.push(message),
-            Err(RecvTimeoutError::Timeout) => missing.push(rank),
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::RankLost { rank, operation, reason: gone(rank) });
-            }
+impl ThreadTransport {
+    /// To everybody else; one that is gone misses it.
+    fn tell(&self, event: impl Fn() -> Event) {
+        for to in self.to.iter().enumerate().filter(|(rank, _)| *rank != self.rank).map(|(_, to)| to) {
+            let _ = to.send((self.rank, event()));
         }
-    }
-    if missing.is_empty() {
-        Ok(messages)
-    } else {
-        Err(Error::Timeout { operation, ranks: missing, limit: deadline.limit })
     }
 }
 
@@ -83,18 +57,22 @@ impl Transport for ThreadTransport {
         from: &[usize],
         deadline: Deadline,
     ) -> Result<Vec<Message>> {
+        self.mailbox.announced(operation)?;
         for (to, message) in outgoing {
-            // who is gone is found by receiving, which knows what it said last
-            let _ = self.to[to].send(message);
+            // one that is gone is found when something is expected of it
+            let _ = self.to[to].send((self.rank, Event::Message(message)));
         }
-        receive(operation, &self.from, from, deadline, |_| "its thread has left the group".to_owned())
+        self.mailbox.receive(operation, from, deadline)
     }
 
     fn announce(&mut self, message: &Message) {
-        for (rank, to) in self.to.iter().enumerate() {
-            if rank != self.rank {
-                let _ = to.send(message.clone());
-            }
-        }
+        self.tell(|| Event::Message(message.clone()));
+    }
+}
+
+impl Drop for ThreadTransport {
+    fn drop(&mut self) {
+        let reason = if std::thread::panicking() { "its thread panicked" } else { "its thread has left the group" };
+        self.tell(|| Event::Gone(reason.to_owned()));
     }
 }

@@ -1,0 +1,166 @@
+//! Ranks that are processes started by `mpirun`.
+//!
+//! A time-out while bytes are still on their way out cannot be undone in MPI; then, and when a communicator that has failed is dropped, the error is printed and `MPI_Abort` ends all ranks.
+
+use super::Collective;
+use super::frame::{Deadline, Message, Transport, abort_error};
+use crate::{Error, Result};
+use mpi::Threading;
+use mpi::environment::Universe;
+use mpi::request::Request;
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator as _, Destination as _, Source as _};
+use std::time::Instant;
+
+/// The transport of MPI's world.
+pub struct MpiTransport {
+    /// Ends MPI when dropped.
+    _universe: Universe,
+    world: SimpleCommunicator,
+    failure: Option<String>,
+}
+
+/// A communicator of processes started by `mpirun`.
+pub type MpiCommunicator = Collective<MpiTransport>;
+
+/// Connects with all ranks of MPI's world; once in a process.
+///
+/// # Errors
+///
+/// When MPI is initialised already, or cannot be used by several threads one after the other.
+pub fn initialize() -> Result<MpiCommunicator> {
+    let (universe, threading) = mpi::initialize_with_threading(Threading::Serialized)
+        .ok_or_else(|| Error::connection("MPI", "it is initialised already"))?;
+    if threading < Threading::Serialized {
+        return Err(Error::connection("MPI", "this library allows calls from the main thread only"));
+    }
+    let world = universe.world();
+    Ok(Collective::new(MpiTransport { _universe: universe, world, failure: None }))
+}
+
+impl MpiTransport {
+    fn number(&self, rank: i32) -> usize {
+        usize::try_from(rank).unwrap_or(0)
+    }
+}
+
+impl Transport for MpiTransport {
+    fn rank(&self) -> usize {
+        self.number(self.world.rank())
+    }
+
+    fn world_size(&self) -> usize {
+        self.number(self.world.size())
+    }
+
+    fn exchange(
+        &mut self,
+        operation: &'static str,
+        outgoing: Vec<(usize, Message)>,
+        from: &[usize],
+        deadline: Deadline,
+    ) -> Result<Vec<Message>> {
+        let world = &self.world;
+        for (_, message) in &outgoing {
+            if i32::try_from(message.len()).is_err() {
+                let reason = format!("{} bytes for one rank, MPI counts to 2^31 - 1; use smaller buckets", message.len());
+                return Err(Error::options("a message", reason));
+            }
+        }
+        let mut received: Vec<Option<Message>> = vec![None; from.len()];
+        mpi::request::scope(|scope| {
+            let mut sends: Vec<(usize, Request<'_, [u8], _>)> = outgoing
+                .iter()
+                .map(|(to, message)| (*to, world.process_at_rank(*to as i32).immediate_send(scope, &message[..])))
+                .collect();
+            let mut idle = 0u32;
+            loop {
+                let mut is_moving = false;
+                for (slot, &rank) in received.iter_mut().zip(from) {
+                    if slot.is_none()
+                        && let Some((message, status)) = world.process_at_rank(rank as i32).immediate_matched_probe()
+                    {
+                        let len = usize::try_from(status.count(mpi::datatype::DatatypeRef::from(byte()))).unwrap_or(0);
+                        let mut bytes = vec![0u8; len];
+                        message.matched_receive_into(&mut bytes[..]);
+                        if let Some(error) = abort_error(&bytes, operation) {
+                            eprintln!("rank {}: {error}", world.rank());
+                            world.abort(1);
+                        }
+                        *slot = Some(Message::new(bytes));
+                        is_moving = true;
+                    }
+                }
+                let mut waiting = Vec::with_capacity(sends.len());
+                for (to, request) in sends {
+                    match request.test() {
+                        Ok(_) => is_moving = true,
+                        Err(request) => waiting.push((to, request)),
+                    }
+                }
+                sends = waiting;
+                if sends.is_empty() && received.iter().all(Option::is_some) {
+                    return Ok(());
+                }
+                if Instant::now() >= deadline.at {
+                    let silent = received.iter().zip(from).filter(|(slot, _)| slot.is_none()).map(|(_, &rank)| rank);
+                    let mut ranks: Vec<usize> = silent.chain(sends.iter().map(|(to, _)| *to)).collect();
+                    ranks.sort_unstable();
+                    ranks.dedup();
+                    let error = Error::Timeout { operation, ranks, limit: deadline.limit };
+                    if sends.is_empty() {
+                        return Err(error);
+                    }
+                    eprintln!("rank {}: {error}", world.rank());
+                    world.abort(1);
+                }
+                // spins briefly, then leaves the core to the ranks it waits for
+                idle = if is_moving { 0 } else { idle.saturating_add(1) };
+                if idle > 10_000 {
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                } else if idle > 100 {
+                    std::thread::yield_now();
+                }
+            }
+        })?;
+        Ok(received.into_iter().flatten().collect())
+    }
+
+    fn announce(&mut self, message: &Message) {
+        let rank = self.rank();
+        self.failure = Some(String::from_utf8_lossy(message.get(super::frame::HEADER..).unwrap_or(&[])).into_owned());
+        if i32::try_from(message.len()).is_err() {
+            return;
+        }
+        for to in (0..self.world_size()).filter(|&to| to != rank) {
+            // small enough to leave without a receiver; MPI_Abort follows when this is dropped in any case
+            mpi::request::scope(|scope| {
+                let request = self.world.process_at_rank(to as i32).immediate_send(scope, &message[..]);
+                let start = Instant::now();
+                let mut request = Some(request);
+                while let Some(pending) = request.take() {
+                    match pending.test() {
+                        Ok(_) => {}
+                        Err(pending) if start.elapsed().as_secs() < 2 => request = Some(pending),
+                        Err(_) => self.world.abort(1),
+                    }
+                }
+            });
+        }
+    }
+}
+
+fn byte() -> mpi::datatype::SystemDatatype {
+    <u8 as mpi::traits::Equivalence>::equivalent_datatype()
+}
+
+impl Drop for MpiTransport {
+    fn drop(&mut self) {
+        if let Some(failure) = &self.failure {
+            eprintln!("rank {}: {failure}", self.world.rank());
+            // time for the others to read what was announced
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            self.world.abort(1);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The gradients of one step on their way out and back.
+
+use super::buckets::Bucket;
+use super::worker::{Handle, Round};
+use crate::hook::Statistics;
+use crate::{Error, Result};
+use candle_core::backprop::GradStore;
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor, TensorId, Var};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// One step's exchange: buckets leave in their order, each as soon as its gradients are known.
+pub(super) struct Sending {
+    buckets: Rc<Vec<Bucket>>,
+    handle: Handle,
+    round: Round,
+    parameters: HashMap<TensorId, usize>,
+    accumulated: Vec<Option<Tensor>>,
+    /// How many reports each parameter has had, and the last one.
+    reports: Vec<(usize, Option<Tensor>)>,
+    is_early: Vec<bool>,
+    /// Reports still missing for each bucket, none if it waits for the end of the pass.
+    missing: Vec<Option<usize>>,
+    next: usize,
+    /// Parameters whose gradients have left before the end of the pass.
+    left_early: Vec<usize>,
+    error: Option<Error>,
+    statistics: Vec<Statistics>,
+}
+
+impl Sending {
+    pub(super) fn new(
+        buckets: Rc<Vec<Bucket>>,
+        handle: Handle,
+        round: Round,
+        vars: &[(String, Var)],
+        accumulated: Vec<Option<Tensor>>,
+        early: Option<&[bool]>,
+    ) -> Self {
+        let is_early = early.map_or_else(|| vec![false; vars.len()], <[bool]>::to_vec);
+        let missing = buckets.iter().map(|bucket| {
+            let is_whole = bucket.parts.iter().all(|(index, _)| is_early[*index]);
+            is_whole.then_some(bucket.parts.len())
+        });
+        Self {
+            missing: missing.collect(),
+            parameters: vars.iter().enumerate().map(|(index, (_, var))| (var.as_tensor().id(), index)).collect(),
+            reports: vec![(0, None); vars.len()],
+            statistics: vec![Statistics::default(); buckets.len()],
+            left_early: Vec::new(),
+            next: 0,
+            error: None,
+            buckets,
+            handle,
+            round,
+            accumulated,
+            is_early,
+        }
+    }
+
+    /// A report of the backward pass.
+    pub(super) fn observe(&mut self, variable: &Tensor, gradient: &Tensor) {
+        let Some(&index) = self.parameters.get(&variable.id()) else { return };
+        let (count, last) = &mut self.reports[index];
+        *count += 1;
+        *last = Some(gradient.clone());
+        if !self.is_early[index] || *count > 1 {
+            return;
+        }
+        let bucket = self.buckets.iter().position(|bucket| bucket.parts.iter().any(|(part, _)| *part == index));
+        if let Some(missing) = bucket.and_then(|bucket| self.missing[bucket].as_mut()) {
+            *missing = missing.saturating_sub(1);
+        }
+        while self.error.is_none() && self.next < self.buckets.len() && self.missing[self.next] == Some(0) {
+            let buckets = self.buckets.clone();
+            let bucket = &buckets[self.next];
+            let sent = self.send(self.next, |this, index| this.reports[index].1.clone());
+            self.left_early.extend(bucket.parts.iter().map(|(index, _)| *index));
+            self.error = sent.err();
+            self.next += 1;
+        }
+    }
+
+    fn send(&self, at: usize, gradient: impl Fn(&Self, usize) -> Option<Tensor>) -> Result<()> {
+        let bucket = &self.buckets[at];
+        let mut elements = vec![0f32; bucket.len];
+        for (index, range) in &bucket.parts {
+            let into = &mut elements[range.clone()];
+            if let Some(gradient) = gradient(self, *index) {
+                read(&gradient, into, |into, value| *into = value)?;
+            }
+            if let Some(sum) = &self.accumulated[*index] {
+                read(sum, into, |into, value| *into += value)?;
+            }
+        }
+        self.handle.send(at, bucket.id, self.round, elements)
+    }
+
+    /// Which parameters got their whole gradient from one report. An error when one that has left already did not.
+    pub(super) fn check(&self, vars: &[(String, Var)], grads: &GradStore, first: Option<&[bool]>) -> Result<Vec<bool>> {
+        let is_whole = |index: usize, var: &Var| {
+            let (count, report) = &self.reports[index];
+            let is_same = |report: &Tensor| grads.get(var).is_some_and(|gradient| gradient.id() == report.id());
+            *count == 1 && report.as_ref().is_some_and(is_same)
+        };
+        let now: Vec<bool> = vars.iter().enumerate().map(|(index, (_, var))| is_whole(index, var)).collect();
+        if first.is_some()
+            && let Some(&index) = self.left_early.iter().find(|&&index| !now[index])
+        {
+            return Err(Error::DynamicGraph { name: vars[index].0.clone() });
+        }
+        Ok(now)
+    }
+
+    /// Sends what has not left yet and puts the means in the places of the gradients. Without gradients, only takes back what has left.
+    pub(super) fn finish(&mut self, grads: Option<&mut GradStore>, vars: &[(String, Var)]) -> Result<()> {
+        if let Some(grads) = &grads {
+            while self.error.is_none() && self.next < self.buckets.len() {
+                self.error = self.send(self.next, |_, index| grads.get(&vars[index].1).cloned()).err();
+                self.next += usize::from(self.error.is_none());
+            }
+        }
+        let mut answers = Vec::new();
+        let mut error = self.error.take();
+        for _ in 0..self.next {
+            let answer = self.handle.receive()?;
+            match answer.result {
+                Ok(answered) => answers.push((answer.bucket, answered)),
+                Err(first) => error = error.or(Some(first)),
+            }
+        }
+        if let Some(error) = error {
+            return Err(error);
+        }
+        let Some(grads) = grads else { return Ok(()) };
+        let buckets = self.buckets.clone();
+        for (at, (elements, statistics)) in answers {
+            self.statistics[at] = statistics;
+            let mut whole = Some(elements);
+            for (index, range) in &buckets[at].parts {
+                let var = &vars[*index].1;
+                // a bucket of one parameter becomes its gradient without a copy
+                let elements = match whole.take() {
+                    Some(elements) if range.len() == elements.len() => elements,
+                    Some(elements) => {
+                        let part = elements[range.clone()].to_vec();
+                        whole = Some(elements);
+                        part
+                    }
+                    None => Vec::new(),
+                };
+                let gradient = Tensor::from_vec(elements, var.dims(), &Device::Cpu)?;
+                grads.insert(var, gradient.to_device(var.device())?.to_dtype(var.dtype())?);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_statistics(self) -> Vec<Statistics> {
+        self.statistics
+    }
+}
+
+/// Goes through the elements of a tensor as f32.
+fn read(tensor: &Tensor, into: &mut [f32], mut put: impl FnMut(&mut f32, f32)) -> Result<()> {
+    crate::error::same_length("a gradient", "the tensor", tensor.elem_count(), into.len())?;
+    let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let start = layout.start_offset();
+    match &*storage {
+        Storage::Cpu(CpuStorage::F32(values)) => {
+            into.iter_mut().zip(&values[start..]).for_each(|(into, value)| put(into, *value));
+            Ok(())
+        }
+        _ => Err(Error::options("a gradient", "it is not an f32 tensor on the CPU after conversion")),
+    }
+}
