@@ -35,7 +35,7 @@ enum Step {
     Reproduce,
     /// The README's table agrees with the committed reports
     Report,
-    /// The `cuda` features type-check, without a CUDA toolkit
+    /// The `cuda` and `nccl` features type-check, without a CUDA toolkit
     Cuda,
     /// The `metal` features type-check, where the target aarch64-apple-darwin is installed
     Metal,

@@ -69,7 +69,7 @@ while [ $# -gt 0 ]; do
 done
 "#;
 
-/// Checks every package's `cuda` feature with a stand-in for nvcc.
+/// Checks every package's `cuda` and `nccl` features with a stand-in for nvcc.
 ///
 /// # Errors
 /// When the stand-in cannot be written or cargo does not start.
@@ -78,7 +78,7 @@ pub(crate) fn cuda() -> Result<Outcome> {
         return Ok(Outcome::Skipped("the stand-in for nvcc is a shell script".to_owned()));
     }
     let programs = Programs::new(&[("nvcc", STAND_IN_NVCC)])?;
-    let mut command = check("cuda")?;
+    let mut command = check(&["cuda", "nccl"])?;
     command.env("PATH", programs.path()).env("CUDARC_CUDA_VERSION", "13000").env("CUDA_COMPUTE_CAP", "90");
     // A toolkit that is installed must not be found beside the stand-in.
     for variable in ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR", "NVCC"] {
@@ -99,7 +99,7 @@ pub(crate) fn metal() -> Result<Outcome> {
         return Ok(Outcome::Skipped(format!("the target is absent: rustup target add {METAL_TARGET}")));
     }
     let programs = Programs::new(&[("stand-in-cc", STAND_IN_CC)])?;
-    let mut command = check("metal")?;
+    let mut command = check(&["metal"])?;
     command.args(["--target", METAL_TARGET]);
     for variable in ["CC", "CXX", "AR", "RANLIB"] {
         command.env(format!("{variable}_{}", METAL_TARGET.replace('-', "_")), programs.folder().join("stand-in-cc"));
@@ -114,19 +114,21 @@ pub(crate) fn has_target(target: &str) -> bool {
     folder.is_ok_and(|folder| Path::new(folder.trim()).is_dir())
 }
 
-/// `cargo check` of all packages that have the feature, with it on.
-fn check(feature: &str) -> Result<Command> {
+/// `cargo check` of all packages that have one of these features, with those on.
+fn check(features: &[&str]) -> Result<Command> {
     let metadata = workspace::metadata()?;
     let mut command = workspace::cargo();
     command.args(["check", "--all-targets"]);
-    let with_feature = metadata.packages.iter().filter(|package| package.features.contains_key(feature));
-    let mut features = Vec::new();
-    for package in with_feature {
-        command.args(["--package", &package.name]);
-        features.push(format!("{}/{feature}", package.name));
+    let mut enabled = Vec::new();
+    for package in &metadata.packages {
+        let found: Vec<_> = features.iter().filter(|feature| package.features.contains_key(**feature)).collect();
+        if !found.is_empty() {
+            command.args(["--package", &package.name]);
+            enabled.extend(found.into_iter().map(|feature| format!("{}/{feature}", package.name)));
+        }
     }
-    command.args(["--features", &features.join(",")]);
-    command.arg("--target-dir").arg(metadata.target_directory.join(format!("type-check-{feature}")));
+    command.args(["--features", &enabled.join(",")]);
+    command.arg("--target-dir").arg(metadata.target_directory.join(format!("type-check-{}", features[0])));
     Ok(command)
 }
 

@@ -65,7 +65,9 @@ pub enum Error {
         limit: Duration,
     },
     /// Ranks that do not do the same thing.
-    #[error("{operation}: rank {rank} {theirs}, this rank {ours}; all ranks must make the same calls with tensors of the same size")]
+    #[error(
+        "{operation}: rank {rank} {theirs}, this rank {ours}; all ranks must make the same calls with tensors of the same size"
+    )]
     Mismatch {
         /// What this rank does.
         operation: &'static str,
@@ -88,7 +90,9 @@ pub enum Error {
     #[error("the stored state does not fit: {0}")]
     State(String),
     /// The model finds a gradient in another way than in its first step.
-    #[error("the gradient of `{name}` is found in another way than in the first step; set `overlap: false` for models that change")]
+    #[error(
+        "the gradient of `{name}` is found in another way than in the first step; set `overlap: false` for models that change"
+    )]
     DynamicGraph {
         /// The parameter.
         name: String,

@@ -6,8 +6,8 @@ use crate::error::same_length;
 use crate::memory::Memory;
 use crate::wire::{self, WireFormat};
 use crate::{Communicator, Encoded, Error, Result, scan};
-use rand::SeedableRng as _;
 use rand::Rng as _;
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -311,11 +311,11 @@ impl Hook for PowerSgd {
 /// Gram–Schmidt on the columns of a matrix `[…, rank]`, in f64; a column that depends on earlier ones becomes zero.
 fn orthonormalize(matrix: &mut [f32], rank: usize) {
     for column in 0..rank {
-        let norm = |matrix: &[f32]| matrix.chunks_exact(rank).map(|row| f64::from(row[column]).powi(2)).sum::<f64>().sqrt();
+        let norm =
+            |matrix: &[f32]| matrix.chunks_exact(rank).map(|row| f64::from(row[column]).powi(2)).sum::<f64>().sqrt();
         let before = norm(matrix);
         for earlier in 0..column {
-            let dot: f64 =
-                matrix.chunks_exact(rank).map(|row| f64::from(row[column]) * f64::from(row[earlier])).sum();
+            let dot: f64 = matrix.chunks_exact(rank).map(|row| f64::from(row[column]) * f64::from(row[earlier])).sum();
             matrix.chunks_exact_mut(rank).for_each(|row| row[column] -= (dot * f64::from(row[earlier])) as f32);
         }
         let after = norm(matrix);

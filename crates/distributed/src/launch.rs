@@ -89,7 +89,9 @@ fn one<R, E: Display>(
 
 /// The variable by which an MPI launcher shows itself.
 fn mpi_launcher() -> Option<&'static str> {
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"].into_iter().find(|name| std::env::var_os(name).is_some())
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"]
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some())
 }
 
 #[cfg(feature = "mpi")]
@@ -99,5 +101,8 @@ fn mpi_rank(_: &str, timeout: Duration) -> Result<Arc<dyn Communicator>> {
 
 #[cfg(not(feature = "mpi"))]
 fn mpi_rank(under: &str, _: Duration) -> Result<Arc<dyn Communicator>> {
-    Err(Error::connection(under, "it is set, so an MPI launcher has started this program, but it was built without the feature `mpi`"))
+    Err(Error::connection(
+        under,
+        "it is set, so an MPI launcher has started this program, but it was built without the feature `mpi`",
+    ))
 }

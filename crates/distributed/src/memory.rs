@@ -54,7 +54,9 @@ impl Memory {
     pub fn new(config: MemoryConfig) -> Result<Self> {
         let is_sound = match config {
             MemoryConfig::None => true,
-            MemoryConfig::Residual { decay, weight } => (0. ..=1.).contains(&decay) && weight.is_finite() && weight > 0.,
+            MemoryConfig::Residual { decay, weight } => {
+                (0. ..=1.).contains(&decay) && weight.is_finite() && weight > 0.
+            }
             MemoryConfig::Momentum { momentum } | MemoryConfig::Dgc { momentum } => (0. ..1.).contains(&momentum),
         };
         if !is_sound {

@@ -49,7 +49,8 @@ impl CostModel {
     ///
     /// When a number is negative or not finite, or the bandwidth is zero.
     pub fn check(&self) -> Result<()> {
-        let all = [self.latency, self.bandwidth, self.encode_per_element, self.decode_per_entry, self.write_per_element];
+        let all =
+            [self.latency, self.bandwidth, self.encode_per_element, self.decode_per_entry, self.write_per_element];
         if all.iter().all(|value| value.is_finite() && *value >= 0.) && self.bandwidth > 0. {
             Ok(())
         } else {

@@ -64,7 +64,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         };
         let fit = &analysis.fit;
-        println!("{title}: {} points, RMSLE {:.5}, leave-one-out {:.5}", fit.points, fit.rmsle, analysis.leave_one_out_rmsle);
+        println!(
+            "{title}: {} points, RMSLE {:.5}, leave-one-out {:.5}",
+            fit.points, fit.rmsle, analysis.leave_one_out_rmsle
+        );
         for (which, interval) in &analysis.intervals {
             let value = fit.law.coefficient(*which).unwrap_or(f64::NAN);
             let mark = if fit.at_bound.contains(which) { "  at its bound: the points do not determine it" } else { "" };

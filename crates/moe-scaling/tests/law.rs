@@ -179,11 +179,11 @@ fn a_better_router_is_found_better() {
     let other = Law { d: 1.105, ..truth() };
     let (first, second) = (table(&other, |i| noise(i + 50)), table(&truth(), noise));
     let at = [(1e8, 32.), (1e9, 128.)];
-    let found = compare(&first, &second, Form::Saturating, &FitOptions::default(), &at, 200, 0.95, 1).unwrap();
+    let found = compare([&first, &second], Form::Saturating, &FitOptions::default(), &at, 200, 0.95, 1).unwrap();
     for result in &found {
         assert!(result.log_ratio < 0. && result.interval.high < 0. && result.first_wins > 0.97, "{result:?}");
     }
-    let same = compare(&second, &second, Form::Saturating, &FitOptions::default(), &at, 50, 0.95, 1).unwrap();
+    let same = compare([&second, &second], Form::Saturating, &FitOptions::default(), &at, 50, 0.95, 1).unwrap();
     assert!(same.iter().all(|result| result.log_ratio == 0. && result.interval.contains(0.)));
 }
 

@@ -355,14 +355,17 @@ impl Kernel for GroupedFeedForward {
             let mut by_g = vec![T::ZERO; n * hidden];
             gemm_strided(w2.t(), Matrix::new(&columns, output, n), &mut by_g, n, false, false);
             let mut g = vec![T::ZERO; n * hidden];
-            // SAFETY: blocks do not overlap, and each is treated once; so below.
+            // SAFETY: blocks do not overlap, and each is treated once.
             let by_a = unsafe { by_a_parts.slice(start * width, n * width) };
             self.differentiate(&kept[start * width..(start + n) * width], &by_g, &mut g, by_a);
             if needs[2] {
-                transposed(&g, hidden, n, unsafe { value_parts.slice(start * hidden, n * hidden) });
+                // SAFETY: as above.
+                let values = unsafe { value_parts.slice(start * hidden, n * hidden) };
+                transposed(&g, hidden, n, values);
             }
             if needs[0] {
                 let w1 = Matrix::new(&x[1][group * width * input..][..width * input], width, input);
+                // SAFETY: as above.
                 let by_rows = unsafe { by_row_parts.slice(start * input, n * input) };
                 gemm_strided(Matrix::new(by_a, width, n).t(), w1, by_rows, input, false, false);
             }

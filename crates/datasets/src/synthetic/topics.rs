@@ -85,14 +85,13 @@ pub fn topics(options: &TopicsOptions) -> Result<Vec<u8>> {
         let topic = below(&mut random, options.topics);
         text.extend_from_slice(&topic_words[topic]);
         for _ in 1..between(&mut random, SHORTEST_SENTENCE, LONGEST_SENTENCE) {
-            text.push(SPACE);
             if !function_words.is_empty() && random.next_f64() < options.function_word_probability {
                 let at = below(&mut random, function_words.len());
-                text.extend_from_slice(&function_words[at]);
+                text.extend([SPACE].iter().chain(&function_words[at]));
             } else {
                 let length = between(&mut random, SHORTEST_WORD, LONGEST_WORD);
                 let word = word(&mut random, &chains[topic], letters, successors, length);
-                text.extend_from_slice(&word);
+                text.extend([SPACE].iter().chain(&word));
             }
         }
         text.push(BREAK);

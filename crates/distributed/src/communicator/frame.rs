@@ -114,7 +114,9 @@ pub(crate) fn payload(bytes: &[u8], from: usize, kind: Kind, sequence: u64, size
         None => Err(broken("it sent a message of an unknown kind")),
         Some(theirs) if theirs != kind || their_sequence != sequence || their_size != size => {
             let describe = |kind: Kind, sequence: u64, size: u64| match kind {
-                Kind::Scatter | Kind::Collect => format!("is in its operation {sequence}, allreduce of {size} elements"),
+                Kind::Scatter | Kind::Collect => {
+                    format!("is in its operation {sequence}, allreduce of {size} elements")
+                }
                 _ => format!("is in its operation {sequence}, {}", kind.operation()),
             };
             Err(Error::Mismatch {

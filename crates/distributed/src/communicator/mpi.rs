@@ -63,7 +63,8 @@ impl Transport for MpiTransport {
         let world = &self.world;
         for (_, message) in &outgoing {
             if i32::try_from(message.len()).is_err() {
-                let reason = format!("{} bytes for one rank, MPI counts to 2^31 - 1; use smaller buckets", message.len());
+                let reason =
+                    format!("{} bytes for one rank, MPI counts to 2^31 - 1; use smaller buckets", message.len());
                 return Err(Error::options("a message", reason));
             }
         }

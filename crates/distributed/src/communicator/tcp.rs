@@ -98,7 +98,8 @@ pub fn connect(config: &TcpConfig) -> Result<TcpCommunicator> {
                 Some(address) => address,
                 None => master.local_addr().map_err(|e| Error::connection("own address", e))?.ip(),
             };
-            let listener = TcpListener::bind((interface, 0)).map_err(|e| Error::connection(interface.to_string(), e))?;
+            let listener =
+                TcpListener::bind((interface, 0)).map_err(|e| Error::connection(interface.to_string(), e))?;
             let own = listener.local_addr().map_err(|e| Error::connection("own address", e))?;
             introduce(&mut master, config, Some(own)).map_err(|e| Error::connection(&config.master, e))?;
             set_read_deadline(&master, deadline)?;
@@ -186,7 +187,10 @@ fn accept(
                 set_read_deadline(&stream, patience.min(deadline))?;
                 let Some((rank, address)) = greet(&mut stream, config)? else { continue };
                 if !ranks.contains(&rank) || streams[rank].is_some() {
-                    return Err(Error::connection(format!("rank {rank}"), "it is there twice, or has no place in this group"));
+                    return Err(Error::connection(
+                        format!("rank {rank}"),
+                        "it is there twice, or has no place in this group",
+                    ));
                 }
                 addresses[rank - ranks.start] = address;
                 streams[rank] = Some(stream);

@@ -1,6 +1,9 @@
 //! Deep gradient compression's selection.
 
-use super::{Compressor, Key, check_ratio, sparse, target, top_k::{Selection, top_k}};
+use super::{
+    Compressor, Key, check_ratio, sparse, target,
+    top_k::{Selection, top_k},
+};
 use crate::dragonn::{kth_largest, sample_rank};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Error, Result, scan};
@@ -107,8 +110,12 @@ impl Dgc {
             self.candidates = k;
             return Ok(sparse(values, top_k(values, k, Selection::Filtered)?));
         }
-        let mut sample: Vec<u32> =
-            values.iter().skip(start).step_by(stride(config.sample_ratio)).map(|&value| magnitude_bits(value)).collect();
+        let mut sample: Vec<u32> = values
+            .iter()
+            .skip(start)
+            .step_by(stride(config.sample_ratio))
+            .map(|&value| magnitude_bits(value))
+            .collect();
         let count = (values.len() as f64 * config.sample_ratio) as usize;
         let rank = sample_rank(count, ratio).min(sample.len());
         let mut threshold = kth_largest(&mut sample, rank).unwrap_or(0.);

@@ -2,7 +2,7 @@
 //!
 //! | compressor | sends | from |
 //! |---|---|---|
-//! | [`Dragonn`](crate::dragonn::Dragonn) | most elements above a sampled threshold | the paper |
+//! | [`Dragonn`] | most elements above a sampled threshold | the paper |
 //! | [`TopK`] | exactly the `⌈n r⌉` largest | |
 //! | [`RandomK`] | `⌊n r⌋` at random positions, the same on all ranks | GRACE |
 //! | [`Threshold`] | all of a given magnitude | |

@@ -14,8 +14,10 @@ pub fn shared_positions(seed: u64, len: usize, count: usize) -> Result<Vec<u32>>
     if count > len || u32::try_from(len).is_err() {
         return Err(Error::options("positions", format!("{count} of {len}")));
     }
-    let mut positions: Vec<u32> =
-        rand::seq::index::sample(&mut ChaCha8Rng::seed_from_u64(seed), len, count).into_iter().map(|at| at as u32).collect();
+    let mut positions: Vec<u32> = rand::seq::index::sample(&mut ChaCha8Rng::seed_from_u64(seed), len, count)
+        .into_iter()
+        .map(|at| at as u32)
+        .collect();
     positions.sort_unstable();
     Ok(positions)
 }

@@ -60,11 +60,7 @@ pub fn stage_thresholds(
     stages: usize,
     ratio: f64,
 ) -> StageThresholds {
-    let (first, later) = if stages <= 1 || ratio >= first_ratio {
-        (ratio, 0)
-    } else {
-        (first_ratio, stages - 1)
-    };
+    let (first, later) = if stages <= 1 || ratio >= first_ratio { (ratio, 0) } else { (first_ratio, stages - 1) };
     let share = (ratio / first).powf(1. / later.max(1) as f64);
     let mut threshold = first_quantile(magnitudes, distribution, first);
     let mut thresholds = vec![threshold];

@@ -1,6 +1,6 @@
 //! Thresholds that are given, or follow from a few statistics.
 
-use super::{Compressor, Key, check_ratio, special, sparse_at_least, target};
+use super::{Compressor, Key, check_ratio, sparse_at_least, special, target};
 use crate::{Encoded, Error, Result, scan};
 
 /// All elements of at least this magnitude, or the largest one when none reaches it.

@@ -21,17 +21,17 @@ pub fn sample_positions(len: usize, count: usize, seed: u64) -> Vec<u32> {
 pub fn sample_threshold_at(values: &[f32], positions: &[u32], ratio: f64) -> Result<f32> {
     let mut sample = Vec::with_capacity(positions.len());
     for &position in positions {
-        let value = values.get(position as usize).ok_or_else(|| {
-            Error::options("sample", format!("position {position} is not below {}", values.len()))
-        })?;
+        let value = values
+            .get(position as usize)
+            .ok_or_else(|| Error::options("sample", format!("position {position} is not below {}", values.len())))?;
         sample.push(magnitude_bits(*value));
     }
-    kth_largest(&mut sample, sample_rank(positions.len(), ratio))
-        .filter(|threshold| threshold.is_finite())
-        .ok_or_else(|| match values.iter().all(|value| value.is_finite()) {
+    kth_largest(&mut sample, sample_rank(positions.len(), ratio)).filter(|threshold| threshold.is_finite()).ok_or_else(
+        || match values.iter().all(|value| value.is_finite()) {
             true => Error::options("sample", "there are no positions"),
             false => scan::first_not_finite("threshold", values),
-        })
+        },
+    )
 }
 
 /// `⌈S r⌉`, at least 1, at most `S`.

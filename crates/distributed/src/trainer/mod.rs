@@ -233,7 +233,14 @@ impl DataParallel {
         let key = Key { seed: self.config.seed, step: self.step, tensor: 0, rank: self.communicator.rank() as u64 };
         let accumulated = self.accumulated.iter_mut().map(Option::take).collect();
         let round = worker::Round { key, is_dense, ratio };
-        Ok(Sending::new(self.buckets.clone(), self.worker.handle()?, round, &self.vars, accumulated, self.early.as_deref()))
+        Ok(Sending::new(
+            self.buckets.clone(),
+            self.worker.handle()?,
+            round,
+            &self.vars,
+            accumulated,
+            self.early.as_deref(),
+        ))
     }
 
     fn end(&mut self, sending: Sending) {

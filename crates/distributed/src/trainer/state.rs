@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// An error that names the first rank whose parameters or options differ from those of rank 0.
-pub(super) fn agree(vars: &[(String, Var)], config: &DataParallelConfig, communicator: &dyn Communicator) -> Result<()> {
+pub(super) fn agree(
+    vars: &[(String, Var)],
+    config: &DataParallelConfig,
+    communicator: &dyn Communicator,
+) -> Result<()> {
     let mut text = format!("options {config:?}\n");
     for (name, var) in vars {
         text += &format!("parameter {name} {:?} {:?}\n", var.dims(), var.dtype());
@@ -69,7 +73,9 @@ impl DataParallel {
         for (bucket, state) in self.buckets.iter().zip(self.worker.state()?) {
             for (at, list) in state.lists.into_iter().enumerate() {
                 let len = list.len();
-                checkpoint.parameters.insert(format!("{}#{at}", bucket.name), Tensor::from_vec(list, len, &Device::Cpu)?);
+                checkpoint
+                    .parameters
+                    .insert(format!("{}#{at}", bucket.name), Tensor::from_vec(list, len, &Device::Cpu)?);
             }
             numbers.insert(bucket.name.clone(), state.numbers);
         }

@@ -55,7 +55,8 @@ impl Worker {
                         let key = Key { tensor: id, ..round.key };
                         let hook = hooks[bucket].as_mut();
                         let result = reduce(hook, &mut gradients, &key, round, communicator.as_ref());
-                        let _ = answer.send(Answer { bucket, result: result.map(|statistics| (gradients, statistics)) });
+                        let _ =
+                            answer.send(Answer { bucket, result: result.map(|statistics| (gradients, statistics)) });
                     }
                     Job::State(answer) => {
                         let _ = answer.send(hooks.iter().map(|hook| hook.state()).collect());
@@ -117,7 +118,10 @@ fn reduce(
     let result = if round.is_dense {
         Allreduce.reduce(gradients, key, communicator)
     } else {
-        round.ratio.map_or(Ok(()), |ratio| hook.set_ratio(ratio)).and_then(|()| hook.reduce(gradients, key, communicator))
+        round
+            .ratio
+            .map_or(Ok(()), |ratio| hook.set_ratio(ratio))
+            .and_then(|()| hook.reduce(gradients, key, communicator))
     };
     // the others must not wait for a rank that cannot compress
     result.inspect_err(|error| communicator.abort(&error.to_string()))

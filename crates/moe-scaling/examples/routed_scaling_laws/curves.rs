@@ -321,8 +321,7 @@ fn comparisons(context: &mut Context, all: &[Series]) -> Result<()> {
     for (first, second) in [(0, 2), (1, 2), (0, 1)] {
         let (first, second) = (&all[first], &all[second]);
         let found = compare(
-            &first.points,
-            &second.points,
+            [&first.points, &second.points],
             Form::Saturating,
             &FitOptions::default(),
             &at,

@@ -174,8 +174,7 @@ pub struct Comparison {
 ///
 /// As for [`bootstrap()`].
 pub fn compare(
-    first: &[Point],
-    second: &[Point],
+    [first, second]: [&[Point]; 2],
     form: Form,
     options: &FitOptions,
     at: &[(f64, f64)],

@@ -88,7 +88,7 @@ fn damped_step(here: &Local, is_free: &[bool], damping: f64) -> Option<Vec<f64>>
             let dot: f64 = (0..col).map(|k| matrix[row][k] * matrix[col][k]).sum();
             let value = matrix[row][col] - dot;
             if row == col {
-                if !(value > 0.) {
+                if value.is_nan() || value <= 0. {
                     return None;
                 }
                 matrix[row][row] = value.sqrt();

@@ -21,6 +21,9 @@ pub(crate) struct Projection<'a> {
     shape_columns: [Vec<f64>; 2],
 }
 
+/// Of each number of experts: `log10 Ê` and its derivatives by the exponents of `E_start` and `E_max`.
+type Levels = Vec<(f64, [f64; 2])>;
+
 /// Why a linear fit has no unique answer: the term that the others already say.
 pub(crate) struct Dependent(pub(crate) Coefficient);
 
@@ -47,7 +50,7 @@ impl<'a> Projection<'a> {
         Ok((law, cost))
     }
 
-    fn decompose(&mut self, saturation: Option<Saturation>) -> Result<(Law, f64, Vec<(f64, [f64; 2])>), Dependent> {
+    fn decompose(&mut self, saturation: Option<Saturation>) -> Result<(Law, f64, Levels), Dependent> {
         let samples = self.samples;
         let levels = samples.levels(saturation);
         for (at, residual) in self.residual.iter_mut().enumerate() {
@@ -76,7 +79,7 @@ impl<'a> Projection<'a> {
                 }
             }
             let norm = dot(&self.columns[k], &self.columns[k]).sqrt();
-            if !(norm > 1e-11 * original) {
+            if norm.is_nan() || norm <= 1e-11 * original {
                 return Err(Dependent(self.terms[k]));
             }
             triangle[step][step] = norm;

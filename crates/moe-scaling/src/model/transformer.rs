@@ -22,7 +22,7 @@ pub enum RouterConfig {
     SBase(SBaseConfig),
     /// See [`Reinforce`].
     RlR(ReinforceConfig),
-    /// See [`Hash`].
+    /// See [`Hash`](struct@Hash).
     Hash(HashConfig),
     /// See [`TopK`].
     TopK(TopKConfig),

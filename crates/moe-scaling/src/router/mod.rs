@@ -5,7 +5,7 @@
 //! | [`TopK`] | the largest logits, with balance and z losses | Shazeer et al. 2017; GShard; Switch Transformer; ST-MoE |
 //! | [`SBase`] | the largest logits after a Sinkhorn balance over the batch | the paper, section 3 |
 //! | [`Reinforce`] | sampling from a policy trained by its reward (RL-R) | the paper, section 3 |
-//! | [`Hash`] | the token's id | Hash Layers (Roller et al. 2021) |
+//! | [`Hash`](struct@Hash) | the token's id | Hash Layers (Roller et al. 2021) |
 //! | [`Base`] | an exact balanced assignment over the batch | BASE Layers (Lewis et al. 2021) |
 //!
 //! A router that balances over the batch makes a token's output depend on its companions in training; in evaluation no router does.

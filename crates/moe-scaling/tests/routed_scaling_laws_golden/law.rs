@@ -165,7 +165,8 @@ fn bootstrap_intervals() {
     let Some(fits) = json("fits.json") else { return };
     for (name, router) in routers(&fits) {
         let laws = bootstrap(&router_points(router), Form::Saturating, &FitOptions::default(), 2000, 1).unwrap();
-        let quantities: [(&str, fn(&Law) -> Option<f64>); 7] = [
+        type Quantity = fn(&Law) -> Option<f64>;
+        let quantities: [(&str, Quantity); 7] = [
             ("a", |law| Some(law.a)),
             ("b", |law| Some(law.b)),
             ("c", |law| Some(law.c)),
