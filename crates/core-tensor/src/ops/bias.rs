@@ -89,7 +89,8 @@ impl CustomOp2 for BiasAdd {
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = if self.has_relu { masked(&contiguous(grad)?, y, self.name())? } else { grad.clone() };
-        let grad_bias = if bias.track_op() { Some(sum_dim0(&grad.reshape(((), bias.elem_count()))?)?) } else { None };
+        let sum = || sum_dim0(&grad.reshape(((), bias.elem_count()))?);
+        let grad_bias = if bias.track_op() { crate::backward::hand_over(bias, sum()?) } else { None };
         Ok((x.track_op().then_some(grad), grad_bias))
     }
 }

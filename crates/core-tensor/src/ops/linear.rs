@@ -1,6 +1,7 @@
 //! Affine maps of the last dimension.
 
 use super::sum_dim0;
+use crate::backward::hand_over;
 use crate::cpu::{Matrix, Real, contiguous, dispatch_real, dispatch_tensor, gemm, into_storage, slice, with_slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
@@ -153,7 +154,8 @@ impl CustomOp2 for Linear {
         _y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        Self::gradients(x, weight, grad)
+        let (grad_x, grad_weight) = Self::gradients(x, weight, grad)?;
+        Ok((grad_x.and_then(|grad| hand_over(x, grad)), grad_weight.and_then(|grad| hand_over(weight, grad))))
     }
 }
 
@@ -189,7 +191,8 @@ impl CustomOp3 for Linear {
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (grad_x, grad_weight) = Self::gradients(x, weight, grad)?;
-        let grad_bias = if bias.track_op() { Some(sum_dim0(grad)?) } else { None };
-        Ok((grad_x, grad_weight, grad_bias))
+        let grad_bias = if bias.track_op() { hand_over(bias, sum_dim0(grad)?) } else { None };
+        let grad_x = grad_x.and_then(|grad| hand_over(x, grad));
+        Ok((grad_x, grad_weight.and_then(|grad| hand_over(weight, grad)), grad_bias))
     }
 }

@@ -16,7 +16,6 @@ use std::time::Instant;
 pub struct MpiTransport {
     /// Ends MPI when dropped.
     _universe: Universe,
-    world: SimpleCommunicator,
     failure: Option<String>,
 }
 
@@ -34,23 +33,25 @@ pub fn initialize() -> Result<MpiCommunicator> {
     if threading < Threading::Serialized {
         return Err(Error::connection("MPI", "this library allows calls from the main thread only"));
     }
-    let world = universe.world();
-    Ok(Collective::new(MpiTransport { _universe: universe, world, failure: None }))
+    Ok(Collective::new(MpiTransport { _universe: universe, failure: None }))
 }
 
-impl MpiTransport {
-    fn number(&self, rank: i32) -> usize {
-        usize::try_from(rank).unwrap_or(0)
-    }
+/// MPI's world, which lives as long as the universe; a handle to it may not move between threads.
+fn world() -> SimpleCommunicator {
+    SimpleCommunicator::world()
+}
+
+fn number(rank: i32) -> usize {
+    usize::try_from(rank).unwrap_or(0)
 }
 
 impl Transport for MpiTransport {
     fn rank(&self) -> usize {
-        self.number(self.world.rank())
+        number(world().rank())
     }
 
     fn world_size(&self) -> usize {
-        self.number(self.world.size())
+        number(world().size())
     }
 
     fn exchange(
@@ -60,7 +61,7 @@ impl Transport for MpiTransport {
         from: &[usize],
         deadline: Deadline,
     ) -> Result<Vec<Message>> {
-        let world = &self.world;
+        let world = world();
         for (_, message) in &outgoing {
             if i32::try_from(message.len()).is_err() {
                 let reason =
@@ -128,7 +129,7 @@ impl Transport for MpiTransport {
     }
 
     fn announce(&mut self, message: &Message) {
-        let rank = self.rank();
+        let (world, rank) = (world(), self.rank());
         self.failure = Some(String::from_utf8_lossy(message.get(super::frame::HEADER..).unwrap_or(&[])).into_owned());
         if i32::try_from(message.len()).is_err() {
             return;
@@ -136,14 +137,14 @@ impl Transport for MpiTransport {
         for to in (0..self.world_size()).filter(|&to| to != rank) {
             // small enough to leave without a receiver; MPI_Abort follows when this is dropped in any case
             mpi::request::scope(|scope| {
-                let request = self.world.process_at_rank(to as i32).immediate_send(scope, &message[..]);
+                let request = world.process_at_rank(to as i32).immediate_send(scope, &message[..]);
                 let start = Instant::now();
                 let mut request = Some(request);
                 while let Some(pending) = request.take() {
                     match pending.test() {
                         Ok(_) => {}
                         Err(pending) if start.elapsed().as_secs() < 2 => request = Some(pending),
-                        Err(_) => self.world.abort(1),
+                        Err(_) => world.abort(1),
                     }
                 }
             });
@@ -158,10 +159,10 @@ fn byte() -> mpi::datatype::SystemDatatype {
 impl Drop for MpiTransport {
     fn drop(&mut self) {
         if let Some(failure) = &self.failure {
-            eprintln!("rank {}: {failure}", self.world.rank());
+            eprintln!("rank {}: {failure}", self.rank());
             // time for the others to read what was announced
             std::thread::sleep(std::time::Duration::from_millis(300));
-            self.world.abort(1);
+            world().abort(1);
         }
     }
 }

@@ -1,0 +1,135 @@
+//! A model trained by several ranks, which are threads, processes connected by TCP, or processes of `mpirun`, whatever the program finds itself in:
+//!
+//! ```sh
+//! cargo run --release -p distributed --example data_parallel                                      # four threads
+//! cargo build --release -p distributed --example data_parallel --features mpi
+//! mpirun -n 4 target/release/examples/data_parallel                                               # four processes
+//! for rank in 0 1; do RANK=$rank WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 target/release/examples/data_parallel & done; wait
+//! ```
+//!
+//! Each rank prints its loss and a checksum of the parameters, which is the same for all ranks and for all ways to start them. With `--checkpoint FOLDER` the run is saved every ten steps
+//! and continues when it is started again. `--die`, `--stall` and `--uneven` show what becomes of the others when one rank fails.
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::Module;
+use clap::Parser;
+use core_tensor::optim::{Optimizer, Sgd, SgdConfig};
+use core_tensor::{nn, ops, params::ParamStore, random::Rng};
+use distributed::compress::Compression;
+use distributed::dragonn::DragonnConfig;
+use distributed::selection::TensorSelection;
+use distributed::{Communicator, DataParallel, DataParallelConfig, Launch, launch};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Train a small model on several ranks
+#[derive(Debug, Clone, Parser)]
+struct Arguments {
+    /// Ranks, where they are threads of this process
+    #[arg(long, default_value_t = 4)]
+    threads: usize,
+    /// Optimiser steps
+    #[arg(long, default_value_t = 60)]
+    steps: u64,
+    /// Width of the hidden layer, which decides how much there is to send
+    #[arg(long, default_value_t = 1024)]
+    hidden: usize,
+    /// none, dragonn or top-k
+    #[arg(long, default_value = "dragonn")]
+    compression: String,
+    /// Fraction of the elements to send
+    #[arg(long, default_value_t = 0.01)]
+    ratio: f64,
+    /// Seconds to wait for other ranks
+    #[arg(long, default_value_t = 60.)]
+    timeout: f64,
+    /// Save here every ten steps, and continue from here
+    #[arg(long)]
+    checkpoint: Option<PathBuf>,
+    /// Kill the process of this rank at half of the steps
+    #[arg(long)]
+    die: Option<usize>,
+    /// Let this rank fall silent at half of the steps
+    #[arg(long)]
+    stall: Option<usize>,
+    /// Give this rank a larger model than the others
+    #[arg(long)]
+    uneven: Option<usize>,
+}
+
+fn main() -> distributed::Result<()> {
+    let arguments = Arguments::parse();
+    let options = Launch { threads: arguments.threads, timeout: Duration::from_secs_f64(arguments.timeout) };
+    launch(options, |ranks| train(&arguments, ranks)).map(drop)
+}
+
+fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Result<()> {
+    const INPUTS: usize = 64;
+    let rank = ranks.rank();
+    let hidden = arguments.hidden + usize::from(arguments.uneven == Some(rank));
+    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let first = nn::linear(INPUTS, hidden, store.var_builder().pp("first"))?;
+    let second = nn::linear(hidden, 4, store.var_builder().pp("second"))?;
+    let mut optimizer = Sgd::new(store.trainable(), SgdConfig { learning_rate: 0.1, ..SgdConfig::default() })?;
+    let config = DataParallelConfig {
+        compression: match arguments.compression.as_str() {
+            "dragonn" => Compression::Dragonn(DragonnConfig::with_ratio(arguments.ratio)),
+            "top-k" => Compression::TopK(arguments.ratio),
+            _ => Compression::None,
+        },
+        selection: TensorSelection::MinElements(10_000),
+        dense_steps: 5,
+        ..DataParallelConfig::default()
+    };
+    let mut trainer = DataParallel::new(store.trainable(), ranks.clone(), config)?;
+    let mut start = 0;
+    if let Some(folder) = &arguments.checkpoint
+        && let Some(step) = trainer.load(folder)?
+    {
+        store.load(folder.join(format!("model-{step}.safetensors")))?;
+        start = step;
+        println!("rank {rank} continues at step {step}");
+    }
+    let (begin, mut loss_value) = (Instant::now(), f64::NAN);
+    for step in start..arguments.steps {
+        if let Some(folder) = &arguments.checkpoint
+            && step % 10 == 0
+            && step > start
+        {
+            // SGD without momentum has no state; another optimiser's belongs in here too
+            if rank == 0 {
+                std::fs::create_dir_all(folder).ok();
+                store.save(folder.join(format!("model-{step}.safetensors")))?;
+            }
+            trainer.save(folder)?;
+        }
+        if step == arguments.steps / 2 && arguments.die == Some(rank) {
+            std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status().ok();
+        }
+        if step == arguments.steps / 2 && arguments.stall == Some(rank) {
+            std::thread::sleep(Duration::from_secs_f64(arguments.timeout * 3.));
+        }
+        let mut rng = Rng::new(1).fork(&format!("rank {rank}, step {step}"));
+        let labels: Vec<u32> = (0..32).map(|_| rng.below(4) as u32).collect();
+        let shift = Tensor::from_vec(labels.iter().map(|&l| l as f32 * 0.5).collect(), (32, 1), &Device::Cpu)?;
+        let x = rng.normal(0., 1., (32, INPUTS), DType::F32, &Device::Cpu)?.broadcast_add(&shift)?;
+        let logits = second.forward(&ops::relu(&first.forward(&x)?)?)?;
+        let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu)?)?;
+        optimizer.step(&trainer.backward(&loss)?)?;
+        loss_value = trainer.sum(f64::from(loss.to_scalar::<f32>()?))? / ranks.world_size() as f64;
+    }
+    let mut checksum = 0u64;
+    for (_, var) in store.trainable() {
+        for value in var.flatten_all()?.to_vec1::<f32>()? {
+            checksum = checksum.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(value.to_bits());
+        }
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    println!(
+        "rank {rank} of {}: loss {loss_value:.4}, parameters {checksum:016x}, {} bytes sent, {seconds:.3} s",
+        ranks.world_size(),
+        ranks.bytes_sent()
+    );
+    Ok(())
+}
