@@ -66,6 +66,21 @@ pub fn example(package: &str, name: &str) -> PathBuf {
     build(&["--release", "--package", package, "--example", name])
 }
 
+/// [`example`] with features, or why it does not build.
+///
+/// # Errors
+/// The end of what cargo says.
+pub fn example_with(package: &str, name: &str, features: &str) -> Result<PathBuf, String> {
+    let arguments = ["--release", "--package", package, "--example", name, "--features", features];
+    let output = run(cargo().arg("build").args(arguments));
+    if output.status.success() {
+        return Ok(build(&arguments));
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let start = text.char_indices().rev().nth(1500).map_or(0, |(at, _)| at);
+    Err(text[start..].to_owned())
+}
+
 /// Runs `cargo build` with these arguments, which choose one program, and returns it.
 fn build(arguments: &[&str]) -> PathBuf {
     let text = stdout(cargo().arg("build").args(arguments).args(["--message-format", "json-render-diagnostics"]));

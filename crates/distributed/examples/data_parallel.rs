@@ -20,6 +20,7 @@ use distributed::dragonn::DragonnConfig;
 use distributed::selection::TensorSelection;
 use distributed::{Communicator, DataParallel, DataParallelConfig, Launch, launch};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,10 +59,18 @@ struct Arguments {
     uneven: Option<usize>,
 }
 
-fn main() -> distributed::Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let options = Launch { threads: arguments.threads, timeout: Duration::from_secs_f64(arguments.timeout) };
-    launch(options, |ranks| train(&arguments, ranks)).map(drop)
+    match launch(options, |ranks| train(&arguments, ranks)) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            // in one piece: other ranks write to the same terminal
+            let text = format!("error: {error}\n");
+            eprint!("{text}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Result<()> {

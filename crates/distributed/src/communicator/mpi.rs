@@ -41,6 +41,12 @@ fn world() -> SimpleCommunicator {
     SimpleCommunicator::world()
 }
 
+/// In one piece: other ranks write to the same terminal.
+fn say(error: &str) {
+    let text = format!("rank {}: {error}\n", world().rank());
+    eprint!("{text}");
+}
+
 fn number(rank: i32) -> usize {
     usize::try_from(rank).unwrap_or(0)
 }
@@ -86,7 +92,7 @@ impl Transport for MpiTransport {
                         let mut bytes = vec![0u8; len];
                         message.matched_receive_into(&mut bytes[..]);
                         if let Some(error) = abort_error(&bytes, operation) {
-                            eprintln!("rank {}: {error}", world.rank());
+                            say(&error.to_string());
                             world.abort(1);
                         }
                         *slot = Some(Message::new(bytes));
@@ -113,7 +119,7 @@ impl Transport for MpiTransport {
                     if sends.is_empty() {
                         return Err(error);
                     }
-                    eprintln!("rank {}: {error}", world.rank());
+                    say(&error.to_string());
                     world.abort(1);
                 }
                 // spins briefly, then leaves the core to the ranks it waits for
@@ -159,7 +165,7 @@ fn byte() -> mpi::datatype::SystemDatatype {
 impl Drop for MpiTransport {
     fn drop(&mut self) {
         if let Some(failure) = &self.failure {
-            eprintln!("rank {}: {failure}", self.rank());
+            say(failure);
             // time for the others to read what was announced
             std::thread::sleep(std::time::Duration::from_millis(300));
             world().abort(1);
