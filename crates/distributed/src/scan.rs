@@ -6,7 +6,7 @@
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-/// Elements looked at together; when none of them reaches the threshold they cost a few vector instructions.
+/// Elements looked at together: as many as a word has bits.
 const BLOCK: usize = 64;
 /// Elements for one thread; smaller gradients are not handed out.
 const CHUNK: usize = 1 << 18;
@@ -18,28 +18,24 @@ pub(crate) fn magnitude_bits(value: f32) -> u32 {
     value.to_bits() & 0x7fff_ffff
 }
 
-#[inline(always)]
-fn reaches(block: &[f32; BLOCK], bits: u32) -> bool {
-    let mut found = [0u32; 16];
-    for part in block.chunks_exact(16) {
-        for (found, &value) in found.iter_mut().zip(part) {
-            *found |= u32::from(magnitude_bits(value) >= bits);
-        }
-    }
-    found.iter().fold(0, |all, &lane| all | lane) != 0
-}
-
 /// Calls `found` with the index and the value of every element whose magnitude has at least these bits, in ascending order.
+///
+/// A block's comparisons become the bits of one word, which AVX-512 does in an instruction for each vector; without it, `COUNTS_FIRST` makes blocks in which nothing is found cheaper.
 #[inline(always)]
-fn visit(values: &[f32], bits: u32, mut found: impl FnMut(usize, f32)) {
+fn visit<const COUNTS_FIRST: bool>(values: &[f32], bits: u32, mut found: impl FnMut(usize, f32)) {
     let (blocks, rest) = values.as_chunks::<BLOCK>();
     for (at, block) in blocks.iter().enumerate() {
-        if reaches(block, bits) {
-            for (offset, &value) in block.iter().enumerate() {
-                if magnitude_bits(value) >= bits {
-                    found(at * BLOCK + offset, value);
-                }
-            }
+        if COUNTS_FIRST && block.iter().map(|&value| u32::from(magnitude_bits(value) >= bits)).sum::<u32>() == 0 {
+            continue;
+        }
+        let mut marks = 0u64;
+        for (offset, &value) in block.iter().enumerate() {
+            marks |= u64::from(magnitude_bits(value) >= bits) << offset;
+        }
+        while marks != 0 {
+            let offset = marks.trailing_zeros() as usize;
+            found(at * BLOCK + offset, block[offset]);
+            marks &= marks - 1;
         }
     }
     for (offset, &value) in rest.iter().enumerate() {
@@ -47,6 +43,79 @@ fn visit(values: &[f32], bits: u32, mut found: impl FnMut(usize, f32)) {
             found(blocks.len() * BLOCK + offset, value);
         }
     }
+}
+
+/// [`visit`] as something that is compiled for several instruction sets: a closure would not be sure to be.
+struct Collect<'a> {
+    values: &'a [f32],
+    first: usize,
+    bits: u32,
+}
+
+impl pulp::WithSimd for Collect<'_> {
+    type Output = (Vec<u32>, u32);
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Self::Output {
+        let (mut indices, mut largest) = (Vec::new(), 0);
+        let found = |index, value| {
+            largest = largest.max(magnitude_bits(value));
+            indices.push((self.first + index) as u32);
+        };
+        if has_mask_registers() {
+            visit::<false>(self.values, self.bits, found);
+        } else {
+            visit::<true>(self.values, self.bits, found);
+        }
+        (indices, largest)
+    }
+}
+
+struct Count<'a> {
+    values: &'a [f32],
+    bits: u32,
+}
+
+impl pulp::WithSimd for Count<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> usize {
+        let count = |values: &[f32]| {
+            values.iter().map(|&value| u32::from(magnitude_bits(value) >= self.bits)).sum::<u32>() as usize
+        };
+        // pieces whose counts fit 32 bits
+        self.values.chunks(CHUNK).map(count).sum()
+    }
+}
+
+/// The bits of the largest magnitude.
+struct Largest<'a>(&'a [f32]);
+
+impl pulp::WithSimd for Largest<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> u32 {
+        let mut lanes = [0u32; 64];
+        let (parts, rest) = self.0.as_chunks::<64>();
+        for part in parts {
+            for (lane, &value) in lanes.iter_mut().zip(part) {
+                *lane = (*lane).max(magnitude_bits(value));
+            }
+        }
+        rest.iter().map(|&value| magnitude_bits(value)).chain(lanes).max().unwrap_or(0)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_mask_registers() -> bool {
+    pulp::x86::V4::is_available()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_mask_registers() -> bool {
+    false
 }
 
 /// Whether a pass over this many elements is worth several threads.
@@ -64,17 +133,7 @@ pub(crate) fn at_least(operation: &'static str, values: &[f32], threshold: f32) 
         return Err(too_long(values.len()));
     }
     let bits = magnitude_bits(threshold).max(1);
-    let collect = |values: &[f32], first: usize| {
-        pulp::Arch::new().dispatch(|| {
-            let mut indices = Vec::new();
-            let mut largest = 0;
-            visit(values, bits, |index, value| {
-                largest = largest.max(magnitude_bits(value));
-                indices.push((first + index) as u32);
-            });
-            (indices, largest)
-        })
-    };
+    let collect = |values, first| pulp::Arch::new().dispatch(Collect { values, first, bits });
     let (indices, largest) = if is_spread(values.len()) {
         let parts: Vec<(Vec<u32>, u32)> =
             values.par_chunks(CHUNK).enumerate().map(|(at, part)| collect(part, at * CHUNK)).collect();
@@ -89,14 +148,8 @@ pub(crate) fn at_least(operation: &'static str, values: &[f32], threshold: f32) 
 /// How many elements have `|value| ≥ threshold`. NaN and infinities count.
 pub(crate) fn count_at_least(values: &[f32], threshold: f32) -> usize {
     let bits = magnitude_bits(threshold).max(1);
-    let count = |values: &[f32]| {
-        pulp::Arch::new().dispatch(|| values.iter().map(|&value| u32::from(magnitude_bits(value) >= bits)).sum::<u32>())
-    };
-    if is_spread(values.len()) {
-        values.par_chunks(CHUNK).map(|part| count(part) as usize).sum()
-    } else {
-        values.chunks(1 << 30).map(|part| count(part) as usize).sum()
-    }
+    let count = |values| pulp::Arch::new().dispatch(Count { values, bits });
+    if is_spread(values.len()) { values.par_chunks(CHUNK).map(count).sum() } else { count(values) }
 }
 
 /// The largest magnitude.
@@ -105,18 +158,7 @@ pub(crate) fn count_at_least(values: &[f32], threshold: f32) -> usize {
 ///
 /// [`Error::NotFinite`] for the first element that is NaN or infinite.
 pub(crate) fn max_magnitude(operation: &'static str, values: &[f32]) -> Result<f32> {
-    let largest = |values: &[f32]| {
-        pulp::Arch::new().dispatch(|| {
-            let mut lanes = [0u32; 16];
-            let (parts, rest) = values.as_chunks::<16>();
-            for part in parts {
-                for (lane, &value) in lanes.iter_mut().zip(part) {
-                    *lane = (*lane).max(magnitude_bits(value));
-                }
-            }
-            rest.iter().map(|&value| magnitude_bits(value)).chain(lanes).max().unwrap_or(0)
-        })
-    };
+    let largest = |values| pulp::Arch::new().dispatch(Largest(values));
     let bits = if is_spread(values.len()) {
         values.par_chunks(CHUNK).map(largest).max().unwrap_or(0)
     } else {
@@ -171,6 +213,24 @@ mod tests {
             }
             let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
             assert_eq!(max_magnitude("test", &values).expect("finite"), largest);
+        }
+    }
+
+    #[test]
+    fn both_forms_of_the_pass_find_the_same() {
+        let values: Vec<f32> = (0..1000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32).collect();
+        let find = |counts_first: bool, bits: u32| {
+            let mut all = Vec::new();
+            let found = |index: usize, value: f32| all.push((index, value));
+            if counts_first {
+                visit::<true>(&values, bits, found)
+            } else {
+                visit::<false>(&values, bits, found)
+            }
+            all
+        };
+        for threshold in [1e3f32, 1e7, 1.6e7, 1e9] {
+            assert_eq!(find(true, threshold.to_bits()), find(false, threshold.to_bits()));
         }
     }
 

@@ -5,7 +5,7 @@
 use distributed::compress::{
     Compression, Compressor, DgcConfig, Distribution, Key, Selection, SidCo, SidCoConfig, TopK, shared_positions, top_k,
 };
-use distributed::dragonn::{DragonnConfig, expected_sent, hash_select, sample_positions};
+use distributed::dragonn::{DragonnConfig, Sampling, expected_sent, hash_select, sample_positions};
 use distributed::encoded::{decode_naive, decode_sparse};
 use distributed::memory::{Memory, MemoryConfig};
 use distributed::wire::{HEADER, WireFormat, from_bytes, to_bytes};
@@ -300,7 +300,7 @@ fn options_outside_their_range_are_errors() {
 #[test]
 fn the_loss_by_collisions_is_as_derived() {
     // 20 seeds of 10,000 candidates in 40,000 slots: the mean's standard deviation is below 0.001
-    let candidates: Vec<u32> = sample_positions(1 << 30, 10_000, 1).into_iter().collect();
+    let candidates: Vec<u32> = sample_positions(1 << 30, 10_000, Sampling::Uniform, 1).into_iter().collect();
     let mut distinct = candidates;
     distinct.sort_unstable();
     distinct.dedup();

@@ -4,7 +4,7 @@ use super::{
     Compressor, Key, check_ratio, sparse, target,
     top_k::{Selection, top_k},
 };
-use crate::dragonn::{kth_largest, sample_rank};
+use crate::dragonn::{largest_kth, sample_rank};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -110,15 +110,9 @@ impl Dgc {
             self.candidates = k;
             return Ok(sparse(values, top_k(values, k, Selection::Filtered)?));
         }
-        let mut sample: Vec<u32> = values
-            .iter()
-            .skip(start)
-            .step_by(stride(config.sample_ratio))
-            .map(|&value| magnitude_bits(value))
-            .collect();
+        let sample = values.iter().skip(start).step_by(stride(config.sample_ratio)).map(|&value| magnitude_bits(value));
         let count = (values.len() as f64 * config.sample_ratio) as usize;
-        let rank = sample_rank(count, ratio).min(sample.len());
-        let mut threshold = kth_largest(&mut sample, rank).unwrap_or(0.);
+        let mut threshold = largest_kth(sample, sample_rank(count, ratio)).unwrap_or(0.);
         if !threshold.is_finite() {
             return Err(scan::first_not_finite("dgc", values));
         }

@@ -1,7 +1,7 @@
 //! The largest elements, exactly.
 
 use super::{Compressor, Key, check_ratio, sparse};
-use crate::dragonn::{sample_positions, sample_rank};
+use crate::dragonn::{Sampling, sample_positions, sample_rank};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ fn filtered(values: &[f32], k: usize) -> Result<Vec<u32>> {
         return all(values);
     }
     let samples = (values.len() / 128).max(1024);
-    let mut sample: Vec<u32> = sample_positions(values.len(), samples, 0)
+    let mut sample: Vec<u32> = sample_positions(values.len(), samples, Sampling::Stratified, 0)
         .into_iter()
         .map(|position| magnitude_bits(values[position as usize]))
         .collect();

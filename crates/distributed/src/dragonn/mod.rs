@@ -28,8 +28,8 @@ mod sample;
 mod select;
 
 pub use hash::murmur3;
-pub(crate) use sample::{kth_largest, sample_rank};
-pub use sample::{sample_positions, sample_threshold_at, sampled_threshold};
+pub use sample::{Sampling, sample_positions, sample_threshold_at, sampled_threshold};
+pub(crate) use sample::{largest_kth, sample_rank};
 pub use select::{expected_sent, hash_select};
 
 use crate::compress::{Compressor, Key, check_ratio, target};
@@ -46,6 +46,8 @@ pub struct DragonnConfig {
     pub slots_factor: f64,
     /// Fraction of the elements that the threshold is taken from; 0.01.
     pub sample_ratio: f64,
+    /// How the sample is drawn; uniformly.
+    pub sampling: Sampling,
     /// Gradients of at most so many elements are sent at `small_ratio` if that is larger; 131072, in the authors' program.
     pub small_len: usize,
     /// 0.01.
@@ -54,7 +56,14 @@ pub struct DragonnConfig {
 
 impl Default for DragonnConfig {
     fn default() -> Self {
-        Self { ratio: 0.001, slots_factor: 4., sample_ratio: 0.01, small_len: 131_072, small_ratio: 0.01 }
+        Self {
+            ratio: 0.001,
+            slots_factor: 4.,
+            sample_ratio: 0.01,
+            sampling: Sampling::Uniform,
+            small_len: 131_072,
+            small_ratio: 0.01,
+        }
     }
 }
 
@@ -103,7 +112,7 @@ impl Compressor for Dragonn {
         let ratio = if values.len() <= config.small_len { config.ratio.max(config.small_ratio) } else { config.ratio };
         let k = target(values.len(), ratio);
         let slots = ((k as f64 * config.slots_factor).ceil() as usize).max(1);
-        let threshold = sampled_threshold(values, ratio, config.sample_ratio, key.seed_of_rank(0))?;
+        let threshold = sampled_threshold(values, ratio, config.sample_ratio, config.sampling, key.seed_of_rank(0))?;
         let candidates = scan::at_least("dragonn", values, threshold)?;
         self.candidates = candidates.len();
         let indices = hash_select(&candidates, slots, key.seed_of_rank(1) as u32)?;

@@ -1,16 +1,37 @@
 //! A threshold from a sample.
 
+use crate::compress::mix;
 use crate::scan::magnitude_bits;
 use crate::{Error, Result, scan};
-use rand::RngCore as _;
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
-/// `count` positions below `len`, with replacement.
-pub fn sample_positions(len: usize, count: usize, seed: u64) -> Vec<u32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // multiply and shift: the bias is below len / 2^32
-    (0..count).map(|_| ((u64::from(rng.next_u32()) * len as u64) >> 32) as u32).collect()
+/// Where a sample is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// Anywhere, with replacement, as in the authors' program.
+    #[default]
+    Uniform,
+    /// One position in each of as many equal parts: memory is read in its order, which is faster, and the sample is spread more evenly.
+    Stratified,
+}
+
+/// `count` positions below `len`.
+pub fn sample_positions(len: usize, count: usize, sampling: Sampling, seed: u64) -> Vec<u32> {
+    // multiply and shift: the bias is below the range / 2^32
+    let below = |at: usize, range: u64| ((mix(seed.wrapping_add(mix(at as u64))) >> 32) * range) >> 32;
+    match sampling {
+        Sampling::Uniform => (0..count).map(|at| below(at, len as u64) as u32).collect(),
+        Sampling::Stratified => {
+            // 32 bits behind the point
+            let part = ((len as u64) << 32) / count.max(1) as u64;
+            let position = |at: usize| {
+                let start = (at as u128 * u128::from(part) >> 32) as u64;
+                (start + below(at, part.div_ceil(1 << 32))).min((len as u64).saturating_sub(1)) as u32
+            };
+            (0..count).map(position).collect()
+        }
+    }
 }
 
 /// The threshold at these positions: the `⌈S r⌉`-th largest magnitude of the `S` elements there.
@@ -19,19 +40,33 @@ pub fn sample_positions(len: usize, count: usize, seed: u64) -> Vec<u32> {
 ///
 /// When there is no position, one is not below the length, or an element there is not finite.
 pub fn sample_threshold_at(values: &[f32], positions: &[u32], ratio: f64) -> Result<f32> {
-    let mut sample = Vec::with_capacity(positions.len());
-    for &position in positions {
-        let value = values
-            .get(position as usize)
-            .ok_or_else(|| Error::options("sample", format!("position {position} is not below {}", values.len())))?;
-        sample.push(magnitude_bits(*value));
+    if let Some(position) = positions.iter().find(|position| **position as usize >= values.len()) {
+        return Err(Error::options("sample", format!("position {position} is not below {}", values.len())));
     }
-    kth_largest(&mut sample, sample_rank(positions.len(), ratio)).filter(|threshold| threshold.is_finite()).ok_or_else(
-        || match values.iter().all(|value| value.is_finite()) {
-            true => Error::options("sample", "there are no positions"),
-            false => scan::first_not_finite("threshold", values),
-        },
-    )
+    let sample = positions.iter().map(|&position| magnitude_bits(values[position as usize]));
+    match largest_kth(sample, sample_rank(positions.len(), ratio)) {
+        Some(threshold) if threshold.is_finite() => Ok(threshold),
+        Some(_) => Err(scan::first_not_finite("threshold", values)),
+        None => Err(Error::options("sample", "there are no positions")),
+    }
+}
+
+/// The `rank`-th largest magnitude of a stream of their bits: most of them are below what is known already and cost one comparison.
+pub(crate) fn largest_kth(bits: impl Iterator<Item = u32>, rank: usize) -> Option<f32> {
+    let room = 2 * rank + 64;
+    let mut kept = Vec::with_capacity(room);
+    let mut floor = 0;
+    for bits in bits {
+        if bits >= floor {
+            kept.push(bits);
+            if kept.len() == room {
+                let at = room - rank;
+                floor = *kept.select_nth_unstable(at).1;
+                kept.drain(..at);
+            }
+        }
+    }
+    kth_largest(&mut kept, rank)
 }
 
 /// `⌈S r⌉`, at least 1, at most `S`.
@@ -48,16 +83,16 @@ pub(crate) fn kth_largest(bits: &mut [u32], rank: usize) -> Option<f32> {
     Some(f32::from_bits(*bits.select_nth_unstable(at).1))
 }
 
-/// The threshold that about `ratio · n` elements reach, from `⌊n · sample_ratio⌋` (at least 1) elements drawn with replacement. With few samples above it (small `n`
+/// The threshold that about `ratio · n` elements reach, from `⌊n · sample_ratio⌋` (at least 1) elements. With few samples above it (small `n`
 /// or `ratio`) it is noisy: the number of candidates varies by about `1 / √⌈S r⌉`.
 ///
 /// # Errors
 ///
 /// When the gradient is empty, or a sampled element is not finite.
-pub fn sampled_threshold(values: &[f32], ratio: f64, sample_ratio: f64, seed: u64) -> Result<f32> {
+pub fn sampled_threshold(values: &[f32], ratio: f64, sample_ratio: f64, sampling: Sampling, seed: u64) -> Result<f32> {
     if values.is_empty() {
         return Ok(0.);
     }
     let count = ((values.len() as f64 * sample_ratio) as usize).max(1);
-    sample_threshold_at(values, &sample_positions(values.len(), count, seed), ratio)
+    sample_threshold_at(values, &sample_positions(values.len(), count, sampling, seed), ratio)
 }
