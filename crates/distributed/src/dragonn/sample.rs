@@ -26,7 +26,7 @@ pub fn sample_positions(len: usize, count: usize, sampling: Sampling, seed: u64)
             // 32 bits behind the point
             let part = ((len as u64) << 32) / count.max(1) as u64;
             let position = |at: usize| {
-                let start = (at as u128 * u128::from(part) >> 32) as u64;
+                let start = ((at as u128 * u128::from(part)) >> 32) as u64;
                 (start + below(at, part.div_ceil(1 << 32))).min((len as u64).saturating_sub(1)) as u32
             };
             (0..count).map(position).collect()
