@@ -1,7 +1,7 @@
 //! What travels: a gradient in short form.
 
 use crate::error::same_length;
-use crate::{Error, Result};
+use crate::{Error, Result, scan};
 use half::f16;
 
 /// A compressed gradient of `len` elements. It holds all that decoding needs; nothing of the sender's context travels beside it.
@@ -147,7 +147,7 @@ pub(crate) fn outside(index: u32, len: usize) -> Error {
 ///
 /// When a gradient has another length than `out`.
 pub fn decode_sparse(gradients: &[Encoded], scale: f32, out: &mut [f32]) -> Result<()> {
-    out.fill(0.);
+    scan::clear(out);
     gradients.iter().try_for_each(|gradient| gradient.add_to(scale, out))
 }
 

@@ -167,6 +167,15 @@ pub(crate) fn max_magnitude(operation: &'static str, values: &[f32]) -> Result<f
     if bits >= INFINITE { Err(first_not_finite(operation, values)) } else { Ok(f32::from_bits(bits)) }
 }
 
+/// Writes zeros.
+pub(crate) fn clear(values: &mut [f32]) {
+    if is_spread(values.len()) {
+        values.par_chunks_mut(CHUNK).for_each(|part| part.fill(0.));
+    } else {
+        values.fill(0.);
+    }
+}
+
 pub(crate) fn too_long(len: usize) -> Error {
     Error::options("the gradient", format!("{len} elements are more than 32-bit indices reach; cut it into pieces"))
 }

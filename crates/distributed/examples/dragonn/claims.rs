@@ -110,7 +110,7 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "throughput-gain",
-            statement: "Training throughput against uncompressed exchange, the largest over bandwidths of a simulated network (measured compute and selection, four workers; other hardware and models than the paper's)",
+            statement: "Training throughput against uncompressed exchange, the largest over links of 10 to 100 Gbit/s of a simulated network (measured compute and selection, four workers; other hardware and models than the paper's)",
             published: Some(Published { value: 3.52, spread: None, source: "abstract, on GPUs: \"up to\"" }),
             judge: Judge::ReportOnly,
             unit: "times",

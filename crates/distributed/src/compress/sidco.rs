@@ -60,35 +60,42 @@ pub fn stage_thresholds(
     stages: usize,
     ratio: f64,
 ) -> StageThresholds {
-    let (first, later) = if stages <= 1 || ratio >= first_ratio { (ratio, 0) } else { (first_ratio, stages - 1) };
-    let share = (ratio / first).powf(1. / later.max(1) as f64);
-    let mut threshold = first_quantile(magnitudes, distribution, first);
-    let mut thresholds = vec![threshold];
-    let mut left: Vec<f64> = magnitudes.iter().copied().filter(|&a| a > threshold).collect();
-    for _ in 0..later {
+    let (keep, later) = plan(first_ratio, stages, ratio);
+    let n = magnitudes.len() as f64;
+    let mean = magnitudes.iter().sum::<f64>() / n;
+    let first = first_quantile(distribution, keep, mean, |f| magnitudes.iter().map(|&a| f(a)).sum::<f64>(), n);
+    let mut thresholds = vec![first];
+    let mut left: Vec<f64> = magnitudes.iter().copied().filter(|&a| a > first).collect();
+    later_stages(&mut thresholds, &mut left, distribution, later, ratio / keep);
+    StageThresholds { thresholds, selected: left.len() }
+}
+
+/// What the first stage keeps, and how many others there are.
+fn plan(first_ratio: f64, stages: usize, ratio: f64) -> (f64, usize) {
+    if stages <= 1 || ratio >= first_ratio { (ratio, 0) } else { (first_ratio, stages - 1) }
+}
+
+/// The stages after the first: `left` are the magnitudes above the last threshold, before and after.
+fn later_stages(thresholds: &mut Vec<f64>, left: &mut Vec<f64>, distribution: Distribution, stages: usize, keep: f64) {
+    let share = keep.powf(1. / stages.max(1) as f64);
+    for _ in 0..stages {
         let Some(smallest) = left.iter().copied().reduce(f64::min) else { break };
-        let shifted: Vec<f64> = left.iter().map(|a| a - smallest).collect();
-        let (mean, variance) = moments(&shifted);
+        let n = left.len() as f64;
+        let mean = left.iter().map(|a| a - smallest).sum::<f64>() / n;
         let quantile = match distribution {
             Distribution::Exponential => exponential(mean, share),
-            _ => pareto(mean, variance, share),
+            _ => {
+                let square = |a: &f64| (a - smallest - mean) * (a - smallest - mean);
+                pareto(mean, left.iter().map(square).sum::<f64>() / (n - 1.), share)
+            }
         };
         if !quantile.is_finite() {
             break;
         }
-        threshold = quantile + smallest;
+        let threshold = quantile + smallest;
         thresholds.push(threshold);
         left.retain(|&a| a > threshold);
     }
-    StageThresholds { thresholds, selected: left.len() }
-}
-
-/// Mean and unbiased variance.
-fn moments(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.);
-    (mean, variance)
 }
 
 fn exponential(mean: f64, keep: f64) -> f64 {
@@ -101,14 +108,19 @@ fn pareto(mean: f64, variance: f64, keep: f64) -> f64 {
     if shape.abs() < 1e-12 { -scale * keep.ln() } else { -scale * (shape * keep.ln()).exp_m1() / shape }
 }
 
-fn first_quantile(magnitudes: &[f64], distribution: Distribution, keep: f64) -> f64 {
-    let (mean, variance) = moments(magnitudes);
+/// The quantile of the whole: `sum` adds a function of all `n` magnitudes, each in a pass of its own.
+fn first_quantile(
+    distribution: Distribution,
+    keep: f64,
+    mean: f64,
+    sum: impl Fn(&(dyn Fn(f64) -> f64 + Sync)) -> f64,
+    n: f64,
+) -> f64 {
     match distribution {
         Distribution::Exponential => exponential(mean, keep),
-        Distribution::GeneralizedPareto => pareto(mean, variance, keep),
+        Distribution::GeneralizedPareto => pareto(mean, sum(&|a| (a - mean) * (a - mean)) / (n - 1.), keep),
         Distribution::GammaThenPareto | Distribution::GammaThenParetoExact => {
-            let logarithms = magnitudes.iter().map(|a| (a + 2.2e-16).ln()).sum::<f64>() / magnitudes.len() as f64;
-            let s = mean.ln() - logarithms;
+            let s = mean.ln() - sum(&|a| (a + 2.2e-16).ln()) / n;
             let shape = (3. - s + ((s - 3.) * (s - 3.) + 24. * s).sqrt()) / (12. * s);
             let scale = mean / shape;
             if distribution == Distribution::GammaThenPareto {
@@ -181,13 +193,30 @@ impl Compressor for SidCo {
         if largest == 0. {
             return Ok(Encoded::Sparse { len: values.len(), indices: Vec::new(), values: Vec::new() });
         }
-        let norm = scan::sum(values, |value| value * value).sqrt();
-        let magnitudes: Vec<f64> = values.iter().map(|&value| f64::from(value.abs()) / norm).collect();
         let SidCoConfig { distribution, first_ratio, ratio, .. } = self.config;
-        let found = stage_thresholds(&magnitudes, distribution, first_ratio, self.stages, ratio);
-        let threshold = found.thresholds.last().copied().unwrap_or(0.);
-        let above = (0..values.len() as u32).filter(|&at| magnitudes[at as usize] > threshold);
-        let encoded = super::sparse(values, above.collect());
+        // quantiles scale with the magnitudes; only the logarithm's guard against zero needs them divided by the norm
+        let norm = match distribution {
+            Distribution::Exponential | Distribution::GeneralizedPareto => 1.,
+            _ => scan::sum(values, |value| value * value).sqrt(),
+        };
+        let (keep, later) = plan(first_ratio, self.stages, ratio);
+        let n = values.len() as f64;
+        let mean = scan::sum(values, |value| value) / norm / n;
+        let sum = |f: &(dyn Fn(f64) -> f64 + Sync)| scan::sum(values, |value| f(value / norm));
+        let first = first_quantile(distribution, keep, mean, sum, n);
+        let magnitude = |at: u32| f64::from(values[at as usize].abs()) / norm;
+        // the pass compares in f32, so it takes a little more, and the exact comparison follows
+        let reach = (first * norm * (1. - 1e-6)).max(0.) as f32;
+        let mut indices = scan::at_least("sidco", values, reach)?;
+        indices.retain(|&at| magnitude(at) > first);
+        if later > 0 {
+            let mut thresholds = vec![first];
+            let mut left: Vec<f64> = indices.iter().map(|&at| magnitude(at)).collect();
+            later_stages(&mut thresholds, &mut left, distribution, later, ratio / keep);
+            let last = thresholds.last().copied().unwrap_or(first);
+            indices.retain(|&at| magnitude(at) > last);
+        }
+        let encoded = super::sparse(values, indices);
         self.adapt(encoded.num_sent(), values.len());
         Ok(encoded)
     }
