@@ -88,7 +88,7 @@ impl Transport for MpiTransport {
                     if slot.is_none()
                         && let Some((message, status)) = world.process_at_rank(rank as i32).immediate_matched_probe()
                     {
-                        let len = usize::try_from(status.count(mpi::datatype::DatatypeRef::from(byte()))).unwrap_or(0);
+                        let len = usize::try_from(status.count(byte())).unwrap_or(0);
                         let mut bytes = vec![0u8; len];
                         message.matched_receive_into(&mut bytes[..]);
                         if let Some(error) = abort_error(&bytes, operation) {
