@@ -3,6 +3,7 @@
 //! The program is `distributed`'s example `data_parallel`. What needs MPI skips itself where `mpirun`, `mpicc` or libclang is absent.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -10,18 +10,67 @@ use candle_core::Device;
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
 use candle_core::cuda_backend::cudarc::nccl::{Comm, Id, ReduceOp};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 /// A communicator of GPUs.
 pub struct NcclCommunicator {
     control: Arc<dyn Communicator>,
-    stream: Arc<CudaStream>,
-    comm: Mutex<Comm>,
+    /// NCCL's handle may not leave the thread that made it, so that thread does all the work.
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Option<JoinHandle<()>>,
     bytes_sent: AtomicU64,
+}
+
+enum Job {
+    Sum(Vec<f32>, Sender<Result<Vec<f32>>>),
+    /// The same number of bytes from every rank.
+    Gather(Vec<u8>, Sender<Result<Vec<u8>>>),
 }
 
 fn failed(error: impl std::fmt::Debug) -> Error {
     Error::connection("NCCL", format!("{error:?}"))
+}
+
+fn ended() -> Error {
+    Error::Thread("the NCCL thread has ended".to_owned())
+}
+
+/// What the thread does: connects, says how that went, and works.
+fn work(
+    stream: &Arc<CudaStream>,
+    rank: usize,
+    ranks: usize,
+    id: Id,
+    connected: &Sender<Result<()>>,
+    jobs: Receiver<Job>,
+) {
+    let comm = match Comm::from_rank(stream.clone(), rank, ranks, id) {
+        Ok(comm) => comm,
+        Err(error) => {
+            let _ = connected.send(Err(failed(error)));
+            return;
+        }
+    };
+    let _ = connected.send(Ok(()));
+    let sum = |values: Vec<f32>| -> Result<Vec<f32>> {
+        let mut on_device = stream.clone_htod(&values).map_err(failed)?;
+        comm.all_reduce_in_place(&mut on_device, &ReduceOp::Sum).map_err(failed)?;
+        stream.clone_dtoh(&on_device).map_err(failed)
+    };
+    let gather = |bytes: Vec<u8>| -> Result<Vec<u8>> {
+        let own = stream.clone_htod(&bytes).map_err(failed)?;
+        let mut all = stream.alloc_zeros::<u8>(bytes.len() * ranks).map_err(failed)?;
+        comm.all_gather(&own, &mut all).map_err(failed)?;
+        stream.clone_dtoh(&all).map_err(failed)
+    };
+    for job in jobs {
+        match job {
+            Job::Sum(values, answer) => drop(answer.send(sum(values))),
+            Job::Gather(bytes, answer) => drop(answer.send(gather(bytes))),
+        }
+    }
 }
 
 impl NcclCommunicator {
@@ -38,15 +87,29 @@ impl NcclCommunicator {
         }
         control.broadcast(&mut bytes, 0)?;
         same_length("NCCL", "the id", bytes.len(), 128)?;
-        let mut internal = [0; 128];
-        internal.iter_mut().zip(&bytes).for_each(|(to, &byte)| *to = byte as core::ffi::c_char);
-        let id = Id::uninit(internal);
-        let comm = Comm::from_rank(stream.clone(), control.rank(), control.world_size(), id).map_err(failed)?;
-        Ok(Self { control, stream, comm: Mutex::new(comm), bytes_sent: AtomicU64::new(0) })
+        let (rank, ranks) = (control.rank(), control.world_size());
+        let (jobs, incoming) = channel();
+        let (sender, connected) = channel();
+        let body = move || {
+            let mut internal = [0; 128];
+            internal.iter_mut().zip(&bytes).for_each(|(to, &byte)| *to = byte as core::ffi::c_char);
+            work(&stream, rank, ranks, Id::uninit(internal), &sender, incoming);
+        };
+        let thread = std::thread::Builder::new().name("nccl".to_owned()).spawn(body);
+        let thread = thread.map_err(|error| Error::Thread(format!("no NCCL thread: {error}")))?;
+        let connected = connected.recv().map_err(|_| ended()).flatten();
+        if let Err(error) = &connected {
+            control.abort(&error.to_string());
+        }
+        connected?;
+        Ok(Self { control, jobs: Mutex::new(Some(jobs)), thread: Some(thread), bytes_sent: AtomicU64::new(0) })
     }
 
-    fn comm(&self) -> Result<std::sync::MutexGuard<'_, Comm>> {
-        self.comm.lock().map_err(|_| Error::Thread("an operation panicked".to_owned()))
+    fn ask<R>(&self, job: impl FnOnce(Sender<Result<R>>) -> Job) -> Result<R> {
+        let (sender, receiver) = channel();
+        let jobs = self.jobs.lock().map_err(|_| ended())?;
+        jobs.as_ref().ok_or_else(ended)?.send(job(sender)).map_err(|_| ended())?;
+        receiver.recv().map_err(|_| ended())?
     }
 
     /// The sizes of all ranks: also makes sure that all are there before NCCL, which waits without limit, is called.
@@ -54,6 +117,17 @@ impl NcclCommunicator {
         let all = self.control.allgather(&(size as u64).to_le_bytes())?;
         let read = |bytes: &Vec<u8>| bytes.as_slice().try_into().map(u64::from_le_bytes).unwrap_or(0) as usize;
         Ok(all.iter().map(read).collect())
+    }
+}
+
+impl Drop for NcclCommunicator {
+    fn drop(&mut self) {
+        if let Ok(mut jobs) = self.jobs.lock() {
+            *jobs = None;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -77,10 +151,9 @@ impl Communicator for NcclCommunicator {
             return Ok(());
         }
         self.bytes_sent.fetch_add(4 * values.len() as u64, Ordering::Relaxed);
-        let mut on_device = self.stream.clone_htod(&*values).map_err(failed)?;
-        self.comm()?.all_reduce_in_place(&mut on_device, &ReduceOp::Sum).map_err(failed)?;
-        self.stream.memcpy_dtoh(&on_device, values).map_err(failed)?;
-        self.stream.synchronize().map_err(failed)
+        let sum = self.ask(|answer| Job::Sum(values.to_vec(), answer))?;
+        values.copy_from_slice(&sum);
+        Ok(())
     }
 
     fn allgather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
@@ -92,10 +165,7 @@ impl Communicator for NcclCommunicator {
         self.bytes_sent.fetch_add(most as u64, Ordering::Relaxed);
         let mut padded = bytes.to_vec();
         padded.resize(most, 0);
-        let own = self.stream.clone_htod(&padded).map_err(failed)?;
-        let mut all = self.stream.alloc_zeros::<u8>(most * sizes.len()).map_err(failed)?;
-        self.comm()?.all_gather(&own, &mut all).map_err(failed)?;
-        let all = self.stream.clone_dtoh(&all).map_err(failed)?;
+        let all = self.ask(|answer| Job::Gather(padded, answer))?;
         Ok(all.chunks_exact(most).zip(&sizes).map(|(piece, &size)| piece[..size].to_vec()).collect())
     }
 
