@@ -45,6 +45,21 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 /// training needs to send gradients early. A variable that is used several times is reported several times, each time with a part of its gradient; one that is used
 /// by operations of Candle alone is not reported. The result has the complete gradients. The observer must not start a backward pass.
 ///
+/// ```
+/// # use candle_core::{Device, Tensor, Var};
+/// # use std::{cell::RefCell, rc::Rc};
+/// let weight = Var::new(&[[1f32, 2.], [3., 4.]], &Device::Cpu)?;
+/// let x = Tensor::new(&[[1f32, -1.]], &Device::Cpu)?;
+/// let y = core_tensor::ops::linear(&x, weight.as_tensor(), None)?;
+/// let seen = Rc::new(RefCell::new(Vec::new()));
+/// let reports = seen.clone();
+/// let grads = core_tensor::backward_observed(&y.sum_all()?, move |variable, gradient| {
+///     reports.borrow_mut().push((variable.id(), gradient.id()));
+/// })?;
+/// assert_eq!(*seen.borrow(), [(weight.id(), grads.get(&weight).unwrap().id())]);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`backward`].

@@ -27,7 +27,7 @@ impl Launch {
 /// Started by `mpirun` (with feature `mpi`), the process is one rank. Started with `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` set (by PyTorch's launcher, a script, a
 /// scheduler) it is one rank connected by TCP. Otherwise all ranks are threads of this process.
 ///
-/// When a rank fails or panics, all others are told and end too; the error is that of the rank which failed first.
+/// When a rank fails or panics, all others are told and end too; the error is the first that a rank returned.
 ///
 /// # Errors
 ///
@@ -56,10 +56,12 @@ where
                 match train(communicator.clone()) {
                     Ok(result) => Some(result),
                     Err(error) => {
-                        communicator.abort(&error.to_string());
+                        // known before the others hear of it: theirs only repeat it
+                        let text = error.to_string();
                         if let Ok(mut first) = first_error.lock() {
                             first.get_or_insert(error);
                         }
+                        communicator.abort(&text);
                         None
                     }
                 }
