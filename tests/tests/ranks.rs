@@ -18,9 +18,8 @@ fn program() -> &'static (PathBuf, bool) {
     static PROGRAM: OnceLock<(PathBuf, bool)> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let has = |name: &str| {
-            let quiet = |stream: fn() -> Stdio| stream();
             let mut command = Command::new(name);
-            command.arg("--version").stdout(quiet(Stdio::null)).stderr(quiet(Stdio::null));
+            command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
             command.status().is_ok_and(|status| status.success())
         };
         if !has("mpirun") || !has("mpicc") {

@@ -108,7 +108,7 @@ fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Re
         {
             // SGD without momentum has no state; another optimiser's belongs in here too
             if rank == 0 {
-                std::fs::create_dir_all(folder).ok();
+                std::fs::create_dir_all(folder).map_err(|error| distributed::Error::State(error.to_string()))?;
                 store.save(folder.join(format!("model-{step}.safetensors")))?;
             }
             trainer.save(folder)?;

@@ -75,9 +75,13 @@ impl Sending {
             let buckets = self.buckets.clone();
             let bucket = &buckets[self.next];
             let sent = self.send(self.next, |this, index| this.reports[index].1.clone());
-            self.left_early.extend(bucket.parts.iter().map(|(index, _)| *index));
-            self.error = sent.err();
-            self.next += 1;
+            match sent {
+                Ok(()) => {
+                    self.left_early.extend(bucket.parts.iter().map(|(index, _)| *index));
+                    self.next += 1;
+                }
+                Err(error) => self.error = Some(error),
+            }
         }
     }
 

@@ -199,16 +199,19 @@ impl DataParallel {
             Ok(sending) => sending.into_inner(),
             Err(_) => return Err(Error::Thread("the observer of the backward pass is still there".to_owned())),
         };
-        let mut grads = match grads {
-            Ok(grads) => grads,
+        let checked = grads.map_err(Error::from).and_then(|grads| {
+            let early = sending.check(&self.vars, &grads, self.early.as_deref())?;
+            Ok((grads, early))
+        });
+        let (mut grads, early) = match checked {
+            Ok(checked) => checked,
             Err(error) => {
-                // what was sent must come back before anything else happens
+                // what has left comes back first; then the others must not wait for the rest
                 let _ = sending.finish(None, &self.vars);
                 self.communicator.abort(&error.to_string());
-                return Err(error.into());
+                return Err(error);
             }
         };
-        let early = sending.check(&self.vars, &grads, self.early.as_deref())?;
         self.early.get_or_insert(early);
         sending.finish(Some(&mut grads), &self.vars)?;
         self.end(sending);
