@@ -1,0 +1,53 @@
+//! Certificates of one sample at a time.
+
+use super::problem::{Reader, Scope};
+use super::structure::Structure;
+use super::votes::Votes;
+use crate::{Error, Result};
+
+/// The largest budget up to which each prediction is certified by the counts of its votes alone, as in deep partition aggregation:
+///
+/// ```text
+/// radius = ⌊(min_{c ≠ p} gap_c - 1) / (2 m)⌋        gap_c = V_p - V_c + [p < c]
+/// ```
+///
+/// with p the prediction, V votes and m blocks. With a single class nothing can change and the radius is `usize::MAX`.
+///
+/// # Errors
+/// [`Error::Empty`] for 0 blocks.
+pub fn radii(votes: &Votes, num_blocks: usize) -> Result<Vec<usize>> {
+    if num_blocks == 0 {
+        return Err(Error::Empty { what: "blocks" });
+    }
+    let mut reader = Reader::new(votes.num_classes(), votes.num_sub_classifiers());
+    let mut radii = Vec::with_capacity(votes.num_samples());
+    votes.visit(|_, votes| {
+        reader.read(votes);
+        radii.push(reader.smallest_gap().map_or(usize::MAX, |gap| (gap as usize - 1) / (2 * num_blocks)));
+    });
+    Ok(radii)
+}
+
+/// Whether each prediction can be changed by an attack on this sample alone.
+///
+/// Sharper than [`radii`], since it knows who voted what; exact for hash bagging. For general bagging it takes the sizes of memberships for the memberships themselves, so that
+/// `false` is certain and `true` is not.
+///
+/// # Errors
+/// As [`Problem::new`](super::problem::Problem::new).
+pub fn attackable(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'_>) -> Result<Vec<bool>> {
+    structure.check_budget(budget)?;
+    if votes.num_sub_classifiers() != structure.num_sub_classifiers() {
+        let (actual, expected) = (votes.num_sub_classifiers(), structure.num_sub_classifiers());
+        return Err(Error::length("sub-classifiers of the votes", actual, expected));
+    }
+    scope.check(votes)?;
+    let reach = structure.reach(budget);
+    let mut reader = Reader::new(votes.num_classes(), votes.num_sub_classifiers());
+    let mut attackable = Vec::with_capacity(votes.num_samples());
+    votes.visit(|_, votes| {
+        reader.read(votes);
+        attackable.push(reader.is_attackable(&reach, |class| scope.allows(class)));
+    });
+    Ok(attackable)
+}

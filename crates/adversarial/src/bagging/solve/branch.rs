@@ -1,0 +1,151 @@
+//! Branch and bound over which choices the attacker takes.
+
+use super::super::problem::Problem;
+use super::super::structure::Kind;
+use super::attack::{self, Choices};
+use super::bound::{self, Units};
+use super::node::{Lines, Node};
+use super::{Limits, Solution, Solver, Watch, found};
+use crate::Result;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Branch and bound without linear programming: a node is bounded by the columns that it can still reach and by a maximum of lines; in parallel.
+///
+/// Exact without limits. When it stops early, its bound holds for everything that it did not look at. Which of several best attacks it reports may differ from run to run; bounds of finished runs do not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BranchAndBound;
+
+const ROOT_STEPS: usize = 150;
+const STEPS: usize = 4;
+/// Nodes above this depth are handed to other threads.
+const PARALLEL_DEPTH: usize = 12;
+
+struct Search<'a> {
+    problem: &'a Problem,
+    choices: Choices,
+    units: Units,
+    watch: Watch<'a>,
+    target_gap: u64,
+    /// The weight of the best attack.
+    best: AtomicU64,
+    attack: Mutex<(u64, Vec<u64>)>,
+    /// The largest bound of what was left out.
+    left_out: AtomicU64,
+    is_over: AtomicBool,
+    nodes: AtomicU64,
+}
+
+impl Solver for BranchAndBound {
+    fn name(&self) -> &'static str {
+        "branch and bound"
+    }
+
+    fn solve(&self, problem: &Problem, limits: &Limits<'_>) -> Result<Solution> {
+        let watch = Watch::start(limits);
+        let start = attack::search(problem, limits);
+        let weight = problem.changed_by(&start);
+        let search = Search {
+            problem,
+            choices: Choices::new(problem),
+            units: Units::new(problem),
+            watch,
+            target_gap: limits.target_gap,
+            best: AtomicU64::new(weight),
+            attack: Mutex::new((weight, start)),
+            left_out: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            nodes: AtomicU64::new(0),
+        };
+        search.visit(Node::root(problem, &search.choices), ROOT_STEPS, 0, problem.attackable());
+        let (lower, attack) = match search.attack.into_inner() {
+            Ok((_, controlled)) => found(problem, &controlled),
+            Err(poisoned) => found(problem, &poisoned.into_inner().1),
+        };
+        let upper = lower.max(search.left_out.into_inner()).min(problem.attackable());
+        Ok(Solution { upper, lower, attack, nodes: search.nodes.into_inner() })
+    }
+}
+
+impl Search<'_> {
+    /// `ceiling`: the bound of the node above.
+    fn visit(&self, mut node: Node, steps: usize, depth: usize, ceiling: u64) {
+        let problem = self.problem;
+        let mut lines = Lines::default();
+        let reach = node.reach(problem, &self.choices);
+        node.update(problem, &reach, &mut lines);
+        let is_over = self.is_over.load(Ordering::Relaxed);
+        let enough = self.best.load(Ordering::Relaxed) + self.target_gap;
+        let count = self.nodes.fetch_add(1, Ordering::Relaxed);
+        // once the time is over, what is left is bounded by what it reaches
+        let steps = if is_over { 0 } else { steps };
+        let mut bound = bound::bound(problem, &self.choices, &self.units, (&mut node, &lines), steps, enough);
+        bound.value = bound.value.min(ceiling);
+        drop(lines);
+        if bound.value <= self.best.load(Ordering::Relaxed) {
+            return;
+        }
+        if bound.value <= enough || is_over {
+            self.left_out.fetch_max(bound.value, Ordering::Relaxed);
+            return;
+        }
+        self.try_attack(&node, &bound.ranking);
+        if bound.value <= self.best.load(Ordering::Relaxed) {
+            return;
+        }
+        if (count.is_multiple_of(16) || node.open.len() > 4096) && self.watch.is_over() {
+            self.is_over.store(true, Ordering::Relaxed);
+            self.left_out.fetch_max(bound.value, Ordering::Relaxed);
+            return;
+        }
+        let Some(choice) = self.branching_choice(&node, &bound.ranking) else {
+            return;
+        };
+        let parts = [node.with(&self.choices, choice), node.without(choice)];
+        drop(node);
+        let [with, without] = parts;
+        let visit = |node: Node| self.visit(node, STEPS, depth + 1, bound.value);
+        if depth < PARALLEL_DEPTH {
+            rayon::join(|| visit(with), || visit(without));
+        } else {
+            visit(with);
+            visit(without);
+        }
+    }
+
+    /// The best-ranked choice of a group in which there is something to choose.
+    fn branching_choice(&self, node: &Node, ranking: &[u32]) -> Option<u32> {
+        let mut sizes = vec![0; node.left.len()];
+        for &candidate in &node.candidates {
+            sizes[self.choices.groups[candidate as usize]] += 1;
+        }
+        let uses_all = matches!(self.problem.structure.kind(), Kind::Blocks(_));
+        let is_free = |&&choice: &&u32| {
+            let group = self.choices.groups[choice as usize];
+            node.left[group] > 0 && (sizes[group] > node.left[group] || !uses_all)
+        };
+        ranking.iter().find(is_free).copied()
+    }
+
+    /// Keeps the attack that takes the best-ranked choices if it is the best so far.
+    fn try_attack(&self, node: &Node, ranking: &[u32]) {
+        let mut left = node.left.clone();
+        let mut controlled = node.controlled.clone();
+        for &candidate in ranking {
+            let left = &mut left[self.choices.groups[candidate as usize]];
+            if *left > 0 {
+                *left -= 1;
+                controlled.iter_mut().zip(self.choices.set(candidate as usize)).for_each(|(all, set)| *all |= set);
+            }
+        }
+        let weight = self.problem.changed_by(&controlled);
+        if weight > self.best.load(Ordering::Relaxed) {
+            self.best.fetch_max(weight, Ordering::Relaxed);
+            if let Ok(mut attack) = self.attack.lock()
+                && weight > attack.0
+            {
+                *attack = (weight, controlled);
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Certificates against reference values: of an independent integer programme checked by brute force, and exhaustive enumeration on the votes of real ensembles.
+//!
+//! The values stand in `tests/golden/collective-bagging`; with `GOLDEN_DIR` set they are read from `$GOLDEN_DIR/collective-bagging`, where a missing file skips its test.
+
+#![allow(clippy::unwrap_used)]
+
+use adversarial::bagging::solve::{BranchAndBound, Enumeration, Limits, Solver};
+use adversarial::bagging::{
+    Certificate, CertifyOptions, Problem, Scope, Structure, Votes, certify, certify_curve, samplewise, tolerable_budget,
+};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::path::PathBuf;
+
+fn directory() -> PathBuf {
+    match std::env::var_os("GOLDEN_DIR") {
+        Some(directory) => PathBuf::from(directory).join("collective-bagging"),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/collective-bagging"),
+    }
+}
+
+/// The bytes of one file; `None`, said aloud, if it is not there.
+fn read(name: &str) -> Option<Vec<u8>> {
+    let path = directory().join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            println!("skipped: {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+#[test]
+fn there_are_golden_files() {
+    let names = ["bilp_small.json", "bank_votes_g20.safetensors", "electricity_votes_g20.safetensors"];
+    assert!(names.iter().any(|name| directory().join(name).is_file()), "none of {names:?} in {:?}", directory());
+}
+
+fn whole(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<usize> {
+    value.as_array().unwrap().iter().map(|number| whole(number) as usize).collect()
+}
+
+fn classes(value: &Value) -> Vec<u16> {
+    numbers(value).into_iter().map(|class| class as u16).collect()
+}
+
+fn lists(value: &Value) -> Vec<Vec<usize>> {
+    value.as_array().unwrap().iter().map(numbers).collect()
+}
+
+/// Every solver that is compiled in.
+fn solvers() -> Vec<Box<dyn Solver>> {
+    vec![
+        Box::new(Enumeration::default()),
+        Box::new(BranchAndBound),
+        #[cfg(feature = "microlp")]
+        Box::new(adversarial::bagging::solve::MicroLp),
+        #[cfg(feature = "highs")]
+        Box::new(adversarial::bagging::solve::Highs),
+    ]
+}
+
+/// Each instance with its votes and labels.
+fn instances() -> Vec<(Value, Votes, Vec<u16>)> {
+    let Some(bytes) = read("bilp_small.json") else { return Vec::new() };
+    let all: Value = serde_json::from_slice(&bytes).unwrap();
+    let instance = |instance: &Value| {
+        let rows: Vec<Vec<u16>> = instance["preds"].as_array().unwrap().iter().map(classes).collect();
+        let votes = Votes::from_rows(whole(&instance["C"]) as usize, &rows).unwrap();
+        assert_eq!(votes.num_sub_classifiers(), whole(&instance["G"]) as usize);
+        assert_eq!(votes.num_samples(), whole(&instance["N"]) as usize);
+        (instance.clone(), votes, classes(&instance["labels"]))
+    };
+    all["instances"].as_array().unwrap().iter().map(instance).collect()
+}
+
+fn same(certificate: &Certificate, wanted: &Value, what: &str) {
+    assert!(certificate.is_optimal(), "{what}: {certificate:?}");
+    assert_eq!(certificate.max_changed_upper, whole(wanted), "{what}: {certificate:?}");
+}
+
+#[test]
+fn small_instances_of_hash_bagging_are_equal() {
+    for (instance, votes, labels) in instances() {
+        let blocks = lists(&instance["blocks"]);
+        let structure = Structure::hash(votes.num_sub_classifiers(), &blocks).unwrap();
+        assert_eq!(structure, Structure::hash_buckets(votes.num_sub_classifiers(), whole(&instance["G_hat"]) as usize).unwrap());
+        assert_eq!(votes.ensemble_predictions(), classes(&instance["ensemble_prediction"]));
+        let radii = samplewise::radii(&votes, blocks.len()).unwrap();
+        assert_eq!(radii, numbers(&instance["samplewise_radius"]));
+        let (all, correct) = (Scope::all(), Scope::correct(&labels));
+        for wanted in instance["hash"].as_array().unwrap() {
+            let budget = whole(&wanted["r"]) as usize;
+            for solver in solvers() {
+                let options = CertifyOptions { solver: solver.as_ref(), ..CertifyOptions::default() };
+                let what = format!("{} r {budget}", solver.name());
+                let certificate = certify(&votes, &structure, budget, &all, &options).unwrap();
+                same(&certificate, &wanted["max_changed"], &what);
+                assert_eq!(certificate.certified(), whole(&wanted["certified_robust"]));
+                let certificate = certify(&votes, &structure, budget, &correct, &options).unwrap();
+                same(&certificate, &wanted["max_changed_correct"], &what);
+                assert_eq!(certificate.certified(), whole(&wanted["certified_correct"]));
+                // the reference decomposes all samples, in their order: those that cannot be attacked belong to groups as well
+                let size = whole(&wanted["decomposition_size"]) as usize;
+                let mut sum = 0;
+                for first in (0..votes.num_samples()).step_by(size) {
+                    let weights: Vec<u32> =
+                        (0..votes.num_samples()).map(|at| u32::from((first..first + size).contains(&at))).collect();
+                    let scope = Scope { weights: Some(&weights), ..Scope::all() };
+                    let problem = Problem::new(&votes, &structure, budget, &scope).unwrap();
+                    sum += solver.solve(&problem, &Limits::default()).unwrap().upper;
+                }
+                assert_eq!(sum, whole(&wanted["decomposed_max_changed"]), "{what}");
+                let groups = CertifyOptions { group_size: Some(size), ..options };
+                let grouped = certify(&votes, &structure, budget, &all, &groups).unwrap();
+                assert!(grouped.max_changed_upper >= whole(&wanted["max_changed"]), "{what}: {grouped:?}");
+                assert!(grouped.max_changed_upper <= sum, "{what}: {grouped:?}");
+            }
+            let attackable = samplewise::attackable(&votes, &structure, budget, &all).unwrap();
+            let attackable: Vec<usize> = (0..votes.num_samples()).filter(|&at| attackable[at]).collect();
+            assert_eq!(attackable, numbers(&wanted["samplewise_exact_attackable"]));
+            let robust = |at: &usize| radii[*at] >= budget;
+            let count = (0..votes.num_samples()).filter(robust).count();
+            assert_eq!(count as u64, whole(&wanted["samplewise_radius_robust"]));
+            let predictions = votes.ensemble_predictions();
+            let correct = (0..votes.num_samples()).filter(robust).filter(|&at| predictions[at] == labels[at]).count();
+            assert_eq!(correct as u64, whole(&wanted["samplewise_radius_correct"]));
+        }
+    }
+}
+
+#[test]
+fn small_instances_of_vanilla_bagging_are_equal() {
+    for (instance, votes, labels) in instances() {
+        let vanilla = &instance["vanilla"];
+        let sub_trainsets: Vec<Vec<u32>> = lists(&vanilla["sub_trainsets"])
+            .into_iter()
+            .map(|members| members.into_iter().map(|member| member as u32).collect())
+            .collect();
+        assert!(sub_trainsets.iter().flatten().all(|&member| u64::from(member) < whole(&vanilla["n_train"])));
+        let structure = Structure::general(&sub_trainsets).unwrap();
+        let tolerable = tolerable_budget(&structure, u64::MAX).unwrap();
+        assert_eq!(tolerable.lower, tolerable.upper);
+        assert_eq!(tolerable.upper as u64, whole(&vanilla["tolerable_upper_bound"]));
+        assert_eq!(tolerable.greedy as u64, whole(&vanilla["tolerable_greedy"]));
+        for wanted in vanilla["results"].as_array().unwrap() {
+            let budget = whole(&wanted["r"]) as usize;
+            for solver in solvers() {
+                let options = CertifyOptions { solver: solver.as_ref(), ..CertifyOptions::default() };
+                let what = format!("{} r {budget}", solver.name());
+                let certificate = certify(&votes, &structure, budget, &Scope::all(), &options).unwrap();
+                same(&certificate, &wanted["max_changed"], &what);
+                let certificate = certify(&votes, &structure, budget, &Scope::correct(&labels), &options).unwrap();
+                same(&certificate, &wanted["max_changed_correct"], &what);
+            }
+        }
+    }
+}
+
+/// Votes, labels and certificates of a real ensemble.
+fn ensemble(name: &str) -> Option<(Votes, Vec<u16>, Value)> {
+    let (votes, certificates) =
+        (read(&format!("{name}_votes_g20.safetensors"))?, read(&format!("{name}_certificates_g20.json"))?);
+    let certificates: Value = serde_json::from_slice(&certificates).unwrap();
+    let file = SafeTensors::deserialize(&votes).unwrap();
+    let bytes = |tensor: &str| file.tensor(tensor).unwrap().data().iter().map(|&vote| u16::from(vote)).collect();
+    let num_sub_classifiers = file.tensor("preds").unwrap().shape()[0];
+    let votes = Votes::new(whole(&certificates["classes"]) as usize, num_sub_classifiers, bytes("preds")).unwrap();
+    Some((votes, bytes("labels"), certificates))
+}
+
+fn check_ensemble(name: &str) {
+    let Some((votes, labels, certificates)) = ensemble(name) else { return };
+    let structure = Structure::hash_buckets(votes.num_sub_classifiers(), whole(&certificates["G_hat"]) as usize).unwrap();
+    assert_eq!(votes.num_samples(), whole(&certificates["n_test"]) as usize);
+    assert_eq!(votes.num_correct(&labels).unwrap() as u64, whole(&certificates["ensemble_correct"]));
+    let everything = Problem::new(&votes, &structure, votes.num_sub_classifiers(), &Scope::all()).unwrap();
+    assert_eq!(everything.num_columns() as u64, whole(&certificates["distinct_patterns"]));
+    let results = certificates["results"].as_array().unwrap();
+    let budgets: Vec<usize> = results.iter().map(|wanted| whole(&wanted["r"]) as usize).collect();
+    let radii = samplewise::radii(&votes, structure.num_blocks().unwrap()).unwrap();
+    let predictions = votes.ensemble_predictions();
+    let own: [&dyn Solver; 2] = [&Enumeration::default(), &BranchAndBound];
+    for solver in own {
+        let options = CertifyOptions { solver, ..CertifyOptions::default() };
+        let robust = certify_curve(&votes, &structure, &budgets, &Scope::all(), &options).unwrap();
+        let correct = certify_curve(&votes, &structure, &budgets, &Scope::correct(&labels), &options).unwrap();
+        for ((wanted, robust), correct) in results.iter().zip(&robust).zip(&correct) {
+            println!("{name} {} r {}: {} s, {} nodes", solver.name(), robust.budget, robust.seconds, robust.nodes);
+            same(robust, &wanted["max_changed"], name);
+            same(correct, &wanted["max_changed_correct"], name);
+            assert_eq!(robust.certified(), whole(&wanted["collective_robust"]));
+            assert_eq!(correct.certified(), whole(&wanted["collective_correct"]));
+            let certified = |at: &usize| radii[*at] >= robust.budget;
+            let all = (0..votes.num_samples()).filter(certified).count();
+            assert_eq!(all as u64, whole(&wanted["samplewise_robust"]));
+            let right = (0..votes.num_samples()).filter(certified).filter(|&at| predictions[at] == labels[at]).count();
+            assert_eq!(right as u64, whole(&wanted["samplewise_robust_correct"]));
+            // one block and two classes: the sharper test is the same
+            assert_eq!(robust.certified_samplewise, whole(&wanted["samplewise_robust"]));
+        }
+    }
+}
+
+#[test]
+fn certificates_of_the_bank_ensemble_are_equal() {
+    check_ensemble("bank");
+}
+
+#[test]
+fn certificates_of_the_electricity_ensemble_are_equal() {
+    check_ensemble("electricity");
+}
