@@ -80,9 +80,15 @@ impl Case {
                 let prediction = self.predict(self.rows.iter().map(|row| row[at]));
                 let is_in_scope = scope.labels.is_none_or(|labels| labels[at] == prediction);
                 let wins = |class: u16| {
-                    let is_allowed = scope.target_class.is_none_or(|target| target == class);
                     let forced = self.rows.iter().zip(controlled).map(|(row, &c)| if c { class } else { row[at] });
-                    is_allowed && class != prediction && self.predict(forced) == class
+                    match scope.target_class {
+                        // the target overtakes the prediction, whatever other classes do
+                        Some(target) => {
+                            let both = forced.filter(|vote| [class, prediction].contains(vote));
+                            class == target && class != prediction && self.predict(both) == class
+                        }
+                        None => class != prediction && self.predict(forced) == class,
+                    }
                 };
                 let weight = scope.weights.map_or(1, |weights| u64::from(weights[at]));
                 if is_in_scope && (0..self.classes as u16).any(wins) { weight } else { 0 }

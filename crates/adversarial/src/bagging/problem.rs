@@ -15,7 +15,8 @@ pub struct Scope<'a> {
     pub labels: Option<&'a [u16]>,
     /// How much each sample counts; 0 leaves it out. Default: 1 each.
     pub weights: Option<&'a [u32]>,
-    /// Only changes to this class are attacks. Default: to any.
+    /// Counts samples on which this class overtakes the prediction, which an attack to this class must achieve (and with two classes all that it must achieve, so that the
+    /// certificate is exact there). Default: any class.
     pub target_class: Option<u16>,
 }
 

@@ -72,9 +72,10 @@ impl pulp::WithSimd for Exponentials<'_> {
 /// e^x for x ≤ 0: 2^n times a polynomial in the rest.
 #[inline(always)]
 fn exp_negative(x: f32) -> f32 {
-    let scaled = (x * std::f32::consts::LOG2_E).max(-126.);
-    let whole = (scaled - 0.5) as i32;
-    let rest = (scaled - whole as f32) * std::f32::consts::LN_2;
+    let x = x.max(-87.);
+    let whole = (x * std::f32::consts::LOG2_E - 0.5) as i32;
+    // ln 2 in two parts, the first with few bits, so that its product is exact
+    let rest = x - whole as f32 * 0.693_359_4 + whole as f32 * 2.121_944_4e-4;
     // Taylor's series to the seventh power: |rest| ≤ ln 2 / 2
     let polynomial = 1.
         + rest * (1. + rest * (0.5 + rest * (1. / 6. + rest * (1. / 24. + rest * (1. / 120. + rest * (1. / 720.))))));

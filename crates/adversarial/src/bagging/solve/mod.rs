@@ -83,8 +83,9 @@ impl Solver for Automatic {
 
     fn solve(&self, problem: &Problem, limits: &Limits<'_>) -> Result<Solution> {
         let work = enumerate::attacks(problem) * (1 + problem.gaps.len()) as f64;
-        let is_unlimited = limits.time.is_none() && limits.cancel.is_none();
-        match work <= 1e6 || (is_unlimited && work <= 3e7) {
+        // about 2·10⁹ rows of attacks a second; a limit must be far away, since a stopped enumeration has no good bound
+        let seconds = limits.time.map_or(f64::INFINITY, |time| time.as_secs_f64());
+        match work <= 2e10 && work <= 5e8 * seconds {
             true => Enumeration::default().solve(problem, limits),
             false => BranchAndBound.solve(problem, limits),
         }
