@@ -25,8 +25,15 @@ impl Default for Enumeration {
     }
 }
 
-/// How many attacks there are: a product of binomial coefficients.
+/// More sub-classifiers × rows than this are not laid out side by side, nor more sub-classifiers than 16 bits can count the units of.
+const LARGEST: usize = 1 << 29;
+
+/// How many attacks there are: a product of binomial coefficients; infinitely many where enumeration has no room.
 pub(super) fn attacks(problem: &Problem) -> f64 {
+    let num_sub_classifiers = problem.num_sub_classifiers();
+    if num_sub_classifiers > 1 << 14 || num_sub_classifiers.saturating_mul(problem.gaps.len()) > LARGEST {
+        return f64::INFINITY;
+    }
     let choices = Choices::new(problem);
     let sizes = (0..choices.budgets.len()).map(|group| choices.groups.iter().filter(|&&g| g == group).count());
     sizes.zip(&choices.budgets).map(|(size, &budget)| binomial(size, budget)).product()
