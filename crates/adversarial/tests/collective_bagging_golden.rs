@@ -89,7 +89,10 @@ fn small_instances_of_hash_bagging_are_equal() {
     for (instance, votes, labels) in instances() {
         let blocks = lists(&instance["blocks"]);
         let structure = Structure::hash(votes.num_sub_classifiers(), &blocks).unwrap();
-        assert_eq!(structure, Structure::hash_buckets(votes.num_sub_classifiers(), whole(&instance["G_hat"]) as usize).unwrap());
+        assert_eq!(
+            structure,
+            Structure::hash_buckets(votes.num_sub_classifiers(), whole(&instance["G_hat"]) as usize).unwrap()
+        );
         assert_eq!(votes.ensemble_predictions(), classes(&instance["ensemble_prediction"]));
         let radii = samplewise::radii(&votes, blocks.len()).unwrap();
         assert_eq!(radii, numbers(&instance["samplewise_radius"]));
@@ -176,7 +179,8 @@ fn ensemble(name: &str) -> Option<(Votes, Vec<u16>, Value)> {
 
 fn check_ensemble(name: &str) {
     let Some((votes, labels, certificates)) = ensemble(name) else { return };
-    let structure = Structure::hash_buckets(votes.num_sub_classifiers(), whole(&certificates["G_hat"]) as usize).unwrap();
+    let structure =
+        Structure::hash_buckets(votes.num_sub_classifiers(), whole(&certificates["G_hat"]) as usize).unwrap();
     assert_eq!(votes.num_samples(), whole(&certificates["n_test"]) as usize);
     assert_eq!(votes.num_correct(&labels).unwrap() as u64, whole(&certificates["ensemble_correct"]));
     let everything = Problem::new(&votes, &structure, votes.num_sub_classifiers(), &Scope::all()).unwrap();

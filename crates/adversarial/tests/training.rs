@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use adversarial::Error;
-use adversarial::bagging::learners::{GaussianNaiveBayes, Gamma, KernelSvm, LogisticRegression};
+use adversarial::bagging::learners::{Gamma, GaussianNaiveBayes, KernelSvm, LogisticRegression};
 use adversarial::bagging::{
     BaseLearner, CertifyOptions, Examples, HashPartitioner, Record, Scope, SubTrainsets, certify, train, train_votes,
     vanilla_sub_trainsets,
@@ -54,7 +54,8 @@ fn learners_predict_what_scikit_learn_predicts() {
         let members: Vec<u32> = (0..TRAINING as u32).collect();
         for (name, learner) in learners() {
             let found = learner.fit(&examples, &members, 0).unwrap().predict(&test).unwrap();
-            let wanted: Vec<u64> = wanted[format!("{name} {classes}")].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
+            let wanted: Vec<u64> =
+                wanted[format!("{name} {classes}")].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
             let different = found.iter().zip(&wanted).filter(|(found, wanted)| u64::from(**found) != **wanted).count();
             // the support vector machine stops at its tolerance, from which a point on the boundary may fall to either side
             assert!(different <= usize::from(name == "svm"), "{name} {classes}: {different} differ");
@@ -67,11 +68,8 @@ fn partition(examples: &Examples, num_sub_classifiers: usize, buckets: usize) ->
     let contents: Vec<Vec<u8>> = (0..examples.len())
         .map(|at| examples.row(at).iter().flat_map(|feature| feature.to_le_bytes()).collect())
         .collect();
-    let records: Vec<Record<'_>> = contents
-        .iter()
-        .zip(examples.labels())
-        .map(|(content, &label)| Record { content, label })
-        .collect();
+    let records: Vec<Record<'_>> =
+        contents.iter().zip(examples.labels()).map(|(content, &label)| Record { content, label }).collect();
     (partitioner.partition(&records), partitioner)
 }
 
@@ -245,7 +243,9 @@ mod networks {
         let members: Vec<u32> = (0..120).collect();
         let predict = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| small().fit(&examples, &members, 5).unwrap().predict(&examples.features()[12_000..]).unwrap())
+            pool.install(|| {
+                small().fit(&examples, &members, 5).unwrap().predict(&examples.features()[12_000..]).unwrap()
+            })
         };
         let found = predict(1);
         let right = found.iter().zip(&examples.labels()[120..]).filter(|(found, label)| found == label).count();

@@ -1,11 +1,11 @@
 //! Certificates: what no attack of a budget changes, and the best attack found.
 
+use super::bits;
 use super::problem::{Problem, Scope};
 use super::samplewise;
 use super::solve::{self, Automatic, Limits, Solution, Solver};
 use super::structure::Structure;
 use super::votes::Votes;
-use super::bits;
 use crate::Result;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -112,7 +112,8 @@ fn in_groups(whole: &Problem, groups: &[Problem], options: &CertifyOptions<'_>) 
     let attack = solve::search_attack(whole, &options.limits);
     let (lower, attack) = solve::found(whole, &attack);
     // groups run side by side, so that their times add up to the time times the threads
-    let share = |time: Duration| time.mul_f64((rayon::current_num_threads() as f64 / groups.len().max(1) as f64).min(1.));
+    let share =
+        |time: Duration| time.mul_f64((rayon::current_num_threads() as f64 / groups.len().max(1) as f64).min(1.));
     let limits = Limits { time: options.limits.time.map(share), start: Some(&attack), ..options.limits };
     let solutions: Vec<Solution> =
         groups.par_iter().map(|group| options.solver.solve(group, &limits)).collect::<Result<_>>()?;

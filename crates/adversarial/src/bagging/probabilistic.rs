@@ -168,14 +168,15 @@ mod tests {
 
     #[test]
     fn radii_agree_with_the_test_of_one_budget() {
-        let rows: Vec<Vec<u16>> = (0..200).map(|g: u16| vec![0, u16::from(g % 4 == 0), g % 2]).collect();
+        let rows: Vec<Vec<u16>> = (0..200).map(|g: u16| vec![0, u16::from(g.is_multiple_of(4)), g % 2]).collect();
         let votes = Votes::from_rows(2, &rows).unwrap();
         let sampling = Sampling { num_training: 1000, size: 10 };
         let radii = probabilistic_radii(&votes, sampling, 0.001).unwrap();
         assert!(radii[0] > radii[1] && radii[1].is_some() && radii[2].is_none(), "{radii:?}");
         for budget in 0..60 {
             let certified = probabilistic_certified(&votes, sampling, 0.001, budget).unwrap();
-            let expected: Vec<bool> = radii.iter().map(|radius| radius.is_some_and(|radius| radius >= budget)).collect();
+            let expected: Vec<bool> =
+                radii.iter().map(|radius| radius.is_some_and(|radius| radius >= budget)).collect();
             assert_eq!(certified, expected);
         }
         assert!(probabilistic_radii(&votes, sampling, 0.).is_err());

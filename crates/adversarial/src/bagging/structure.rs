@@ -42,7 +42,10 @@ impl Structure {
                     return Err(Error::out_of_range(what, sub_classifier as u64, num_sub_classifiers));
                 };
                 if std::mem::replace(seen, true) {
-                    return Err(Error::setting("blocks", format!("sub-classifier {sub_classifier} stands there twice")));
+                    return Err(Error::setting(
+                        "blocks",
+                        format!("sub-classifier {sub_classifier} stands there twice"),
+                    ));
                 }
             }
         }

@@ -25,7 +25,8 @@ pub fn tolerable_budget(structure: &Structure, max_nodes: u64) -> Option<Tolerab
     let wanted = structure.num_sub_classifiers() / 2 + 1;
     match structure.kind() {
         Kind::Blocks(blocks) => {
-            let controls = |budget: &usize| blocks.iter().map(|block| block.len().min(*budget)).sum::<usize>() >= wanted;
+            let controls =
+                |budget: &usize| blocks.iter().map(|block| block.len().min(*budget)).sum::<usize>() >= wanted;
             let exact = (1..=structure.num_sub_classifiers()).find(controls)?;
             Some(TolerableBudget { lower: exact, upper: exact, greedy: exact })
         }

@@ -4,12 +4,14 @@ mod logistic;
 mod naive_bayes;
 #[cfg(feature = "networks")]
 mod network;
+mod standardized;
 mod svm;
 
 pub use logistic::LogisticRegression;
 pub use naive_bayes::GaussianNaiveBayes;
 #[cfg(feature = "networks")]
 pub use network::NetworkInNetwork;
+pub use standardized::Standardized;
 pub use svm::{Gamma, KernelSvm};
 
 use super::training::{Constant, Examples};

@@ -13,7 +13,7 @@ use core_tensor::random::Rng;
 ///
 /// Three blocks of three convolutions without bias, each followed by batch norm and relu: 5×5 and 1×1 twice, maximum of 3×3 windows at stride 2; the same with a mean; 3×3 and 1×1 twice, mean over the plane;
 /// a linear layer. Images are normalised by the sub-trainset's own mean and deviation of each channel. Training is deterministic: same samples and seed, same bits, on any number of threads.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct NetworkInNetwork {
     /// Channels of an image.
     pub channels: usize,
@@ -35,6 +35,8 @@ pub struct NetworkInNetwork {
     pub crop_padding: usize,
     /// Whether half of the images are mirrored. Default: false.
     pub flips: bool,
+    /// Where it trains. Default: the CPU. On other devices sums may depend on the order of threads, and the certificate asks for equal bits.
+    pub device: Device,
 }
 
 impl NetworkInNetwork {
@@ -51,6 +53,7 @@ impl NetworkInNetwork {
             weight_decay: 5e-4,
             crop_padding: 4,
             flips: false,
+            device: Device::Cpu,
         }
     }
 
@@ -161,17 +164,17 @@ impl Fitted {
 
     fn tensor(&self, pixels: Vec<f32>, count: usize) -> core_tensor::Result<Tensor> {
         let NetworkInNetwork { channels, height, width, .. } = self.config;
-        Ok(Tensor::from_vec(pixels, (count, channels, height, width), &Device::Cpu)?)
+        Ok(Tensor::from_vec(pixels, (count, channels, height, width), &self.config.device)?)
     }
 }
 
 impl BaseLearner for NetworkInNetwork {
     fn fit(&self, examples: &Examples, members: &[u32], seed: u64) -> Result<Box<dyn Classifier>, BoxError> {
         self.check(examples.width())?;
-        let store = ParamStore::new(seed, DType::F32, &Device::Cpu);
+        let store = ParamStore::new(seed, DType::F32, &self.device);
         let network = Network::new(self, examples.num_classes(), &store.var_builder())?;
         let (means, deviations) = statistics(self, examples, members);
-        let fitted = Fitted { network, config: *self, means, deviations };
+        let fitted = Fitted { network, config: self.clone(), means, deviations };
         let mut optimizer = Sgd::new(
             store.trainable(),
             SgdConfig {
@@ -204,7 +207,7 @@ impl BaseLearner for NetworkInNetwork {
                     labels.push(u32::from(examples.labels()[member]));
                 }
                 let x = fitted.tensor(pixels, batch.len())?;
-                let labels = Tensor::new(labels, &Device::Cpu)?;
+                let labels = Tensor::new(labels, &self.device)?;
                 let loss = ops::cross_entropy(&fitted.network.forward(&x, true)?, &labels)?;
                 optimizer.backward_step(&loss)?;
             }

@@ -201,7 +201,15 @@ fn solve(kernel: &mut Kernel<'_>, signs: &[f64], svm: &KernelSvm) -> (Vec<f64>, 
         let most_i = if signs[i] > 0. { c - alpha[i] } else { alpha[i] };
         let most_j = if signs[j] > 0. { alpha[j] } else { c - alpha[j] };
         step = step.min(most_i).min(most_j);
-        let settle = |value: f64| if value < 1e-14 * c { 0. } else if value > c * (1. - 1e-14) { c } else { value };
+        let settle = |value: f64| {
+            if value < 1e-14 * c {
+                0.
+            } else if value > c * (1. - 1e-14) {
+                c
+            } else {
+                value
+            }
+        };
         alpha[i] = settle(alpha[i] + signs[i] * step);
         alpha[j] = settle(alpha[j] - signs[j] * step);
         for t in 0..n {
@@ -239,7 +247,11 @@ impl BaseLearner for KernelSvm {
         let gamma = match self.gamma {
             Gamma::Value(gamma) if gamma.is_finite() && gamma >= 0. => gamma,
             Gamma::Value(value) => {
-                return Err(Box::new(Error::Value { what: "gamma".into(), value, expected: "a finite number of 0 or more" }));
+                return Err(Box::new(Error::Value {
+                    what: "gamma".into(),
+                    value,
+                    expected: "a finite number of 0 or more",
+                }));
             }
             Gamma::Scale => scale(examples, members),
         };
@@ -249,8 +261,7 @@ impl BaseLearner for KernelSvm {
                 let label = |&member: &u32| examples.labels()[member as usize];
                 let own: Vec<u32> =
                     members.iter().copied().filter(|member| [first, second].contains(&label(member))).collect();
-                let signs: Vec<f64> =
-                    own.iter().map(|member| if label(member) == first { 1. } else { -1. }).collect();
+                let signs: Vec<f64> = own.iter().map(|member| if label(member) == first { 1. } else { -1. }).collect();
                 let mut kernel = Kernel::new(examples, &own, gamma);
                 let (alpha, bias) = solve(&mut kernel, &signs, self);
                 let support: Vec<usize> = (0..own.len()).filter(|&t| alpha[t] > 0.).collect();

@@ -131,8 +131,7 @@ pub(super) fn bound(
     let mut is_first = true;
     for step in 0..steps {
         let share = &node.share;
-        let pass =
-            Step { problem, units, node: &*node, lines, share, sums: &mut sums, line: &mut line };
+        let pass = Step { problem, units, node: &*node, lines, share, sums: &mut sums, line: &mut line };
         let constant = pulp::Arch::new().dispatch(pass);
         scored.clear();
         for &candidate in &node.candidates {

@@ -104,7 +104,9 @@ impl Table {
         let most = columns.first().map_or(0, |column| column.rows.len());
         let (mut rows, mut ends) = (Vec::new(), Vec::new());
         for rank in 0..most {
-            rows.extend(columns.iter().take_while(|column| column.rows.len() > rank).map(|column| column.rows.start + rank));
+            rows.extend(
+                columns.iter().take_while(|column| column.rows.len() > rank).map(|column| column.rows.start + rank),
+            );
             ends.push(rows.len());
         }
         let gaps = rows.iter().map(|&row| u16::try_from(problem.gaps[row]).unwrap_or(u16::MAX)).collect();

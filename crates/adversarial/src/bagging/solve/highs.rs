@@ -30,9 +30,11 @@ impl Solver for Highs {
             .objective
             .iter()
             .zip(&programme.is_integer)
-            .map(|(&weight, &is_integer)| {
-                if is_integer { rows.add_integer_column(weight, 0..=1) } else { rows.add_column(weight, 0..=1) }
-            })
+            .map(
+                |(&weight, &is_integer)| {
+                    if is_integer { rows.add_integer_column(weight, 0..=1) } else { rows.add_column(weight, 0..=1) }
+                },
+            )
             .collect();
         for row in &programme.constraints {
             rows.add_row(..=row.bound, row.terms.iter().map(|&(at, factor)| (columns[at], factor)));

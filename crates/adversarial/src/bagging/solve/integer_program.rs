@@ -90,5 +90,9 @@ impl Programme {
 
 /// A solver's bound as whole weight: rounded down, since the optimum is whole, after what its tolerances may have taken away.
 pub(super) fn whole_bound(bound: f64, attackable: u64) -> u64 {
-    if bound.is_finite() { ((bound + 1e-6 * bound.abs().max(1.)).max(0.).floor() as u64).min(attackable) } else { attackable }
+    if bound.is_finite() {
+        ((bound + 1e-6 * bound.abs().max(1.)).max(0.).floor() as u64).min(attackable)
+    } else {
+        attackable
+    }
 }

@@ -70,11 +70,8 @@ impl Node {
 
     /// What is undecided, group by group.
     pub(super) fn reach(&self, problem: &Problem, choices: &Choices) -> Vec<Reach> {
-        let mut reach: Vec<Reach> = self
-            .left
-            .iter()
-            .map(|_| Reach { undecided: vec![0; problem.words], most: 0, least: 0 })
-            .collect();
+        let mut reach: Vec<Reach> =
+            self.left.iter().map(|_| Reach { undecided: vec![0; problem.words], most: 0, least: 0 }).collect();
         for &candidate in &self.candidates {
             let group = choices.groups[candidate as usize];
             if self.left[group] > 0 {

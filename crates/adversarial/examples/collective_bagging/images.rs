@@ -1,0 +1,213 @@
+//! Ensembles of small convolutional networks on images.
+
+use crate::curves::{Point, curve};
+use adversarial::bagging::learners::NetworkInNetwork;
+use adversarial::bagging::solve::Limits;
+use adversarial::bagging::{
+    BaseLearner, CertifyOptions, Examples, HashPartitioner, Record, tolerable_budget, train_votes,
+    vanilla_sub_trainsets,
+};
+use datasets::images::{ImageSplit, load_cifar_10, load_mnist};
+use experiment::{Axis, Context, Measured, Plot, Result, Scale, Series, Trial};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What decides the outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Setting {
+    data: String,
+    is_hash: bool,
+    num_sub_classifiers: usize,
+    training: usize,
+    divisor: usize,
+    epochs: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Outcome {
+    accuracy: f64,
+    points: Vec<Point>,
+    tolerable: Option<usize>,
+}
+
+/// Time for each certificate.
+const SECONDS: u64 = 10;
+
+/// Budgets from 5 % to 50 % of G in ten steps.
+fn budgets(num_sub_classifiers: usize) -> Vec<usize> {
+    let mut budgets: Vec<usize> = (1..=10).map(|step| (step * num_sub_classifiers).div_ceil(20)).collect();
+    budgets.dedup();
+    budgets
+}
+
+/// Fashion-MNIST where its images are at hand, MNIST otherwise; at the paper's scale the paper's sets.
+fn load(context: &Context) -> Result<Vec<(String, ImageSplit)>> {
+    let store = crate::store(context)?;
+    if context.scale() == Scale::Paper {
+        return Ok(vec![
+            ("fashion-mnist".into(), load_mnist(&store, "fashion-mnist")?),
+            ("cifar-10".into(), load_cifar_10(&store)?),
+        ]);
+    }
+    let names = ["train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"];
+    let has_images = names.iter().any(|name| store.locate("fashion-mnist", name).is_some());
+    let set = if has_images { "fashion-mnist" } else { "mnist" };
+    Ok(vec![(set.into(), load_mnist(&store, set)?)])
+}
+
+fn trial(
+    setting: &Setting,
+    split: &ImageSplit,
+    folder: &std::path::Path,
+    context: &Surroundings<'_>,
+) -> Result<Outcome> {
+    let (train, test) = (&split.train, &split.test);
+    let training = setting.training.min(train.len());
+    let pixels = |pixels: &[u8]| -> Vec<f32> { pixels.iter().map(|&pixel| f32::from(pixel) / 255.).collect() };
+    let labels = |labels: &[u8]| -> Vec<u16> { labels.iter().map(|&label| u16::from(label)).collect() };
+    let size = train.image_size();
+    let examples =
+        Examples::new(size, 10, pixels(&train.pixels[..training * size]), labels(&train.labels[..training]))?;
+    let (inputs, labels) = (pixels(&test.pixels), labels(&test.labels));
+    let g = setting.num_sub_classifiers;
+    let records: Vec<Record<'_>> = (train.pixels.chunks_exact(size).zip(examples.labels()))
+        .map(|(content, &label)| Record { content, label })
+        .collect();
+    let partitioner = HashPartitioner::new(g, g)?;
+    let (sub_trainsets, structure) = if setting.is_hash {
+        (partitioner.partition(&records), partitioner.structure()?)
+    } else {
+        let sub_trainsets = vanilla_sub_trainsets(g, training / g, training, false, context.seed)?;
+        let structure = sub_trainsets.general_structure()?;
+        (sub_trainsets, structure)
+    };
+    let learner = NetworkInNetwork {
+        divisor: setting.divisor,
+        epochs: setting.epochs,
+        flips: setting.data == "cifar-10",
+        device: core_tensor::device::parse(context.device)?,
+        ..NetworkInNetwork::new(train.channels, train.height, train.width)
+    };
+    let votes = train_votes(&sub_trainsets, 10, Some(folder), |g, members| {
+        if (context.is_cancelled)() {
+            return Err("interrupted".into());
+        }
+        let votes = learner.fit(&examples, members, g as u64)?.predict(&inputs)?;
+        (context.done)(g);
+        Ok(votes)
+    })?;
+    let limits = Limits { time: Some(Duration::from_secs(SECONDS)), ..Limits::default() };
+    let options = CertifyOptions { limits, ..CertifyOptions::default() };
+    let tolerable =
+        if setting.is_hash { None } else { tolerable_budget(&structure, 20_000_000).map(|found| found.upper) };
+    let budgets = match tolerable {
+        Some(tolerable) => (1..=tolerable).collect(),
+        None => budgets(g),
+    };
+    let points = curve(&votes, &labels, &structure, &budgets, &options)?;
+    let accuracy = 100. * votes.num_correct(&labels)? as f64 / labels.len() as f64;
+    Ok(Outcome { accuracy, points, tolerable })
+}
+
+/// What a trial needs of its run.
+struct Surroundings<'a> {
+    seed: u64,
+    device: &'a str,
+    is_cancelled: &'a (dyn Fn() -> bool + Sync),
+    done: &'a (dyn Fn(usize) + Sync),
+}
+
+pub(crate) fn run(context: &mut Context) -> Result<()> {
+    let is_laptop = context.scale() == Scale::Laptop;
+    let data = load(context)?;
+    let setting = |data: &str, is_hash| Setting {
+        data: data.to_owned(),
+        is_hash,
+        num_sub_classifiers: 50,
+        training: if is_laptop { 30_000 } else { usize::MAX },
+        divisor: if is_laptop { 4 } else { 1 },
+        epochs: if is_laptop { 20 } else { 200 },
+    };
+    let settings: Vec<Setting> =
+        data.iter().flat_map(|(name, _)| [setting(name, true), setting(name, false)]).collect();
+    let id = |setting: &Setting| format!("{}-{}", setting.data, if setting.is_hash { "hash" } else { "vanilla" });
+    let trials = settings.iter().map(|setting| Trial::new(id(setting), setting.clone())).collect();
+    let folder = context.directory().join("votes");
+    let device = context.device().to_owned();
+    let results = context.trials("images", trials, |setting, trial_context| {
+        let split = data.iter().find(|(name, _)| *name == setting.data).map(|(_, split)| split);
+        let split = split.ok_or_else(|| experiment::BoxError::from("no data"))?;
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let surroundings = Surroundings {
+            seed: trial_context.seed(),
+            device: &device,
+            is_cancelled: &|| trial_context.is_cancelled(),
+            done: &|_| {
+                let done = 1 + done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                trial_context.epoch(done, setting.num_sub_classifiers, "sub-classifiers");
+            },
+        };
+        let folder = folder.join(format!("{}-{}-{}", id(setting), setting.training.min(60_000), setting.epochs));
+        let outcome = trial(setting, split, &folder, &surroundings);
+        trial_context.check_cancelled()?;
+        outcome
+    })?;
+    if !results.is_complete() {
+        return Ok(());
+    }
+    let results = results.all()?;
+    let names: Vec<&str> = data.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(" and ");
+    let hash: Vec<&Outcome> = results.iter().step_by(2).collect();
+    let excess = || hash.iter().flat_map(|outcome| outcome.points.iter().map(Point::excess));
+    let value = |value: f64, note: Option<String>| Measured {
+        value,
+        trials: hash.len(),
+        data: names.clone(),
+        note,
+        ..Measured::default()
+    };
+    let gaps = hash.iter().flat_map(|outcome| &outcome.points).filter(|point| point.gap > 0).count();
+    let note = Some(format!("{gaps} of the certificates are bounds that {SECONDS} s did not close"));
+    context.claim("images-excess", value(excess().fold(f64::INFINITY, f64::min), note.clone()))?;
+    context.claim("images-excess-somewhere", value(excess().fold(f64::NEG_INFINITY, f64::max), note))?;
+    let cost = results.chunks_exact(2).map(|pair| (pair[0].accuracy - pair[1].accuracy).abs()).fold(0., f64::max);
+    let accuracies: Vec<String> = results
+        .chunks_exact(2)
+        .map(|pair| format!("hash {:.1} %, vanilla {:.1} %", pair[0].accuracy, pair[1].accuracy))
+        .collect();
+    context.claim("hash-is-free-images", value(cost, Some(accuracies.join("; "))))?;
+    for (setting, outcome) in settings.iter().zip(&results) {
+        let mut table =
+            crate::table(["r", "sample-wise CR / CA", "collective CR / CA", "gap to the best attack", "time"]);
+        for point in &outcome.points {
+            table.rows.push(
+                [
+                    point.budget.to_string(),
+                    format!("{} / {}", point.samplewise_robust, point.samplewise_correct),
+                    format!("{} / {}", point.robust, point.correct),
+                    point.gap.to_string(),
+                    format!("{:.1} s", point.seconds),
+                ]
+                .into(),
+            );
+        }
+        let kind = match outcome.tolerable {
+            None => "hash bagging".to_owned(),
+            Some(tolerable) => format!("vanilla bagging, tolerable budget below {tolerable}"),
+        };
+        context.table(&format!("{}, {kind}: accuracy {:.2} %", setting.data, outcome.accuracy), table);
+    }
+    let mut series = Vec::new();
+    for (setting, outcome) in settings.iter().zip(&results) {
+        let kind = if setting.is_hash { "hash" } else { "vanilla" };
+        let x: Vec<f64> = outcome.points.iter().map(|point| point.budget as f64).collect();
+        let y = |value: fn(&Point) -> u64| outcome.points.iter().map(|point| value(point) as f64).collect();
+        series.push(Series::new(format!("{} {kind}, collective", setting.data), x.clone(), y(|p| p.robust)));
+        if setting.is_hash {
+            series.push(Series::new(format!("{} {kind}, sample-wise", setting.data), x, y(|p| p.samplewise_robust)));
+        }
+    }
+    let (x, y) = (Axis::linear("budget r"), Axis::linear("predictions certified to keep, of 10,000"));
+    context.plot("images", Plot::lines("Certificates on images, G = 50", x, y, series))
+}
