@@ -38,7 +38,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         claim(
             "synthetic-solvers-agree",
-            "Enumeration and branch and bound give the same optimum at r = 1 to 8 in both scopes: cases that differ or are not proven",
+            "Enumeration and branch and bound give the same optimum at r = 1 to 5 in both scopes: cases that differ or are not proven",
             Judge::AtMost(0.),
             "cases",
             ALL,

@@ -7,8 +7,10 @@ use core_tensor::random::Rng;
 use experiment::{Axis, Context, Measured, Plot, Result, Series, Trial};
 use serde::{Deserialize, Serialize};
 
-/// Votes and labels: labels are uniform; each sample belongs to one of `families`, each family has a random half of the sub-classifiers, which err with a probability drawn from
-/// U(0.2, 0.9), the others with 0.08. A wrong vote is uniform over the other classes.
+/// Votes and labels: labels are uniform; each sample belongs to one of `families`, each family has a random half of the sub-classifiers, which err on the sample with a probability
+/// drawn for it from U(0.2, 0.9), the others with 0.08. A wrong vote is uniform over the other classes.
+///
+/// Our specification draws the probability for each sub-classifier and sample; its own counts (accuracy 0.91, 1703 certified singly at r = 1) are those of one draw for each sample.
 pub(crate) fn votes(
     num_sub_classifiers: usize,
     num_samples: usize,
@@ -27,11 +29,10 @@ pub(crate) fn votes(
     let mut votes = vec![0; num_sub_classifiers * num_samples];
     let mut labels = Vec::with_capacity(num_samples);
     for sample in 0..num_samples {
-        let (label, family) = (rng.below(classes), rng.below(families));
+        let (label, family, error) = (rng.below(classes), rng.below(families), 0.2 + 0.7 * rng.unit());
         labels.push(label as u16);
         for g in 0..num_sub_classifiers {
-            let error = if weak[family][g] { 0.2 + 0.7 * rng.unit() } else { 0.08 };
-            let is_wrong = rng.unit() < error;
+            let is_wrong = rng.unit() < if weak[family][g] { error } else { 0.08 };
             let vote = if is_wrong { (label + 1 + rng.below(classes - 1)) % classes } else { label };
             votes[g * num_samples + sample] = vote as u16;
         }
@@ -48,6 +49,8 @@ struct Outcome {
 }
 
 const BUDGETS: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// Branch and bound takes seconds above.
+const AGREEING: usize = 5;
 
 fn trial(seed: u64) -> Result<Outcome> {
     let (votes, labels) = votes(20, 2000, 2, 40, seed)?;
@@ -57,12 +60,15 @@ fn trial(seed: u64) -> Result<Outcome> {
     let (mut disagreements, mut wrong_decompositions) = (0, 0);
     for point in &points {
         for (scope, certified) in [(Scope::all(), point.robust), (Scope::correct(&labels), point.correct)] {
-            let branching = CertifyOptions { solver: &BranchAndBound, ..CertifyOptions::default() };
-            let found = certify(&votes, &structure, point.budget, &scope, &branching)?;
-            disagreements += u64::from(found.certified() != certified || !found.is_optimal() || point.gap > 0);
             let groups = CertifyOptions { group_size: Some(100), ..options };
             let found = certify(&votes, &structure, point.budget, &scope, &groups)?;
             wrong_decompositions += u64::from(found.certified() > certified);
+            if point.budget > AGREEING {
+                continue;
+            }
+            let branching = CertifyOptions { solver: &BranchAndBound, ..CertifyOptions::default() };
+            let found = certify(&votes, &structure, point.budget, &scope, &branching)?;
+            disagreements += u64::from(found.certified() != certified || !found.is_optimal() || point.gap > 0);
         }
     }
     let accuracy = votes.num_correct(&labels)? as f64 / 20.;
