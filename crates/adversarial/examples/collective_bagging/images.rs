@@ -124,7 +124,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
         data: data.to_owned(),
         is_hash,
         num_sub_classifiers: 50,
-        training: if is_laptop { 30_000 } else { usize::MAX },
+        training: if is_laptop { 20_000 } else { usize::MAX },
         divisor: if is_laptop { 4 } else { 1 },
         epochs: if is_laptop { 20 } else { 200 },
     };
