@@ -108,11 +108,11 @@ fn optional_libraries() -> Vec<Finding> {
     vec![
         optional("MPI (feature `mpi`)", version("mpirun", "--version"), "apt-get install libopenmpi-dev openmpi-bin"),
         optional(
-            "libclang (feature `mpi`)",
+            "libclang (features `mpi`, `highs`)",
             std::env::var("LIBCLANG_PATH").ok().or_else(|| library("libclang.so").or_else(|| library("libclang-"))),
             "apt-get install libclang-dev",
         ),
-        optional("CMake (exact solver HiGHS)", version("cmake", "--version"), "apt-get install cmake"),
+        optional("CMake (feature `highs`)", version("cmake", "--version"), "apt-get install cmake"),
     ]
 }
 
