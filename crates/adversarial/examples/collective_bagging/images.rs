@@ -125,7 +125,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
         is_hash,
         num_sub_classifiers: 50,
         training: if is_laptop { 20_000 } else { usize::MAX },
-        divisor: if is_laptop { 4 } else { 1 },
+        divisor: if is_laptop { 6 } else { 1 },
         epochs: if is_laptop { 20 } else { 200 },
     };
     let settings: Vec<Setting> =
