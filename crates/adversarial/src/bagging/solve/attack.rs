@@ -170,6 +170,13 @@ fn climb(
         }
         controlled = choices.union(&chosen);
     }
+    // of very many choices, as general bagging has, only the largest are looked at
+    let total: usize = choices.budgets.iter().sum();
+    let room = (*effort / (2 * total + 1) as f64).max(64.) as usize;
+    if order.len() > room {
+        order.sort_by_key(|&choice| std::cmp::Reverse(bits::count(choices.set(choice))));
+        order.truncate(room);
+    }
     let with = |controlled: &[u64], choice: usize| -> Vec<u64> {
         controlled.iter().zip(choices.set(choice)).map(|(a, b)| a | b).collect()
     };

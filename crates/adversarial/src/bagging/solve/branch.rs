@@ -68,49 +68,52 @@ impl Solver for BranchAndBound {
 }
 
 impl Search<'_> {
-    /// `ceiling`: the bound of the node above.
-    fn visit(&self, mut node: Node, steps: usize, depth: usize, ceiling: u64) {
-        let problem = self.problem;
+    /// `ceiling`: the bound of the node above. Taking a choice is a call, leaving it the next round of the loop, so that calls are as deep as an attack is large.
+    fn visit(&self, mut node: Node, mut steps: usize, mut depth: usize, mut ceiling: u64) {
         let mut lines = Lines::default();
+        loop {
+            let Some((bound, choice)) = self.evaluate(&mut node, &mut lines, steps, ceiling) else { return };
+            let with = node.with(&self.choices, choice);
+            node.leave(choice);
+            depth += 1;
+            if depth <= PARALLEL_DEPTH {
+                rayon::join(|| self.visit(with, STEPS, depth, bound), || self.visit(node, STEPS, depth, bound));
+                return;
+            }
+            self.visit(with, STEPS, depth, bound);
+            (steps, ceiling) = (STEPS, bound);
+        }
+    }
+
+    /// The bound of a node and the choice to branch on; `None` if there is nothing better below it, or no time to look.
+    fn evaluate(&self, node: &mut Node, lines: &mut Lines, steps: usize, ceiling: u64) -> Option<(u64, u32)> {
+        let problem = self.problem;
         let reach = node.reach(problem, &self.choices);
-        node.update(problem, &reach, &mut lines);
+        node.update(problem, &reach, lines);
         let is_over = self.is_over.load(Ordering::Relaxed);
         let enough = self.best.load(Ordering::Relaxed) + self.target_gap;
         let count = self.nodes.fetch_add(1, Ordering::Relaxed);
         // once the time is over, what is left is bounded by what it reaches
         let steps = if is_over { 0 } else { steps };
-        let mut bound = bound::bound(problem, &self.choices, &self.units, (&mut node, &lines), steps, enough);
+        let mut bound = bound::bound(problem, &self.choices, &self.units, (&mut *node, lines), steps, enough);
         bound.value = bound.value.min(ceiling);
-        drop(lines);
         if bound.value <= self.best.load(Ordering::Relaxed) {
-            return;
+            return None;
         }
         if bound.value <= enough || is_over {
             self.left_out.fetch_max(bound.value, Ordering::Relaxed);
-            return;
+            return None;
         }
-        self.try_attack(&node, &bound.ranking);
+        self.try_attack(node, &bound.ranking);
         if bound.value <= self.best.load(Ordering::Relaxed) {
-            return;
+            return None;
         }
         if (count.is_multiple_of(16) || node.open.len() > 4096) && self.watch.is_over() {
             self.is_over.store(true, Ordering::Relaxed);
             self.left_out.fetch_max(bound.value, Ordering::Relaxed);
-            return;
+            return None;
         }
-        let Some(choice) = self.branching_choice(&node, &bound.ranking) else {
-            return;
-        };
-        let parts = [node.with(&self.choices, choice), node.without(choice)];
-        drop(node);
-        let [with, without] = parts;
-        let visit = |node: Node| self.visit(node, STEPS, depth + 1, bound.value);
-        if depth < PARALLEL_DEPTH {
-            rayon::join(|| visit(with), || visit(without));
-        } else {
-            visit(with);
-            visit(without);
-        }
+        Some((bound.value, self.branching_choice(node, &bound.ranking)?))
     }
 
     /// The best-ranked choice of a group in which there is something to choose.

@@ -56,16 +56,16 @@ impl Node {
     }
 
     pub(super) fn with(&self, choices: &Choices, choice: u32) -> Self {
-        let mut node = self.without(choice);
+        let mut node = self.clone();
+        node.leave(choice);
         node.controlled.iter_mut().zip(choices.set(choice as usize)).for_each(|(all, set)| *all |= set);
         node.left[choices.groups[choice as usize]] -= 1;
         node
     }
 
-    pub(super) fn without(&self, choice: u32) -> Self {
-        let mut node = self.clone();
-        node.candidates.retain(|&candidate| candidate != choice);
-        node
+    /// Decides against a choice.
+    pub(super) fn leave(&mut self, choice: u32) {
+        self.candidates.retain(|&candidate| candidate != choice);
     }
 
     /// What is undecided, group by group.
