@@ -83,12 +83,16 @@ fn a_poisoned_training_set_changes_no_more_than_is_certified() {
     for budget in [1, 2] {
         let certificate = certify(&votes, &structure, budget, &Scope::all(), &CertifyOptions::default()).unwrap();
         assert!(certificate.is_optimal() && certificate.certified() > 0);
-        // attacks by insertion, by deletion, by other labels
+        // attacks by insertion, by deletion, by other labels, and by other features, which cost two
         for attack in 0..40 {
             let (mut features, mut classes) = (clean.features().to_vec(), clean.labels().to_vec());
-            for step in 0..budget {
+            let changes = if attack % 4 == 3 { budget / 2 } else { budget };
+            for step in 0..changes {
                 let at = (attack * 17 + step * 101) % classes.len();
-                match attack % 3 {
+                match attack % 4 {
+                    3 => {
+                        features[at * WIDTH..(at + 1) * WIDTH].iter_mut().for_each(|feature| *feature = 90. - *feature)
+                    }
                     0 => {
                         features.extend([1e3 * (step as f32 + 1.), -50., attack as f32, 7.]);
                         classes.push((step % 2) as u16);
