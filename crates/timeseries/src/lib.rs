@@ -1,1 +1,10 @@
 #![doc = include_str!("../README.md")]
+
+mod cpu;
+mod error;
+pub mod recurrent;
+pub mod sithcon;
+pub mod tcn;
+mod weight_norm;
+
+pub use error::{Error, Result};
