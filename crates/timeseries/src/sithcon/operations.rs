@@ -261,6 +261,13 @@ pub(crate) fn memory(x: &Tensor, reading: Reading) -> Result<Tensor> {
     if x.device().is_cpu() {
         return apply(Memory { reading, features }, &[x], shape);
     }
+    memory_composed(x, &reading)
+}
+
+/// [`memory`] as a composition of Candle's operations, for other devices.
+fn memory_composed(x: &Tensor, reading: &Reading) -> Result<Tensor> {
+    let features = x.dims()[1];
+    let shape = (reading.rows.len(), features, reading.taus());
     // the past of each row by an index into the signal, whose last row is zero
     let lags = reading.rows.iter().map(|&row| reading.lags(row)).max().unwrap_or(1);
     let zero = x.dims()[0] as u32;
@@ -285,6 +292,11 @@ pub(crate) fn convolution(images: &Tensor, weights: &Tensor, size: Size) -> Resu
         let y = apply(Convolution { size, chosen: chosen.clone() }, &[images, weights], shape)?;
         return Ok((y, positions(&chosen, shape)?));
     }
+    convolution_composed(images, weights, size)
+}
+
+/// [`convolution`] as a composition of operations, for other devices.
+fn convolution_composed(images: &Tensor, weights: &Tensor, size: Size) -> Result<(Tensor, Tensor)> {
     let config = core_tensor::ops::Conv1dConfig { dilation: size.dilation, ..Default::default() };
     let scores = core_tensor::ops::conv1d(images, weights, None, &config)?;
     let chosen = scores.detach().argmax(2)?;
@@ -305,4 +317,58 @@ pub(crate) fn layer(x: &Tensor, weights: &Tensor, reading: Reading, size: Size) 
 
 fn positions(chosen: &Chosen, shape: (usize, usize)) -> Result<Tensor> {
     Tensor::from_vec(chosen.get().cloned().unwrap_or_default(), shape, &candle_core::Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Var};
+    use core_tensor::random::Rng;
+
+    /// Results and gradients of `f` and `g` are equal.
+    fn assert_equal(inputs: &[Tensor], f: impl Fn(&[Var]) -> Result<Tensor>, g: impl Fn(&[Var]) -> Result<Tensor>) {
+        let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
+        let numbers = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let close = |a: &Tensor, b: &Tensor| {
+            assert_eq!(a.dims(), b.dims());
+            assert!(numbers(a).iter().zip(numbers(b)).all(|(a, b)| (a - b).abs() <= 1e-12 * b.abs().max(1.)));
+        };
+        let (a, b) = (f(&vars).unwrap(), g(&vars).unwrap());
+        close(&a, &b);
+        let weights = Rng::new(9).normal(0., 1., a.shape(), DType::F64, &Device::Cpu).unwrap();
+        let of_a = (&a * &weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let of_b = (&b * &weights).unwrap().sum_all().unwrap().backward().unwrap();
+        for var in &vars {
+            close(of_a.get(var).unwrap(), of_b.get(var).unwrap());
+        }
+    }
+
+    #[test]
+    fn kernels_equal_their_compositions() {
+        let mut rng = Rng::new(1);
+        let mut normal = |shape: &[usize]| rng.normal(0., 1., shape, DType::F64, &Device::Cpu).unwrap();
+        let size = Size { features: 3, taus: 40, channels: 8, width: 5, dilation: 3 };
+        let (x, w, taps) = (normal(&[11, 3]), normal(&[8, 3, 5]), normal(&[6, 40]));
+        let rows = (0..11).map(|row| (row, if row < 4 { 0 } else { 4 })).collect();
+        let reading = Reading { rows, num_lags: 5, taps };
+        assert_equal(
+            std::slice::from_ref(&x),
+            |v| memory(&v[0], reading.clone()),
+            |v| memory_composed(&v[0], &reading),
+        );
+        let images = normal(&[7, 3, 40]);
+        assert_equal(
+            &[images.clone(), w.clone()],
+            |v| Ok(convolution(&v[0], &v[1], size)?.0),
+            |v| Ok(convolution_composed(&v[0], &v[1], size)?.0),
+        );
+        assert_equal(
+            &[x, w.clone()],
+            |v| Ok(layer(&v[0], &v[1], reading.clone(), size)?.0),
+            |v| Ok(convolution_composed(&memory_composed(&v[0], &reading)?, &v[1], size)?.0),
+        );
+        let positions = |x: (Tensor, Tensor)| x.1.to_vec2::<u32>().unwrap();
+        let composed = convolution_composed(&images, &w, size).unwrap();
+        assert_eq!(positions(convolution(&images, &w, size).unwrap()), positions(composed));
+    }
 }
