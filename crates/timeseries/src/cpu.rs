@@ -1,6 +1,6 @@
 //! Custom operations of Candle as functions of slices.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, WithDType};
 use pulp::Simd;
 
 /// The element types of our kernels: f32 and f64.
@@ -18,10 +18,15 @@ pub(crate) trait Real: WithDType + Default {
     fn multiply_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     fn is_nan(self) -> bool;
     fn is_infinite(self) -> bool;
+    fn sqrt(self) -> Self;
+    /// `eˣ`; f32 to two units in the last place, by a polynomial that compilers turn into vectors. Below −87 it is about 1e-38 rather than less.
+    fn exp(self) -> Self;
+    /// The hyperbolic tangent, f32 like [`Self::exp`].
+    fn tanh(self) -> Self;
 }
 
 macro_rules! real {
-    ($T:ident, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident) => {
+    ($T:ident, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident, $exp:path, $tanh:path) => {
         impl Real for $T {
             const ZERO: Self = 0.;
             const NEG_INFINITY: Self = $T::NEG_INFINITY;
@@ -51,13 +56,66 @@ macro_rules! real {
             fn is_infinite(self) -> bool {
                 $T::is_infinite(self)
             }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $T::sqrt(self)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                $tanh(self)
+            }
         }
     };
 }
-real!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s);
-real!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s);
+real!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s, exp_f32, tanh_f32);
+real!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s, f64::exp, f64::tanh);
 
-/// What an operation of one or two tensors computes on the CPU. Whatever has no gradient is a field of the implementor.
+/// `x = n ln 2 + r`, a polynomial of degree 6 for `e^r`, and n into the exponent's bits.
+#[inline(always)]
+#[allow(clippy::excessive_precision)]
+fn exp_f32(x: f32) -> f32 {
+    // 1.5 · 2^23: adding it rounds to whole numbers, which then stand in the low bits
+    const ROUND: f32 = 12_582_912.;
+    // comparisons that a NaN passes through
+    let x = if x < -87. { -87. } else { x };
+    let x = if x > 88.7 { 88.7 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    // ln 2 in two parts, the first of which has few bits
+    let r = (x - n * 0.693_359_375) + n * 2.121_944_4e-4;
+    let p = 1.987_569_15e-4 * r + 1.398_199_95e-3;
+    let p = p * r + 8.333_451_9e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_55e-1;
+    let p = p * r + 5.000_000_1e-1;
+    let p = p * r * r + r + 1.;
+    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    let power = f32::from_bits(exponent << 23);
+    if x.is_nan() { x } else { p * power }
+}
+
+/// Its Taylor series near 0, where the quotient of exponentials cancels.
+#[inline(always)]
+fn tanh_f32(x: f32) -> f32 {
+    let square = x * x;
+    let series = square * (21_844. / 6_081_075.) - 1382. / 155_925.;
+    let series = series * square + 62. / 2835.;
+    let series = series * square - 17. / 315.;
+    let series = series * square + 2. / 15.;
+    let series = x + x * square * (series * square - 1. / 3.);
+    let size = 1. - 2. / (exp_f32(2. * x.abs()) + 1.);
+    let far = if x < 0. { -size } else { size };
+    if x.abs() < 0.35 { series } else { far }
+}
+
+/// The gradients of up to three arguments; `None` where none was needed.
+pub(crate) type Gradients<T> = [Option<Vec<T>>; 3];
+
+/// What an operation of one to three tensors computes on the CPU. Whatever has no gradient is a field of the implementor.
 pub(crate) trait Kernel: Send + Sync + 'static {
     const NAME: &'static str;
 
@@ -65,7 +123,7 @@ pub(crate) trait Kernel: Send + Sync + 'static {
     fn forward<T: Real>(&self, x: &[&[T]]) -> Result<Vec<T>>;
 
     /// The gradients of those arguments that `needs` marks.
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 2]) -> Result<[Option<Vec<T>>; 2]>;
+    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>>;
 }
 
 /// Applies a kernel to tensors on the CPU; the result has the shape `shape`.
@@ -74,6 +132,7 @@ pub(crate) fn apply<K: Kernel>(kernel: K, inputs: &[&Tensor], shape: impl Into<S
     match inputs {
         [a] => a.contiguous()?.apply_op1(op),
         [a, b] => a.contiguous()?.apply_op2(&b.contiguous()?, op),
+        [a, b, c] => a.contiguous()?.apply_op3(&b.contiguous()?, &c.contiguous()?, op),
         _ => candle_core::bail!("{}: {} arguments", K::NAME, inputs.len()),
     }
 }
@@ -109,7 +168,7 @@ impl<K: Kernel> Operation<K> {
         Ok(T::to_cpu_storage_owned(out))
     }
 
-    fn gradients(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
+    fn gradients(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
         if grad.track_op() {
             return Err(candle_core::Error::BackwardNotSupported { op: K::NAME });
         }
@@ -120,8 +179,8 @@ impl<K: Kernel> Operation<K> {
         }
     }
 
-    fn typed_gradients<T: Real>(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let mut needs = [false; 2];
+    fn typed_gradients<T: Real>(&self, inputs: &[&Tensor], grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let mut needs = [false; 3];
         for (need, input) in needs.iter_mut().zip(inputs) {
             *need = input.track_op();
         }
@@ -135,7 +194,7 @@ impl<K: Kernel> Operation<K> {
             .collect::<Result<_>>()?;
         let (x, grad) = slices.split_at(inputs.len());
         let gradients = self.kernel.backward::<T>(x, grad[0], needs)?;
-        let mut out = [None, None];
+        let mut out = [None, None, None];
         for ((out, gradient), input) in out.iter_mut().zip(gradients).zip(inputs) {
             *out = gradient.map(|values| Tensor::from_vec(values, input.shape(), input.device())).transpose()?;
         }
@@ -153,7 +212,7 @@ impl<K: Kernel> CustomOp1 for Operation<K> {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let [a, _] = self.gradients(&[x], grad)?;
+        let [a, _, _] = self.gradients(&[x], grad)?;
         Ok(a)
     }
 }
@@ -168,7 +227,57 @@ impl<K: Kernel> CustomOp2 for Operation<K> {
     }
 
     fn bwd(&self, a: &Tensor, b: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [a, b] = self.gradients(&[a, b], grad)?;
+        let [a, b, _] = self.gradients(&[a, b], grad)?;
         Ok((a, b))
+    }
+}
+
+impl<K: Kernel> CustomOp3 for Operation<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.run(&[(s1, l1), (s2, l2), (s3, l3)])
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [a, b, c] = self.gradients(&[a, b, c], grad)?;
+        Ok((a, b, c))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Real;
+
+    #[test]
+    fn exponential_and_tangent_are_exact_to_a_few_units() {
+        for i in -40_000..40_000 {
+            let x = i as f32 * 2e-3;
+            let (exact, found) = (f64::from(x).exp(), f64::from(Real::exp(x)));
+            assert!((found / exact - 1.).abs() < 3e-7, "exp({x}): {found}, not {exact}");
+            let x = i as f32 * 3e-4;
+            let (exact, found) = (f64::from(x).tanh(), f64::from(Real::tanh(x)));
+            assert!((found - exact).abs() <= 4e-7 * exact.abs(), "tanh({x}): {found}, not {exact}");
+        }
+        assert!(Real::exp(f32::NAN).is_nan() && Real::tanh(f32::NAN).is_nan());
+        assert_eq!((Real::tanh(1e30f32), Real::tanh(-1e30f32), Real::tanh(0f32)), (1., -1., 0.));
+        assert!(Real::exp(-1e30f32) < 1e-37);
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod cpu;
+pub mod dstagnn;
 mod error;
 pub mod recurrent;
 pub mod sithcon;

@@ -1,7 +1,7 @@
 //! The memory, the convolution with its maximum, and both in one, as differentiable operations.
 
 use super::max_convolution::{Size, add_gradients, max_convolution, pack};
-use crate::cpu::{Kernel, Real, apply};
+use crate::cpu::{Gradients, Kernel, Real, apply};
 use candle_core::{Result, Storage, Tensor};
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
@@ -123,14 +123,14 @@ impl Kernel for Memory {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], _needs: [bool; 2]) -> Result<[Option<Vec<T>>; 2]> {
+    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
         let signal = Signal::new(x[0], self.features, &self.reading);
         let mut of_signal = vec![T::ZERO; x[0].len()];
         let width = signal.chunk() * self.features * self.reading.taus();
         for (rows, grad) in self.reading.rows.chunks(signal.chunk()).zip(grad.chunks(width)) {
             signal.add_gradient(rows, grad.to_vec(), &mut of_signal)?;
         }
-        Ok([Some(transposed(&of_signal, signal.steps)), None])
+        Ok([Some(transposed(&of_signal, signal.steps)), None, None])
     }
 }
 
@@ -159,7 +159,7 @@ impl Kernel for Convolution {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 2]) -> Result<[Option<Vec<T>>; 2]> {
+    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let (size, chosen) = (&self.size, self.chosen()?);
         let of_images = needs[0].then(|| {
             let mut of_images = vec![T::ZERO; x[0].len()];
@@ -173,7 +173,7 @@ impl Kernel for Convolution {
             of_images
         });
         let of_weights = needs[1].then(|| gradient_of_weights(x[0], x[1], size, chosen, grad));
-        Ok([of_images, of_weights])
+        Ok([of_images, of_weights, None])
     }
 }
 
@@ -224,7 +224,7 @@ impl Kernel for Layer {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 2]) -> Result<[Option<Vec<T>>; 2]> {
+    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let (size, chosen) = (&self.convolution.size, self.convolution.chosen()?);
         let signal = Signal::new(x[0], size.features, &self.reading);
         let mut of_signal = needs[0].then(|| vec![T::ZERO; x[0].len()]);
@@ -251,7 +251,7 @@ impl Kernel for Layer {
                 signal.add_gradient(rows, of_images, of_signal)?;
             }
         }
-        Ok([of_signal.map(|by_feature| transposed(&by_feature, signal.steps)), of_weights])
+        Ok([of_signal.map(|by_feature| transposed(&by_feature, signal.steps)), of_weights, None])
     }
 }
 
