@@ -5,11 +5,16 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::Module;
+use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::params::ParamStore;
+use core_tensor::{backward, ops};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use timeseries::dstagnn::{
-    Adjacency, ChebyshevBasis, ChebyshevProduct, GraphConfig, Similarity, SimilarityConfig, aware_graphs, transport,
+    Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, Similarity, SimilarityConfig,
+    aware_graphs, transport,
 };
 
 fn directory() -> PathBuf {
@@ -114,6 +119,152 @@ fn chebyshev_bases_equal_the_reference() {
             assert_near(case, &basis.terms[1], &get("scaled_laplacian"), 1e-9);
             for (k, term) in basis.terms.iter().enumerate() {
                 assert_near(&format!("{prefix}{k}"), term, &get(&format!("cheb_{name}.{k}")), 1e-9);
+            }
+        }
+    }
+}
+
+fn close(what: &str, dtype: DType, actual: &Tensor, expected: &Tensor) {
+    // the specification's tolerances; in f32 relative to the largest value, since sums cancel
+    let (relative, absolute) = match (dtype, what.starts_with("grad.")) {
+        (DType::F64, _) => (1e-9, 1e-10),
+        (_, false) => (2e-4, 1e-7),
+        (_, true) => (2e-3, 1e-7),
+    };
+    assert_eq!(actual.dims(), expected.dims(), "{what}");
+    let (actual, expected) = (f64s(actual), f64s(expected));
+    let largest = expected.iter().fold(0f64, |a, b| a.max(b.abs()));
+    for (at, (a, b)) in actual.iter().zip(&expected).enumerate() {
+        let scale = if dtype == DType::F64 { b.abs() } else { largest };
+        assert!((a - b).abs() <= relative * scale + absolute, "{what}[{at}] in {dtype:?}: {a} instead of {b}");
+    }
+}
+
+fn whole(value: &Value, name: &str) -> usize {
+    value[name].as_u64().unwrap() as usize
+}
+
+fn small(file: &HashMap<String, Tensor>, meta: &Value, dtype: DType) -> (ParamStore, Dstagnn) {
+    let config = &meta["config"];
+    let config = DstagnnConfig {
+        num_nodes: whole(config, "N"),
+        input_steps: whole(config, "T"),
+        horizon: whole(config, "H"),
+        input_channels: 1,
+        num_blocks: whole(config, "nb_block"),
+        filters: whole(config, "F"),
+        temporal_heads: whole(config, "n_heads"),
+        head_width: whole(config, "d_k"),
+        embedding: whole(config, "d_model"),
+        ..DstagnnConfig::new(0)
+    };
+    let order = whole(&meta["config"], "K");
+    let basis = ChebyshevBasis::from_terms((0..order).map(|k| f64s(&file[&format!("cheb.{k}")])).collect()).unwrap();
+    // the reference rounds its basis through f32
+    let own = ChebyshevBasis::new(&Adjacency::new(f64s(&file["stag"])).unwrap(), order, ChebyshevProduct::Elementwise)
+        .unwrap();
+    for (own, given) in own.terms.iter().zip(&basis.terms) {
+        assert_near("basis", own, given, 1e-6);
+    }
+    let relevance = Adjacency::new(f64s(&file["strg_mask"])).unwrap();
+    let store = ParamStore::new(0, dtype, &Device::Cpu);
+    let model = Dstagnn::new(config, &basis, &relevance, store.var_builder()).unwrap();
+    let parameters: Vec<_> = file.iter().filter_map(|(name, x)| Some((name.strip_prefix("param.")?, x))).collect();
+    assert_eq!(parameters.len(), store.vars().len());
+    for (name, value) in parameters {
+        store.set(name, &value.to_dtype(dtype).unwrap()).unwrap();
+    }
+    (store, model)
+}
+
+#[test]
+fn the_network_equals_the_reference() {
+    let (Some(file), Some(meta)) = (tensors("model_small.safetensors"), json("model_small.json")) else { return };
+    for dtype in [DType::F64, DType::F32] {
+        let (store, model) = small(&file, &meta, dtype);
+        let (output, blocks) = model.forward_activations(&file["input"].to_dtype(dtype).unwrap()).unwrap();
+        for (l, block) in blocks.iter().enumerate() {
+            let expect = |name: &str, actual: Tensor| {
+                let name = format!("act.block{l}.{name}");
+                close(&name, dtype, &actual, &file[&name]);
+            };
+            expect("temporal_scores", block.temporal_scores.permute((0, 4, 1, 2, 3)).unwrap());
+            expect("temporal_attention_out", block.temporal_attention.permute((0, 3, 2, 1)).unwrap());
+            expect("spatial_embedding_out", block.spatial_embedding.clone());
+            expect("spatial_scores", block.spatial_scores.transpose(2, 3).unwrap());
+            expect("graph_conv_out", block.graph_convolution.transpose(2, 3).unwrap());
+            let mut first = 0;
+            for width in [3, 5, 7] {
+                let steps = 13 - width;
+                let unit = block.gated_units.narrow(3, first, steps).unwrap().transpose(1, 2).unwrap();
+                expect(&format!("gtu{width}_out"), unit);
+                first += steps;
+            }
+            // the reference's is after its activation in both blocks
+            let time = block.time_linear.transpose(1, 2).unwrap();
+            let expected = &file[&format!("act.block{l}.time_fc_out")];
+            let negative = f64s(expected).iter().any(|x| *x < 0.);
+            expect("time_fc_out", if negative { time } else { time.relu().unwrap() });
+            expect("out", block.out.transpose(2, 3).unwrap());
+        }
+        close("output", dtype, &output, &file["output"]);
+        let loss = ops::huber(&output, &file["target"].to_dtype(dtype).unwrap(), 1.).unwrap();
+        close("loss", dtype, &loss.reshape(1).unwrap(), &file["loss"]);
+        let grads = backward(&loss).unwrap();
+        let unused: Vec<&str> =
+            meta["unused_parameters"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
+        for (name, var) in store.trainable() {
+            match grads.get(&var) {
+                Some(grad) => close(&format!("grad.{name}"), dtype, grad, &file[&format!("grad.{name}")]),
+                None => assert!(unused.contains(&name.as_str()), "{name}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn twenty_steps_of_adam_equal_the_reference() {
+    let (Some(file), Some(meta)) = (tensors("model_small.safetensors"), json("model_small.json")) else { return };
+    let Some(trajectory) = json("trajectory.json") else { return };
+    let (store, model) = small(&file, &meta, DType::F64);
+    let mut adam = Adam::new(store.trainable(), AdamConfig { learning_rate: 1e-3, ..AdamConfig::default() }).unwrap();
+    let losses = trajectory["loss_before_step_0_to_20"].as_array().unwrap();
+    let mut output = Vec::new();
+    for (step, expected) in losses.iter().enumerate() {
+        let y = model.forward(&file["input"]).unwrap();
+        let loss = ops::huber(&y, &file["target"], 1.).unwrap();
+        let (actual, expected) = (loss.to_scalar::<f64>().unwrap(), expected.as_f64().unwrap());
+        assert!((actual / expected - 1.).abs() < 1e-6, "step {step}: {actual} instead of {expected}");
+        output = f64s(&y);
+        adam.backward_step(&loss).unwrap();
+    }
+    let (_, last) = trajectory.as_object().unwrap().iter().find(|(name, _)| name.contains("output")).unwrap();
+    for (actual, expected) in output.iter().zip(last.as_array().unwrap()) {
+        let expected = expected.as_f64().unwrap();
+        assert!((actual - expected).abs() <= 1e-6 * expected.abs().max(1e-3), "{actual} instead of {expected}");
+    }
+}
+
+#[test]
+fn parameters_are_those_of_the_reference() {
+    let Some(counts) = json("parameter_counts.json") else { return };
+    for (set, counts) in counts.as_object().unwrap() {
+        let n = whole(counts, "N");
+        // four blocks of the paper's size; at the largest set only if there is time for it: names and shapes follow the same rule
+        let config = DstagnnConfig { temporal_heads: whole(counts, "n_heads"), ..DstagnnConfig::new(n) };
+        let edges: Vec<(usize, usize)> = (0..n).map(|i| (i, (i + 1) % n)).collect();
+        let graph = Adjacency::from_edges(n, &edges).unwrap();
+        let identity =
+            ChebyshevBasis::from_terms(vec![(0..n * n).map(|at| f64::from(at / n == at % n)).collect(); 3]).unwrap();
+        let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+        Dstagnn::new(config, &identity, &graph, store.var_builder()).unwrap();
+        assert_eq!(store.num_parameters(), whole(counts, "total_parameters"), "{set}");
+        if let Some(shapes) = counts.get("parameters").and_then(Value::as_object) {
+            assert_eq!(shapes.len(), store.vars().len());
+            for (name, var) in store.vars() {
+                let expected: Vec<usize> =
+                    shapes[&name].as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect();
+                assert_eq!(var.dims(), expected, "{name}");
             }
         }
     }
