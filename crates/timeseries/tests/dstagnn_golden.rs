@@ -13,8 +13,8 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use timeseries::dstagnn::{
-    Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, Similarity, SimilarityConfig,
-    aware_graphs, transport,
+    Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, Series, Similarity,
+    SimilarityConfig, Windows, aware_graphs, errors_by_horizon, transport,
 };
 
 fn directory() -> PathBuf {
@@ -268,4 +268,65 @@ fn parameters_are_those_of_the_reference() {
             }
         }
     }
+}
+
+#[test]
+fn windows_and_their_normalisation_equal_the_reference() {
+    let Some(file) = tensors("windows.safetensors") else { return };
+    let data = &file["data"];
+    let (_, nodes, channels) = data.dims3().unwrap();
+    // the reference takes the first of the channels
+    let values = f64s(data).into_iter().step_by(channels).collect();
+    let series = Series::new(values, nodes, 1).unwrap();
+    let windows = Windows::new(&series, 12, 12).unwrap();
+    let split = windows.split();
+    let scaler = windows.scaler(split[0].clone()).unwrap();
+    assert_near("mean", &scaler.mean, &f64s(&file["mean"]), 1e-12 * scaler.mean[0].abs());
+    assert_near("std", &scaler.deviation, &f64s(&file["std"]), 1e-12 * scaler.deviation[0]);
+    for (name, starts) in ["train", "val", "test"].into_iter().zip(split) {
+        let starts: Vec<usize> = starts.collect();
+        let expected: Vec<usize> =
+            f64s(&file[&format!("{name}.timestamp")]).iter().map(|&start| start as usize).collect();
+        assert_eq!(starts, expected);
+        let batch = windows.batch(&starts, &scaler, DType::F64, &Device::Cpu).unwrap();
+        assert_near(name, &f64s(&batch.x), &f64s(&file[&format!("{name}.x")]), 1e-12);
+        assert_eq!(f64s(&batch.target), f64s(&file[&format!("{name}.target")]));
+        assert!(batch.mask.is_none());
+    }
+}
+
+#[test]
+fn errors_of_forecasts_equal_the_reference() {
+    let Some(file) = json("metrics.json") else { return };
+    fn flat(value: &Value, out: &mut Vec<f64>) {
+        match value.as_array() {
+            Some(values) => values.iter().for_each(|value| flat(value, out)),
+            None => out.push(value.as_f64().unwrap()),
+        }
+    }
+    let numbers = |name: &str| {
+        let mut out = Vec::new();
+        flat(&file[name], &mut out);
+        out
+    };
+    let (prediction, target) = (numbers("prediction"), numbers("target"));
+    let horizons = file["per_horizon"].as_array().unwrap();
+    let (all, each) = errors_by_horizon(&prediction, &target, horizons.len()).unwrap();
+    for (errors, expected) in each.iter().chain([&all]).zip(horizons.iter().chain([&file["overall"]])) {
+        for (actual, name) in [(errors.mae, "mae"), (errors.rmse, "rmse"), (errors.mape, "mape_percent")] {
+            // the reference computes in f32
+            assert!((actual / expected[name].as_f64().unwrap() - 1.).abs() < 1e-5, "{name}: {actual}");
+        }
+    }
+    let tensor = |values: &[f64], factor: f64| {
+        let values: Vec<f64> = values.iter().map(|x| x * factor).collect();
+        Tensor::from_vec(values, prediction.len(), &Device::Cpu).unwrap()
+    };
+    let loss = |factor: f64| {
+        let loss = ops::huber(&tensor(&prediction, factor), &tensor(&target, factor), 1.).unwrap();
+        loss.to_scalar::<f64>().unwrap()
+    };
+    let scaled = &file["smooth_l1_scaled_inputs"];
+    assert!((loss(1.) / file["smooth_l1"].as_f64().unwrap() - 1.).abs() < 1e-12);
+    assert!((loss(scaled["scale"].as_f64().unwrap()) / scaled["value"].as_f64().unwrap() - 1.).abs() < 1e-12);
 }

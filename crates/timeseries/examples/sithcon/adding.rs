@@ -56,7 +56,13 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
         for seed in 0..if is_full { 1 } else { SEEDS } {
             for is_tcn in [false, true] {
                 // the paper does not say how many steps were taken
-                let steps = if is_full { 50_000 } else if is_tcn { 3_000 } else { 10_000 };
+                let steps = if is_full {
+                    50_000
+                } else if is_tcn {
+                    3_000
+                } else {
+                    10_000
+                };
                 settings.push(Setting { is_tcn, is_full, seed, steps, device: context.device().to_owned() });
             }
         }

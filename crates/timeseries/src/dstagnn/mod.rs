@@ -15,22 +15,30 @@
 //!
 //! Where the authors' program and the paper differ (elementwise Chebyshev recurrence, softmax over queries, binary graphs), the program is followed, and the paper's form is an option.
 
+mod astgcn;
 mod attention;
 mod block;
 mod edges;
 mod eigenvalues;
+mod errors;
 mod gated;
 mod graph;
 mod model;
 mod node_norm;
+mod series;
 mod similarity;
+mod training;
 mod transport;
 
+pub use astgcn::{Astgcn, AstgcnConfig};
 pub use attention::AttentionNormalisation;
 pub use block::BlockActivations;
+pub use errors::{ForecastErrors, TimeOfDay, errors_by_horizon, persistence};
 pub use graph::{Adjacency, ChebyshevBasis, ChebyshevProduct, GraphConfig, SelfLoop, aware_graphs};
 pub use model::{Dstagnn, DstagnnConfig};
+pub use series::{Batch, Scaler, Series, Windows};
 pub use similarity::{Similarity, SimilarityConfig};
+pub use training::{FitConfig, Fitted, Forecaster, fit, forecast, huber_loss};
 pub use transport::{Transport, transport};
 
 #[cfg(test)]
