@@ -91,7 +91,8 @@ pub(super) struct Block {
 
 fn norm(size: usize, vb: VarBuilder<'_>) -> Result<LayerNorm> {
     // created here with the authors' initial values, then found by the layer
-    (parameter(&vb, size, "weight")?, parameter(&vb, size, "bias")?);
+    parameter(&vb, size, "weight")?;
+    parameter(&vb, size, "bias")?;
     Ok(layer_norm(size, EPS, vb)?)
 }
 

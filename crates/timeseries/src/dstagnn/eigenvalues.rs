@@ -120,8 +120,8 @@ impl Hessenberg {
             let column: Vec<f64> = (k + 1..n).map(|i| h.at(i, k)).collect();
             let (v, beta) = reflector(&column);
             if beta != 0. {
-                h.from_left(k + 1, &v, beta, k..n);
-                h.from_right(k + 1, &v, beta, 0..n);
+                h.reflect_rows(k + 1, &v, beta, k..n);
+                h.reflect_columns(k + 1, &v, beta, 0..n);
                 (k + 2..n).for_each(|i| h.values[i * n + k] = 0.);
             }
         }
@@ -133,7 +133,7 @@ impl Hessenberg {
     }
 
     /// Rows `first..first + v.len()` become `(I − β v vᵀ)` times them, in the given columns.
-    fn from_left(&mut self, first: usize, v: &[f64], beta: f64, columns: std::ops::Range<usize>) {
+    fn reflect_rows(&mut self, first: usize, v: &[f64], beta: f64, columns: std::ops::Range<usize>) {
         let n = self.n;
         let mut sums = vec![0.; columns.len()];
         for (i, &v) in (first..).zip(v) {
@@ -147,7 +147,7 @@ impl Hessenberg {
     }
 
     /// Columns `first..first + v.len()` become them times `(I − β v vᵀ)`, in the given rows.
-    fn from_right(&mut self, first: usize, v: &[f64], beta: f64, rows: std::ops::Range<usize>) {
+    fn reflect_columns(&mut self, first: usize, v: &[f64], beta: f64, rows: std::ops::Range<usize>) {
         for i in rows {
             let row = &mut self.values[i * self.n + first..][..v.len()];
             let sum: f64 = row.iter().zip(v).map(|(x, v)| x * v).sum();
@@ -188,8 +188,8 @@ impl Hessenberg {
         for k in low..high {
             let (v, beta) = reflector(&x);
             if beta != 0. {
-                self.from_left(k, &v, beta, k.saturating_sub(1).max(low)..high + 1);
-                self.from_right(k, &v, beta, low..(k + 4).min(high + 1));
+                self.reflect_rows(k, &v, beta, k.saturating_sub(1).max(low)..high + 1);
+                self.reflect_columns(k, &v, beta, low..(k + 4).min(high + 1));
             }
             if k > low {
                 (k + 1..(k + 3).min(high + 1)).for_each(|i| self.values[i * self.n + k - 1] = 0.);

@@ -47,7 +47,7 @@ pub fn errors_by_horizon(
         let (actual, expected) = (prediction.len(), target.len());
         return Err(Error::Length { operation: OP, what: "the prediction", actual, expected });
     }
-    if horizon == 0 || target.len() % horizon != 0 {
+    if horizon == 0 || !target.len().is_multiple_of(horizon) {
         return Err(Error::count(OP, "the horizon", horizon, format!("a divisor of {} targets", target.len())));
     }
     let pairs = || prediction.iter().copied().zip(target.iter().copied());

@@ -25,7 +25,7 @@ impl Series {
         if step == 0 || values.is_empty() {
             return Err(Error::count(OP, "the number of readings", 0, "at least 1"));
         }
-        if values.len() % step != 0 {
+        if !values.len().is_multiple_of(step) {
             let (actual, expected) = (values.len(), values.len() / step * step);
             return Err(Error::Length { operation: OP, what: "the readings of whole steps", actual, expected });
         }

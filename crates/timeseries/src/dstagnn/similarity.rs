@@ -45,7 +45,7 @@ impl Similarity {
             let (what, value) = if period == 0 { ("period", 0) } else { ("the number of nodes", num_nodes) };
             return Err(Error::count(OP, what, value, if period == 0 { "at least 1" } else { "at least 2" }));
         }
-        if series.len() % num_nodes != 0 {
+        if !series.len().is_multiple_of(num_nodes) {
             let (actual, expected) = (series.len(), series.len() / num_nodes * num_nodes);
             return Err(Error::Length { operation: OP, what: "the series of whole steps", actual, expected });
         }

@@ -146,8 +146,8 @@ impl Solver {
         for (a, row) in cost.chunks_exact(m).enumerate() {
             let least = row.iter().zip(&self.v).map(|(c, v)| c - v).fold(f64::INFINITY, f64::min);
             self.u[a] = least;
-            for b in 0..m {
-                if row[b] - self.v[b] <= least && self.supply[a] > 0. && self.demand[b] > 0. {
+            for (b, &c) in row.iter().enumerate() {
+                if c - self.v[b] <= least && self.supply[a] > 0. && self.demand[b] > 0. {
                     let amount = self.supply[a].min(self.demand[b]);
                     self.add(a, b, amount, n, words);
                     self.supply[a] -= amount;
