@@ -67,7 +67,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         claim(
             "corridors-found",
-            "On generated corridors with a useless road graph sensors choose neighbours of their own corridor: share of choices, mean of three seeds",
+            "On generated corridors with a useless road graph sensors choose their two neighbours from their own corridor: share of choices, mean of three seeds",
             Judge::AtLeast(0.95),
             "ratio",
             SMOKE,

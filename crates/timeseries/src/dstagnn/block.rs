@@ -215,7 +215,13 @@ impl Block {
         let features = self.size.heads * self.size.width;
         let qk = from_left(&Tensor::cat(&self.queries_keys, 0)?, &embedded)?;
         let v = from_left(&self.values, &embedded)?.reshape((batch, features, time, maps))?;
-        let scores = attention::scores(&qk.reshape((batch, 2 * features, time, maps))?, carried, self.size)?;
+        // from a first block with several channels: their mean, since they are not the maps of this block
+        let carried = match carried {
+            Some(scores) if scores.dims()[4] != 1 && scores.dims()[4] != maps => Some(scores.mean_keepdim(4)?),
+            other => other.cloned(),
+        };
+        let qk = qk.reshape((batch, 2 * features, time, maps))?;
+        let scores = attention::scores(&qk, carried.as_ref(), self.size)?;
         let context = attention::context(&scores, &v, self.size, self.normalisation)?;
         let context = from_left(&self.mix, &context.reshape((batch, features, columns))?)?;
         let attended = node_norm(&(context + embedded)?, EPS)?;

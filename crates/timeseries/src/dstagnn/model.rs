@@ -21,7 +21,7 @@ pub struct DstagnnConfig {
     pub input_steps: usize,
     /// H, the steps that are forecast; 12.
     pub horizon: usize,
-    /// C, the readings of a sensor at each step; 1.
+    /// C, the readings of a sensor at each step; 1. With more, which the paper has not, the second block is given the mean of the scores of the first one's channels.
     pub input_channels: usize,
     /// L; 4.
     pub num_blocks: usize,
