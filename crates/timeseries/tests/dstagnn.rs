@@ -245,7 +245,7 @@ fn missing_readings_are_masked() {
     let prediction = batch.target.affine(1., 5.).unwrap();
     assert!((huber_loss(&prediction, &batch).unwrap().to_scalar::<f64>().unwrap() - 4.5).abs() < 1e-12);
     let target = windows.targets(10..12);
-    let (errors, _) = errors_by_horizon(&vec![0.; 8], &target, 2).unwrap();
+    let (errors, _) = errors_by_horizon(&[0.; 8], &target, 2).unwrap();
     assert_eq!(errors.count, 6);
     // the last known reading, and means without the missing one
     let last = persistence(&windows, 12..13);
