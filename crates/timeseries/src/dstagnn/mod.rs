@@ -27,6 +27,7 @@ mod model;
 mod node_norm;
 mod series;
 mod similarity;
+mod simplex;
 mod training;
 mod transport;
 

@@ -1,5 +1,6 @@
 //! The spatial-temporal aware distance between sensors (section 4.1 of our specification).
 
+use super::simplex::Simplex;
 use super::transport::Solver;
 use crate::{Error, Result};
 use candle_core::{Device, Storage, Tensor};
@@ -165,7 +166,7 @@ impl Days {
             (Storage::Cpu(cpu), Some((from, to))) => &cpu.as_slice::<f64>()?[from..to],
             _ => return Err(Error::shape(OP, "the products", &products, "contiguous on the CPU")),
         };
-        let mut solver = Solver::default();
+        let (mut simplex, mut paths) = (Simplex::default(), Solver::default());
         let mut cost = Vec::new();
         let mut rows = Vec::with_capacity(last - first);
         for i in first..last {
@@ -181,7 +182,9 @@ impl Days {
                     let at = day * width + self.offsets[j] - start;
                     cost.extend(products[at..at + q.len()].iter().map(|product| 1. - product));
                 }
-                row.push(1. - solver.solve(p, q, &cost));
+                // with many ties the simplex may give up
+                let distance = simplex.solve(p, q, &cost).unwrap_or_else(|| paths.solve(p, q, &cost));
+                row.push(1. - distance);
             }
             rows.push(row);
         }
