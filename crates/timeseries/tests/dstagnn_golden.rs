@@ -330,3 +330,22 @@ fn errors_of_forecasts_equal_the_reference() {
     assert!((loss(1.) / file["smooth_l1"].as_f64().unwrap() - 1.).abs() < 1e-12);
     assert!((loss(scaled["scale"].as_f64().unwrap()) / scaled["value"].as_f64().unwrap() - 1.).abs() < 1e-12);
 }
+
+#[test]
+fn the_largest_eigenvalue_of_the_published_graph_is_found() {
+    let Some(data) = std::env::var_os("DATA_DIR") else {
+        println!("skipped: DATA_DIR is not set");
+        return;
+    };
+    let path = PathBuf::from(data).join("pems-graphs/PEMS04_stag_published.csv.gz");
+    let Ok(bytes) = datasets::archive::read(&path) else {
+        println!("skipped: {} is not there", path.display());
+        return;
+    };
+    let options = datasets::table::TableOptions { has_header: false, ..Default::default() };
+    let graph = Adjacency::new(datasets::table::parse_numeric(&bytes, &options).unwrap().values).unwrap();
+    assert_eq!(graph.num_nodes, 307);
+    let basis = ChebyshevBasis::new(&graph, 3, ChebyshevProduct::Elementwise).unwrap();
+    // the reference's solver starts from a random vector and agrees with itself to about 1e-10
+    assert_near("lambda_max", &[basis.lambda_max], &[3.868974972778469], 1e-9);
+}
