@@ -12,6 +12,7 @@ use experiment::{Axis, Plot, Series as Line};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use timeseries::dstagnn::{
     Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, FitConfig, GraphConfig, Series, Similarity,
     SimilarityConfig, TimeOfDay, Windows, aware_graphs, errors_by_horizon, fit, forecast, persistence,
@@ -60,14 +61,27 @@ struct Arguments {
     seed: u64,
 }
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    core_tensor::threads::configure(std::thread::available_parallelism().map_or(1, usize::from))?;
-    core_tensor::threads::install(|| run(&arguments))
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let outcome = core_tensor::threads::configure(threads).map_err(Into::into);
+    match outcome.and_then(|()| core_tensor::threads::install(|| run(&arguments))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bytes(path: &Path) -> Outcome<Vec<u8>> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// The readings and the sensors' names.
-fn read(arguments: &Arguments) -> Result<(Series, Vec<String>), Box<dyn Error + Send + Sync>> {
+fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
     if arguments.table.extension().is_some_and(|extension| extension == "npz") {
         let array = datasets::npz::Archive::read(&arguments.table)?.array("data")?;
         let &[_, nodes, ref channels @ ..] = array.shape.as_slice() else {
@@ -77,8 +91,7 @@ fn read(arguments: &Arguments) -> Result<(Series, Vec<String>), Box<dyn Error + 
         let first = array.values.to_f64().into_iter().step_by(channels.max(1)).collect();
         return Ok((Series::new(first, nodes, 1)?, (0..nodes).map(|node| node.to_string()).collect()));
     }
-    let text =
-        datasets::table::parse_text(&std::fs::read(&arguments.table)?, &datasets::table::TableOptions::default())?;
+    let text = datasets::table::parse_text(&bytes(&arguments.table)?, &datasets::table::TableOptions::default())?;
     let kept: Vec<usize> =
         (0..text.columns.len()).filter(|&column| !arguments.skip.contains(&text.columns[column])).collect();
     let mut values = Vec::with_capacity(text.rows.len() * kept.len());
@@ -94,15 +107,15 @@ fn read(arguments: &Arguments) -> Result<(Series, Vec<String>), Box<dyn Error + 
     Ok((Series::new(values, names.len(), 1)?, names))
 }
 
-fn roads(path: &Path, nodes: usize) -> Result<Adjacency, Box<dyn Error + Send + Sync>> {
-    let table = datasets::table::parse_numeric(&std::fs::read(path)?, &datasets::table::TableOptions::default())?;
+fn roads(path: &Path, nodes: usize) -> Outcome<Adjacency> {
+    let table = datasets::table::parse_numeric(&bytes(path)?, &datasets::table::TableOptions::default())?;
     let column = |name: &str| table.column(name).ok_or_else(|| format!("the road graph has no column `{name}`"));
     let edges: Vec<(usize, usize)> =
         column("from")?.into_iter().zip(column("to")?).map(|(from, to)| (from as usize, to as usize)).collect();
     Ok(Adjacency::from_edges(nodes, &edges)?)
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run(arguments: &Arguments) -> Outcome<()> {
     let (series, names) = read(arguments)?;
     let (n, horizon) = (series.num_nodes(), arguments.horizon);
     println!("{} steps of {n} sensors", series.num_steps());
