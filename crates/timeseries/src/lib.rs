@@ -1,1 +1,11 @@
 #![doc = include_str!("../README.md")]
+
+mod cpu;
+pub mod dstagnn;
+mod error;
+pub mod recurrent;
+pub mod sithcon;
+pub mod tcn;
+mod weight_norm;
+
+pub use error::{Error, Result};

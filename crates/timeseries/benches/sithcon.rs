@@ -1,0 +1,116 @@
+//! What must be fast: training and inference of SITHCon at the paper's sizes. `cargo xtask bench sithcon [--peers]`.
+//!
+//! The epoch stands under three names, one for each way of writing it in PyTorch.
+
+use candle_core::{DType, Device, Tensor};
+use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::params::ParamStore;
+use core_tensor::random::Rng;
+use core_tensor::{Mode, ops};
+use std::error::Error;
+use std::hint::black_box;
+use std::time::Instant;
+use timeseries::sithcon::{Sequences, SithCon, SithConConfig, StreamingMemory, morse};
+use timeseries::tcn::{Tcn, TcnConfig};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+fn measure(name: &str, mut operation: impl FnMut() -> Outcome) -> Outcome {
+    let mut seconds = || -> Result<f64, Box<dyn Error + Send + Sync>> {
+        let start = Instant::now();
+        operation()?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    seconds()?;
+    seconds()?;
+    let (mut best, mut total, mut count) = (f64::INFINITY, 0.0, 0);
+    while count < 5 || total < 0.06 {
+        let time = seconds()?;
+        (best, total, count) = (best.min(time), total + time, count + 1);
+    }
+    let threads = std::env::var("BENCH_THREADS").unwrap_or_else(|_| "1".into());
+    match std::env::var_os("BENCH_JSON") {
+        Some(_) => println!(r#"{{"name":"{name}","threads":{threads},"seconds":{best}}}"#),
+        None => println!("{name:<60} {:>10.3} ms", best * 1e3),
+    }
+    Ok(())
+}
+
+fn sequences(signals: &[Vec<f32>]) -> timeseries::Result<Sequences> {
+    let lengths: Vec<usize> = signals.iter().map(Vec::len).collect();
+    let rows = signals.concat();
+    let count = rows.len();
+    Sequences::new(Tensor::from_vec(rows, (count, 1), &Device::Cpu)?, &lengths)
+}
+
+fn run() -> Outcome {
+    // the Morse decoder, an epoch of six steps
+    let signals = morse::alphabet(10);
+    let labels = Tensor::arange(0u32, 43, &Device::Cpu)?;
+    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let model = SithCon::new(1, 43, &SithConConfig::morse_decoder(), store.var_builder())?;
+    let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
+    let batches: Vec<Sequences> = signals.chunks(8).map(sequences).collect::<Result<_, _>>()?;
+    let memories: Vec<Tensor> = batches.iter().map(|x| model.first_memory(x)).collect::<Result<_, _>>()?;
+    for peer in ["PyTorch, all steps", "PyTorch, last step only", "PyTorch, winning windows only"] {
+        measure(&format!("Morse decoder/training epoch/{peer}"), || {
+            for (at, (x, memory)) in batches.iter().zip(&memories).enumerate() {
+                let logits = model.forward_with(x, Some(memory), &mut Mode::Evaluate)?;
+                let loss = ops::cross_entropy(&logits, &labels.narrow(0, 8 * at, x.len())?)?;
+                adam.backward_step(&loss)?;
+            }
+            Ok(())
+        })?;
+    }
+    let all = sequences(&morse::alphabet(10))?;
+    measure("Morse decoder/43 symbols", || {
+        black_box(model.forward_sequences(&all)?);
+        Ok(())
+    })?;
+
+    // the adding problem, items one by one as in the authors' program
+    let item = morse::AddingItem::random(10, &mut Rng::new(0))?;
+    let [signal, marks] = item.channels(5)?;
+    let time = 500;
+    let cut = |mut x: Vec<f32>| {
+        x.resize(time, 0.);
+        x
+    };
+    let x = Tensor::from_vec([cut(signal), cut(marks)].concat(), (1, 2, time), &Device::Cpu)?;
+    let x = Sequences::from_batch(&x)?;
+    let target = Tensor::new(&[[0.9f32]], &Device::Cpu)?;
+    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let model = SithCon::new(2, 1, &SithConConfig::morse_adding(), store.var_builder())?;
+    let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
+    measure("Morse adding/training step, one item of 500 steps", || {
+        let loss = ops::mse(&model.forward_with(&x, None, &mut Mode::Evaluate)?, &target)?;
+        adam.backward_step(&loss)?;
+        Ok(())
+    })?;
+
+    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let tcn = Tcn::new(1, 43, &TcnConfig::default(), store.var_builder())?;
+    let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
+    measure("TCN/training epoch", || {
+        for (at, x) in batches.iter().enumerate() {
+            let loss = ops::cross_entropy(&tcn.forward_sequences(x)?, &labels.narrow(0, 8 * at, x.len())?)?;
+            adam.backward_step(&loss)?;
+        }
+        Ok(())
+    })?;
+
+    let mut stream = StreamingMemory::new(model.layers()[0].memory().filters(), 1)?;
+    measure("memory/one sample of a stream, 400 filters", || {
+        black_box(stream.push(&[1.])?);
+        Ok(())
+    })
+}
+
+fn main() -> Outcome {
+    let threads = std::env::var("BENCH_THREADS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
+    core_tensor::threads::configure(threads)?;
+    core_tensor::threads::install(run)
+}

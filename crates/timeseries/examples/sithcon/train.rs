@@ -1,0 +1,38 @@
+//! What all experiments share: batches and accuracies.
+
+use candle_core::{D, Device, Tensor};
+use timeseries::Result;
+use timeseries::recurrent::LstmReader;
+use timeseries::sithcon::{Sequences, SithCon};
+use timeseries::tcn::Tcn;
+
+/// A network that reads sequences.
+pub(crate) enum Network {
+    SithCon(SithCon),
+    Tcn(Tcn),
+    Lstm(LstmReader),
+}
+
+impl Network {
+    pub(crate) fn forward(&self, x: &Sequences) -> Result<Tensor> {
+        match self {
+            Self::SithCon(network) => network.forward_sequences(x),
+            Self::Tcn(network) => network.forward_sequences(x),
+            Self::Lstm(network) => network.forward_sequences(x),
+        }
+    }
+}
+
+/// Signals of one feature in a row.
+pub(crate) fn one_feature(signals: &[Vec<f32>], device: &Device) -> Result<Sequences> {
+    let lengths: Vec<usize> = signals.iter().map(Vec::len).collect();
+    let rows = signals.concat();
+    let count = rows.len();
+    Sequences::new(Tensor::from_vec(rows, (count, 1), device)?, &lengths)
+}
+
+/// How many of the sequences have the largest output at their label.
+pub(crate) fn num_right(outputs: &Tensor, labels: &[u32]) -> Result<usize> {
+    let best = outputs.argmax(D::Minus1)?.to_vec1::<u32>()?;
+    Ok(best.iter().zip(labels).filter(|(best, label)| best == label).count())
+}

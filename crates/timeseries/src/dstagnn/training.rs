@@ -1,0 +1,147 @@
+//! Training of forecasters as the authors do it: Huber loss on raw targets, Adam, the state of the best validation loss.
+
+use super::astgcn::Astgcn;
+use super::model::Dstagnn;
+use super::series::{Batch, Scaler, Windows};
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::params::ParamStore;
+use core_tensor::random::Rng;
+use core_tensor::{Mode, ops};
+use std::ops::Range;
+
+/// A network that forecasts windows.
+pub trait Forecaster {
+    /// `[batch, nodes, channels, input steps]`, normalised, to `[batch, nodes, horizon]` in the units of the targets.
+    ///
+    /// # Errors
+    /// Another shape or dtype.
+    fn forecast(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor>;
+}
+
+impl Forecaster for Dstagnn {
+    fn forecast(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.forward_with(x, mode)
+    }
+}
+
+impl Forecaster for Astgcn {
+    fn forecast(&self, x: &Tensor, _mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.forward_windows(x)
+    }
+}
+
+/// How a forecaster is trained; the defaults are the paper's where it has one for all data sets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FitConfig {
+    /// Passes over the training windows; 100.
+    pub epochs: usize,
+    /// Windows of a step; 32.
+    pub batch_size: usize,
+    /// Adam's; 1e-4.
+    pub learning_rate: f64,
+    /// Of the order of windows and of dropout; 1.
+    pub seed: u64,
+}
+
+impl Default for FitConfig {
+    fn default() -> Self {
+        Self { epochs: 100, batch_size: 32, learning_rate: 1e-4, seed: 1 }
+    }
+}
+
+/// What training has found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// The validation loss before each epoch, the mean of the batches' means.
+    pub validation: Vec<f64>,
+    /// The epoch before which it was least: its state is what the parameters are now.
+    pub best_epoch: usize,
+}
+
+/// The Huber loss (δ = 1) over all targets that are there.
+///
+/// # Errors
+/// Another shape, or no target at all.
+pub fn huber_loss(prediction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    let Some(mask) = &batch.mask else { return Ok(ops::huber(prediction, &batch.target, 1.)?) };
+    let there = mask.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+    if there == 0. {
+        return Err(Error::count("Huber loss", "the number of targets", 0, "at least 1"));
+    }
+    let loss = ops::huber(&(prediction * mask)?, &(&batch.target * mask)?, 1.)?;
+    Ok((loss * (mask.elem_count() as f64 / there))?)
+}
+
+/// Trains on the windows `split[0]`, with the validation loss on `split[1]` computed before each epoch, and leaves the best state in the parameters. `observe(epoch, validation loss)` is
+/// called before each epoch; training ends when it returns false.
+///
+/// # Errors
+/// Settings of 0, batches without any target, a loss that is not finite.
+pub fn fit(
+    model: &impl Forecaster,
+    store: &ParamStore,
+    (windows, split, scaler): (&Windows<'_>, &[Range<usize>; 3], &Scaler),
+    config: FitConfig,
+    mut observe: impl FnMut(usize, f64) -> bool,
+) -> Result<Fitted> {
+    if config.epochs == 0 || config.batch_size == 0 {
+        return Err(Error::count("fit", "epochs or batch_size", 0, "at least 1"));
+    }
+    let adam = AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() };
+    let mut adam = Adam::new(store.trainable(), adam)?;
+    let base = Rng::new(config.seed);
+    let (mut order, mut dropout) = (base.fork("order"), base.fork("dropout"));
+    let mut best = (f64::INFINITY, 0, store.snapshot()?);
+    let mut validation = Vec::new();
+    for epoch in 0..config.epochs {
+        let mut losses = Vec::new();
+        let starts: Vec<usize> = split[1].clone().collect();
+        for part in starts.chunks(config.batch_size) {
+            let batch = windows.batch(part, scaler, store.dtype(), store.device())?;
+            let loss = huber_loss(&model.forecast(&batch.x, &mut Mode::Evaluate)?.detach(), &batch)?;
+            losses.push(loss.to_dtype(DType::F64)?.to_scalar::<f64>()?);
+        }
+        let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        if !loss.is_finite() {
+            return Err(Error::value("fit", format!("the validation loss before epoch {epoch}"), loss, "finite"));
+        }
+        validation.push(loss);
+        if loss < best.0 {
+            best = (loss, epoch, store.snapshot()?);
+        }
+        if !observe(epoch, loss) {
+            break;
+        }
+        let permutation = order.permutation(split[0].len());
+        for part in permutation.chunks(config.batch_size) {
+            let starts: Vec<usize> = part.iter().map(|&at| split[0].start + at as usize).collect();
+            let batch = windows.batch(&starts, scaler, store.dtype(), store.device())?;
+            let prediction = model.forecast(&batch.x, &mut Mode::Train(&mut dropout))?;
+            adam.backward_step(&huber_loss(&prediction, &batch)?)?;
+        }
+    }
+    store.restore(&best.2)?;
+    Ok(Fitted { validation, best_epoch: best.1 })
+}
+
+/// The forecasts of windows, `[starts][nodes][horizon]`.
+///
+/// # Errors
+/// Windows that do not fit.
+pub fn forecast(
+    model: &impl Forecaster,
+    store: &ParamStore,
+    (windows, starts, scaler): (&Windows<'_>, Range<usize>, &Scaler),
+    batch_size: usize,
+) -> Result<Vec<f64>> {
+    let starts: Vec<usize> = starts.collect();
+    let mut out = Vec::new();
+    for part in starts.chunks(batch_size.max(1)) {
+        let batch = windows.batch(part, scaler, store.dtype(), store.device())?;
+        let y = model.forecast(&batch.x, &mut Mode::Evaluate)?.detach();
+        out.extend(y.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?);
+    }
+    Ok(out)
+}

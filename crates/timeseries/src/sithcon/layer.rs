@@ -1,0 +1,165 @@
+//! The scale-covariant convolution with its maximum over log-time (section 4.2 of our specification).
+
+use super::filters::{LogTimeConfig, LogTimeFilters};
+use super::max_convolution::Size;
+use super::memory::{At, LogTimeMemory};
+use super::operations;
+use super::sequences::Sequences;
+use crate::weight_norm::WeightNorm;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use candle_nn::{Module, VarBuilder};
+use serde::{Deserialize, Serialize};
+
+/// The numbers of a layer; the defaults are the paper's for the Morse decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SithConLayerConfig {
+    /// The memory.
+    pub memory: LogTimeConfig,
+    /// Kernels, C; 35.
+    pub channels: usize,
+    /// Elements of a kernel along log-time, w; 23.
+    pub kernel_width: usize,
+    /// The step between them, δ; 2.
+    pub dilation: usize,
+}
+
+impl Default for SithConLayerConfig {
+    fn default() -> Self {
+        Self { memory: LogTimeConfig::default(), channels: 35, kernel_width: 23, dilation: 2 }
+    }
+}
+
+/// A memory, a convolution of its image `[features, taus]` along log-time without padding or bias (weight norm), and the maximum over all positions.
+///
+/// A signal that is played slower shifts the image along log-time, which the maximum does not see: the result is the same, up to the ends of the bank and the sampling of time.
+#[derive(Debug, Clone)]
+pub struct SithConLayer {
+    memory: LogTimeMemory,
+    weight: WeightNorm,
+    size: Size,
+}
+
+/// The result of a layer with what it was found at.
+#[derive(Debug, Clone)]
+pub struct Pooled {
+    /// `[rows, channels]`: the maxima.
+    pub values: Tensor,
+    /// `[rows, channels]`, u32: the position of each, the first of equal ones. The kernel's element j lies at the filter `position + j · dilation`, so positions tell the pattern's
+    /// time scale: one of twice the scale wins [`LogTimeFilters::shift_for_scale`]`(2.)` positions later.
+    pub positions: Tensor,
+}
+
+const OP: &str = "SITHCon layer";
+
+impl SithConLayer {
+    /// A layer for signals of `features` features with parameters `weight_v` `[channels, 1, features, kernel_width]` and `weight_g` `[channels, 1, 1, 1]`.
+    ///
+    /// # Errors
+    /// Numbers out of range, a kernel that is longer than the bank, parameters of other shapes.
+    pub fn new(features: usize, config: &SithConLayerConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        for (what, value) in [
+            ("features", features),
+            ("channels", config.channels),
+            ("kernel_width", config.kernel_width),
+            ("dilation", config.dilation),
+        ] {
+            if value == 0 {
+                return Err(Error::count(OP, what, 0, "at least 1"));
+            }
+        }
+        let memory = LogTimeMemory::new(config.memory)?;
+        let (channels, width) = (config.channels, config.kernel_width);
+        let weight = WeightNorm::new(&[channels, 1, features, width], &vb)?;
+        let size = Size { features, taus: config.memory.num_taus, channels, width, dilation: config.dilation };
+        fits(&size)?;
+        Ok(Self { memory, weight, size })
+    }
+
+    /// The same layer, sharing its weights, on another bank: usually [`LogTimeFilters::extend_to`] of this one's.
+    ///
+    /// # Errors
+    /// A kernel that is longer than the bank.
+    pub fn with_filters(&self, filters: LogTimeFilters) -> Result<Self> {
+        let size = Size { taus: filters.taus().len(), ..self.size };
+        fits(&size)?;
+        Ok(Self { memory: LogTimeMemory::from_filters(filters), weight: self.weight.clone(), size })
+    }
+
+    /// The memory.
+    pub fn memory(&self) -> &LogTimeMemory {
+        &self.memory
+    }
+
+    /// P, the positions over which the maximum goes.
+    pub fn num_positions(&self) -> usize {
+        self.size.positions()
+    }
+
+    /// The normalised kernels, `[channels, features, kernel_width]`.
+    ///
+    /// # Errors
+    /// Those of Candle.
+    pub fn weight(&self) -> Result<Tensor> {
+        Ok(self.weight.weight()?.squeeze(1)?)
+    }
+
+    pub(crate) fn size(&self) -> &Size {
+        &self.size
+    }
+
+    /// The layer at every step.
+    ///
+    /// # Errors
+    /// Another number of features, a dtype other than the parameters'.
+    pub fn forward_sequences(&self, x: &Sequences) -> Result<Pooled> {
+        self.run(x, At::Every)
+    }
+
+    /// The layer at the last step of each sequence.
+    ///
+    /// # Errors
+    /// As for [`Self::forward_sequences`].
+    pub fn forward_last(&self, x: &Sequences) -> Result<Pooled> {
+        self.run(x, At::Last)
+    }
+
+    pub(crate) fn run(&self, x: &Sequences, at: At) -> Result<Pooled> {
+        if x.num_features() != self.size.features {
+            return Err(Error::shape(OP, "x", x.values(), format!("[rows, {}]", self.size.features)));
+        }
+        let reading = self.memory.reading(x, at)?;
+        let (values, positions) = operations::layer(x.values(), &self.weight()?, reading, self.size)?;
+        Ok(Pooled { values, positions })
+    }
+
+    /// The layer on a memory that has been computed before, `[rows, features, taus]`: that of a first layer never changes in training.
+    ///
+    /// # Errors
+    /// Another shape.
+    pub fn forward_memory(&self, memory: &Tensor) -> Result<Pooled> {
+        let (features, taus) = (self.size.features, self.size.taus);
+        if !matches!(memory.dims(), &[_, f, t] if f == features && t == taus) {
+            return Err(Error::shape(OP, "the memory", memory, format!("[rows, {features}, {taus}]")));
+        }
+        let (values, positions) = operations::convolution(memory, &self.weight()?, self.size)?;
+        Ok(Pooled { values, positions })
+    }
+}
+
+impl Module for SithConLayer {
+    /// `[batch, features, time]` to `[batch, channels, time]`.
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let values = self.forward_sequences(&Sequences::from_batch(x)?)?.values;
+        values.reshape((x.dims()[0], x.dims()[2], self.size.channels))?.transpose(1, 2)?.contiguous()
+    }
+}
+
+fn fits(size: &Size) -> Result<()> {
+    let reach = size.dilation.saturating_mul(size.width - 1).saturating_add(1);
+    if reach > size.taus {
+        let expected = format!("at least the {reach} that the kernel with its dilation spans");
+        return Err(Error::count(OP, "num_taus", size.taus, expected));
+    }
+    Ok(())
+}

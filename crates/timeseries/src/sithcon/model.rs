@@ -1,0 +1,211 @@
+//! The classifier and regressor (section 4.3 of our specification).
+
+use super::layer::{SithConLayer, SithConLayerConfig};
+use super::memory::At;
+use super::sequences::Sequences;
+use crate::{Error, Result};
+use candle_core::Tensor;
+use candle_nn::{Module, VarBuilder};
+use core_tensor::nn::{self, BatchNorm, Linear};
+use core_tensor::{Mode, ops};
+use serde::{Deserialize, Serialize};
+
+/// The numbers of a network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SithConConfig {
+    /// The layers from the input on.
+    pub layers: Vec<SithConLayerConfig>,
+    /// Whether a ReLU stands between a layer's maximum and its linear map.
+    pub has_relu_after_pool: bool,
+    /// Whether a ReLU follows each linear map.
+    pub has_relu_after_linear: bool,
+    /// Whether the maxima are batch-normalised; false, as in the paper's notebooks.
+    pub has_batch_norm: bool,
+    /// The probability with which a maximum is dropped in training; 0, as in the paper's notebooks.
+    pub dropout: f64,
+}
+
+impl SithConConfig {
+    fn stacked(layer: SithConLayerConfig, count: usize, has_relu_after_pool: bool) -> Self {
+        Self {
+            layers: vec![layer; count],
+            has_relu_after_pool,
+            has_relu_after_linear: !has_relu_after_pool,
+            has_batch_norm: false,
+            dropout: 0.,
+        }
+    }
+
+    /// The paper's Morse decoder: two layers of 35 channels.
+    pub fn morse_decoder() -> Self {
+        Self::stacked(SithConLayerConfig::default(), 2, true)
+    }
+
+    /// The paper's network for the Morse adding problem: three layers of 25 channels, `τ*` up to 3000.
+    pub fn morse_adding() -> Self {
+        let mut layer = SithConLayerConfig { channels: 25, ..SithConLayerConfig::default() };
+        (layer.memory.tau_max, layer.memory.buffer) = (3000., 6000.);
+        Self::stacked(layer, 3, false)
+    }
+
+    /// The paper's network for spoken digits: two layers of 35 channels.
+    pub fn spoken_digits() -> Self {
+        Self::stacked(SithConLayerConfig::default(), 2, false)
+    }
+}
+
+/// SITHCon: layers of memory, convolution along log-time and maximum, each with a linear map `C → C`, then a linear map to the outputs.
+///
+/// The outputs of a sequence are those at its last step, which need the last layer at that step only. Parameters: `layers.{l}.weight_v`, `layers.{l}.weight_g`, `linears.{l}.weight`,
+/// `linears.{l}.bias`, `out.weight`, `out.bias`, and `norms.{l}` with batch norms.
+#[derive(Debug, Clone)]
+pub struct SithCon {
+    config: SithConConfig,
+    layers: Vec<SithConLayer>,
+    linears: Vec<Linear>,
+    norms: Vec<BatchNorm>,
+    out: Linear,
+}
+
+const OP: &str = "SITHCon";
+
+impl SithCon {
+    /// A network from `features` features to `outputs` classes or numbers.
+    ///
+    /// # Errors
+    /// No layer, numbers out of range, parameters of other shapes.
+    pub fn new(features: usize, outputs: usize, config: &SithConConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        if config.layers.is_empty() || outputs == 0 {
+            let what = if outputs == 0 { "outputs" } else { "the number of layers" };
+            return Err(Error::count(OP, what, 0, "at least 1"));
+        }
+        if !(0. ..1.).contains(&config.dropout) {
+            return Err(Error::value(OP, "dropout", config.dropout, "at least 0 and below 1"));
+        }
+        let (mut layers, mut linears, mut norms) = (Vec::new(), Vec::new(), Vec::new());
+        let mut width = features;
+        for (l, layer) in config.layers.iter().enumerate() {
+            layers.push(SithConLayer::new(width, layer, vb.pp("layers").pp(l))?);
+            width = layer.channels;
+            if config.has_batch_norm {
+                norms.push(nn::batch_norm1d(width, Default::default(), vb.pp("norms").pp(l))?);
+            }
+            linears.push(nn::linear(width, width, vb.pp("linears").pp(l))?);
+        }
+        let out = nn::linear(width, outputs, vb.pp("out"))?;
+        Ok(Self { config: config.clone(), layers, linears, norms, out })
+    }
+
+    /// The configuration, with the banks as they are now.
+    pub fn config(&self) -> &SithConConfig {
+        &self.config
+    }
+
+    /// The layers.
+    pub fn layers(&self) -> &[SithConLayer] {
+        &self.layers
+    }
+
+    pub(crate) fn linears(&self) -> (&[Linear], &Linear) {
+        (&self.linears, &self.out)
+    }
+
+    /// The same network, sharing its weights, with the `τ*` of every layer continued in the same ratio up to at least `tau_max` (section 4.6): it then recognises what it knows over a
+    /// range of speeds that is wider by the same factor. Nothing is trained.
+    ///
+    /// # Errors
+    /// A `tau_max` so small that a kernel does not fit any more.
+    pub fn extend_to(&self, tau_max: f64) -> Result<Self> {
+        self.with_banks(|layer| layer.memory().filters().extend_to(tau_max))
+    }
+
+    /// [`Self::extend_to`] by the number of filters.
+    ///
+    /// # Errors
+    /// As for [`Self::extend_to`].
+    pub fn with_num_taus(&self, num_taus: usize) -> Result<Self> {
+        self.with_banks(|layer| layer.memory().filters().resized(num_taus))
+    }
+
+    fn with_banks(&self, bank: impl Fn(&SithConLayer) -> Result<super::LogTimeFilters>) -> Result<Self> {
+        let mut other = self.clone();
+        for (layer, config) in other.layers.iter_mut().zip(&mut other.config.layers) {
+            *layer = layer.with_filters(bank(layer)?)?;
+            config.memory = *layer.memory().filters().config();
+        }
+        Ok(other)
+    }
+
+    /// The outputs at the last step of each sequence, `[sequences, outputs]`, in evaluation mode.
+    ///
+    /// # Errors
+    /// Another number of features or dtype.
+    pub fn forward_sequences(&self, x: &Sequences) -> Result<Tensor> {
+        self.forward_with(x, None, &mut Mode::Evaluate)
+    }
+
+    /// The outputs at every step, `[rows, outputs]`, in evaluation mode.
+    ///
+    /// # Errors
+    /// As for [`Self::forward_sequences`].
+    pub fn forward_steps(&self, x: &Sequences) -> Result<Tensor> {
+        self.run(x, None, At::Every, &mut Mode::Evaluate)
+    }
+
+    /// The outputs at the last steps in training or evaluation; `memory`, if given, is what [`Self::first_memory`] has found for `x`.
+    ///
+    /// # Errors
+    /// As for [`Self::forward_sequences`].
+    pub fn forward_with(&self, x: &Sequences, memory: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.run(x, memory, At::Last, mode)
+    }
+
+    /// The memory of the first layer, `[rows, features, taus]`: it has no parameters, so training computes it once for data that are seen again. It takes `rows · features · taus` numbers.
+    ///
+    /// # Errors
+    /// Another dtype than f32 or f64.
+    pub fn first_memory(&self, x: &Sequences) -> Result<Tensor> {
+        self.layers[0].memory().forward_sequences(x)
+    }
+
+    fn run(&self, x: &Sequences, memory: Option<&Tensor>, at: At, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let mut x = x.clone();
+        let last = self.layers.len() - 1;
+        for (l, (layer, linear)) in self.layers.iter().zip(&self.linears).enumerate() {
+            let at = if l == last { at } else { At::Every };
+            let mut z = match memory.filter(|_| l == 0) {
+                Some(memory) if memory.dims().first() != Some(&x.offsets()[x.len()]) => {
+                    return Err(Error::shape(OP, "the memory", memory, format!("{} rows", x.offsets()[x.len()])));
+                }
+                Some(memory) if at == At::Last => {
+                    let rows = Tensor::from_vec(x.last_rows(), x.len(), memory.device())?;
+                    layer.forward_memory(&memory.index_select(&rows, 0)?)?.values
+                }
+                Some(memory) => layer.forward_memory(memory)?.values,
+                None => layer.run(&x, at)?.values,
+            };
+            if self.config.has_relu_after_pool {
+                z = ops::relu(&z)?;
+            }
+            if let Some(norm) = self.norms.get(l) {
+                z = if mode.is_training() { norm.forward_train(&z)? } else { norm.forward_eval(&z)? };
+            }
+            let mut u = linear.forward(&mode.dropout(&z, self.config.dropout)?)?;
+            if self.config.has_relu_after_linear {
+                u = ops::relu(&u)?;
+            }
+            if l == last {
+                return Ok(self.out.forward(&u)?);
+            }
+            x = x.with_values(u);
+        }
+        Err(Error::count(OP, "the number of layers", 0, "at least 1"))
+    }
+}
+
+impl Module for SithCon {
+    /// `[batch, features, time]` to the outputs at the last step, `[batch, outputs]`, in evaluation mode.
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(self.forward_sequences(&Sequences::from_batch(x)?)?)
+    }
+}
