@@ -241,7 +241,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
         }
         let kind = match outcome.tolerable {
             None => "hash bagging".to_owned(),
-            Some(tolerable) => format!("vanilla bagging, tolerable budget below {tolerable}"),
+            Some(tolerable) => format!("vanilla bagging, which {tolerable} samples control"),
         };
         context.table(&format!("{}, {kind}: accuracy {:.2} %", setting.data, outcome.accuracy), table);
     }

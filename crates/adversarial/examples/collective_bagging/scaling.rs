@@ -38,7 +38,8 @@ fn settings() -> Vec<Setting> {
     let mut settings: Vec<Setting> =
         samples.into_iter().flat_map(|samples| [one(20, samples, 2, 3), one(20, samples, 2, 8)]).collect();
     for num_sub_classifiers in [20, 50, 100, 200, 500] {
-        for share in [5, 15, 30] {
+        for share in [5, 15, 30].into_iter().filter(|&share| num_sub_classifiers > 20 || share != 15) {
+            // G = 20, r = 3 stands above
             settings.push(one(num_sub_classifiers, 10_000, 2, (num_sub_classifiers * share).div_ceil(100)));
         }
         settings.push(one(num_sub_classifiers, 10_000, 10, (num_sub_classifiers * 30).div_ceil(100)));

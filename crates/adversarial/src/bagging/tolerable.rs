@@ -2,6 +2,8 @@
 
 use super::bits;
 use super::structure::{Kind, Structure};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// The smallest budget that controls more than half of the sub-classifiers, and with them every prediction: the certified robustness there is 0, whatever was learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +34,18 @@ pub fn tolerable_budget(structure: &Structure, max_nodes: u64) -> Option<Tolerab
         }
         Kind::Memberships(sets) => {
             let greedy = greedy(sets, wanted as u32)?;
+            let upper = by_chance(sets, wanted as u32, greedy);
             let mut search = Search { sets, wanted: wanted as u32, nodes: 0, max_nodes };
-            for budget in 1..greedy {
+            for budget in 1..upper {
                 let covered = vec![0; bits::words(structure.num_sub_classifiers())];
                 let all: Vec<usize> = (0..sets.len()).collect();
                 match search.covers(&covered, &all, budget) {
                     Some(true) => return Some(TolerableBudget { lower: budget, upper: budget, greedy }),
                     Some(false) => {}
-                    None => return Some(TolerableBudget { lower: budget, upper: greedy, greedy }),
+                    None => return Some(TolerableBudget { lower: budget, upper, greedy }),
                 }
             }
-            Some(TolerableBudget { lower: greedy, upper: greedy, greedy })
+            Some(TolerableBudget { lower: upper, upper, greedy })
         }
     }
 }
@@ -71,6 +74,27 @@ fn greedy(sets: &[Vec<u64>], wanted: u32) -> Option<usize> {
         count += 1;
     }
     Some(count)
+}
+
+/// The fewest sets of many greedy covers that break ties by chance and sometimes take the second largest gain; at most `known`.
+fn by_chance(sets: &[Vec<u64>], wanted: u32, known: usize) -> usize {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut best = known;
+    for _ in 0..300 {
+        let mut covered = vec![0; sets[0].len()];
+        for count in 1..best {
+            let slack = u32::from(rng.random_bool(0.3));
+            let most = sets.iter().map(|set| gain(set, &covered)).max().unwrap_or_default();
+            let good: Vec<&Vec<u64>> = sets.iter().filter(|set| gain(set, &covered) + slack >= most.max(1)).collect();
+            let Some(set) = good.get(rng.random_range(0..good.len().max(1))) else { break };
+            covered = cover(&covered, set);
+            if bits::count(&covered) >= wanted {
+                best = count;
+                break;
+            }
+        }
+    }
+    best
 }
 
 struct Search<'a> {
