@@ -6,13 +6,13 @@ The network is the same function with PyTorch's fused operations where it has th
 import math
 
 import numpy as np
-import ot
 import torch
 import torch.nn.functional as F
-from measure import measure, threads
+from measure import measure, threads, use_device
 from torch import nn
 
 torch.set_num_threads(threads())
+use_device(torch)
 torch.manual_seed(0)
 
 
@@ -118,6 +118,8 @@ def flow(days, period, nodes):
 
 
 def similarity(x):
+    import ot  # here, so that the steps run without it
+
     nodes = x.shape[2]
     days = np.ascontiguousarray(x.transpose(2, 0, 1))
     lengths = np.linalg.norm(days, axis=2)

@@ -15,14 +15,29 @@ def threads() -> int:
     return int(os.environ.get("BENCH_THREADS", "1"))
 
 
+def use_device(torch):
+    """Makes tensors on the device that BENCH_DEVICE names, if it is set, and measures to the end of its work."""
+    global synchronize
+    if "cuda" in os.environ.get("BENCH_DEVICE", "cpu"):
+        torch.set_default_device(os.environ["BENCH_DEVICE"])
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        synchronize = torch.cuda.synchronize
+
+
+def synchronize():
+    """Nothing to wait for on the CPU."""
+
+
 def measure(name: str, operation) -> float:
     """Runs `operation()` repeatedly and prints its least time under `name`; returns it in seconds."""
     for _ in range(WARM_UPS):
         operation()
+        synchronize()
     times = []
     while len(times) < LEAST_REPETITIONS or sum(times) < LEAST_SECONDS:
         start = time.perf_counter()
         operation()
+        synchronize()
         times.append(time.perf_counter() - start)
     if "BENCH_JSON" in os.environ:
         print(json.dumps({"name": name, "threads": threads(), "seconds": min(times)}), flush=True)

@@ -8,9 +8,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from measure import measure, threads
+from measure import measure, threads, use_device
 
 torch.set_num_threads(threads())
+use_device(torch)
 torch.manual_seed(0)
 DOT, DASH = "10", "1110"
 CODES = (

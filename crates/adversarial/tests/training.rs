@@ -257,6 +257,23 @@ mod networks {
         assert_eq!(found, predict(2));
     }
 
+    /// Where the feature `cuda` or `metal` is on and such a device is there.
+    #[cfg(any(feature = "cuda", feature = "metal"))]
+    #[test]
+    fn a_small_network_learns_on_a_gpu() {
+        let name = if cfg!(feature = "cuda") { "cuda:0" } else { "metal:0" };
+        let device = match core_tensor::device::parse(name) {
+            Ok(device) => device,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        let examples = bars(160);
+        let members: Vec<u32> = (0..120).collect();
+        let learner = NetworkInNetwork { device, ..small() };
+        let found = learner.fit(&examples, &members, 5).unwrap().predict(&examples.features()[12_000..]).unwrap();
+        let right = found.iter().zip(&examples.labels()[120..]).filter(|(found, label)| found == label).count();
+        assert!(right >= 36, "{right} of 40");
+    }
+
     #[test]
     fn images_of_another_size_are_an_error() {
         let examples = bars(4);

@@ -1,4 +1,6 @@
 //! What must be fast: a training step of DSTAGNN and the construction of its graph. `cargo xtask bench dstagnn [--peers]`.
+//!
+//! `BENCH_DEVICE=cuda:0` puts the steps on a GPU, here and in the peer.
 
 use candle_core::{DType, Device};
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
@@ -18,10 +20,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-fn measure(name: &str, mut operation: impl FnMut() -> Outcome) -> Outcome {
+fn measure(device: &Device, name: &str, mut operation: impl FnMut() -> Outcome) -> Outcome {
     let mut seconds = || -> Result<f64, Box<dyn Error + Send + Sync>> {
         let start = Instant::now();
         operation()?;
+        device.synchronize()?;
         Ok(start.elapsed().as_secs_f64())
     };
     seconds()?;
@@ -54,18 +57,18 @@ fn flow(days: usize, period: usize, nodes: usize) -> Vec<f64> {
     out
 }
 
-fn step(nodes: usize, batch: usize, config: DstagnnConfig, sparsity: f64) -> Outcome {
+fn step(device: &Device, nodes: usize, batch: usize, config: DstagnnConfig, sparsity: f64) -> Outcome {
     let similarity = Similarity::from_series(&flow(4, 48, nodes), nodes, SimilarityConfig { period: 48 })?;
     let (aware, relevance) = aware_graphs(&similarity, GraphConfig { sparsity, ..GraphConfig::default() })?;
     let basis = ChebyshevBasis::new(&aware, 3, ChebyshevProduct::Elementwise)?;
-    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let store = ParamStore::new(0, DType::F32, device);
     let model = Dstagnn::new(config, &basis, &relevance.binary(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig { learning_rate: 1e-4, ..AdamConfig::default() })?;
     let mut rng = Rng::new(1);
-    let x = rng.normal(0., 1., (batch, nodes, 1, 12), DType::F32, &Device::Cpu)?;
-    let target = rng.uniform(0., 300., (batch, nodes, 12), DType::F32, &Device::Cpu)?;
+    let x = rng.normal(0., 1., (batch, nodes, 1, 12), DType::F32, &Device::Cpu)?.to_device(device)?;
+    let target = rng.uniform(0., 300., (batch, nodes, 12), DType::F32, &Device::Cpu)?.to_device(device)?;
     let mut dropout = Rng::new(2);
-    measure(&format!("training step/N = {nodes}, batch {batch}"), || {
+    measure(device, &format!("training step/N = {nodes}, batch {batch}"), || {
         let y = model.forward_with(&x, &mut Mode::Train(&mut dropout))?;
         adam.backward_step(&ops::huber(&y, &target, 1.)?)?;
         Ok(())
@@ -101,11 +104,12 @@ fn run() -> Outcome {
         return memory();
     }
     let small = DstagnnConfig { num_blocks: 2, filters: 16, embedding: 64, head_width: 16, ..DstagnnConfig::new(60) };
-    step(60, 32, small, 0.05)?;
-    step(170, 16, DstagnnConfig::new(170), 0.01)?;
+    let device = core_tensor::device::parse(&std::env::var("BENCH_DEVICE").unwrap_or_else(|_| "cpu".into()))?;
+    step(&device, 60, 32, small, 0.05)?;
+    step(&device, 170, 16, DstagnnConfig::new(170), 0.01)?;
     for (nodes, days) in [(60, 4), (60, 35)] {
         let series = flow(days, 288, nodes);
-        measure(&format!("similarity/{nodes} sensors, {days} days"), || {
+        measure(&Device::Cpu, &format!("similarity/{nodes} sensors, {days} days"), || {
             black_box(Similarity::from_series(&series, nodes, SimilarityConfig::default())?);
             Ok(())
         })?;

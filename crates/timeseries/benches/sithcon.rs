@@ -1,6 +1,6 @@
 //! What must be fast: training and inference of SITHCon at the paper's sizes. `cargo xtask bench sithcon [--peers]`.
 //!
-//! The epoch stands under three names, one for each way of writing it in PyTorch.
+//! `BENCH_DEVICE=cuda:0` puts all but the stream on a GPU, here and in the peer. The epoch stands under three names, one for each way of writing it in PyTorch.
 
 use candle_core::{DType, Device, Tensor};
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
@@ -18,10 +18,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-fn measure(name: &str, mut operation: impl FnMut() -> Outcome) -> Outcome {
+fn measure(device: &Device, name: &str, mut operation: impl FnMut() -> Outcome) -> Outcome {
     let mut seconds = || -> Result<f64, Box<dyn Error + Send + Sync>> {
         let start = Instant::now();
         operation()?;
+        device.synchronize()?;
         Ok(start.elapsed().as_secs_f64())
     };
     seconds()?;
@@ -39,24 +40,25 @@ fn measure(name: &str, mut operation: impl FnMut() -> Outcome) -> Outcome {
     Ok(())
 }
 
-fn sequences(signals: &[Vec<f32>]) -> timeseries::Result<Sequences> {
+fn sequences(signals: &[Vec<f32>], device: &Device) -> timeseries::Result<Sequences> {
     let lengths: Vec<usize> = signals.iter().map(Vec::len).collect();
     let rows = signals.concat();
     let count = rows.len();
-    Sequences::new(Tensor::from_vec(rows, (count, 1), &Device::Cpu)?, &lengths)
+    Sequences::new(Tensor::from_vec(rows, (count, 1), device)?, &lengths)
 }
 
 fn run() -> Outcome {
+    let device = &core_tensor::device::parse(&std::env::var("BENCH_DEVICE").unwrap_or_else(|_| "cpu".into()))?;
     // the Morse decoder, an epoch of six steps
     let signals = morse::alphabet(10);
-    let labels = Tensor::arange(0u32, 43, &Device::Cpu)?;
-    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let labels = Tensor::arange(0u32, 43, device)?;
+    let store = ParamStore::new(0, DType::F32, device);
     let model = SithCon::new(1, 43, &SithConConfig::morse_decoder(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
-    let batches: Vec<Sequences> = signals.chunks(8).map(sequences).collect::<Result<_, _>>()?;
+    let batches: Vec<Sequences> = signals.chunks(8).map(|x| sequences(x, device)).collect::<Result<_, _>>()?;
     let memories: Vec<Tensor> = batches.iter().map(|x| model.first_memory(x)).collect::<Result<_, _>>()?;
     for peer in ["PyTorch, all steps", "PyTorch, last step only", "PyTorch, winning windows only"] {
-        measure(&format!("Morse decoder/training epoch/{peer}"), || {
+        measure(device, &format!("Morse decoder/training epoch/{peer}"), || {
             for (at, (x, memory)) in batches.iter().zip(&memories).enumerate() {
                 let logits = model.forward_with(x, Some(memory), &mut Mode::Evaluate)?;
                 let loss = ops::cross_entropy(&logits, &labels.narrow(0, 8 * at, x.len())?)?;
@@ -65,8 +67,8 @@ fn run() -> Outcome {
             Ok(())
         })?;
     }
-    let all = sequences(&morse::alphabet(10))?;
-    measure("Morse decoder/43 symbols", || {
+    let all = sequences(&morse::alphabet(10), device)?;
+    measure(device, "Morse decoder/43 symbols", || {
         black_box(model.forward_sequences(&all)?);
         Ok(())
     })?;
@@ -79,22 +81,22 @@ fn run() -> Outcome {
         x.resize(time, 0.);
         x
     };
-    let x = Tensor::from_vec([cut(signal), cut(marks)].concat(), (1, 2, time), &Device::Cpu)?;
+    let x = Tensor::from_vec([cut(signal), cut(marks)].concat(), (1, 2, time), device)?;
     let x = Sequences::from_batch(&x)?;
-    let target = Tensor::new(&[[0.9f32]], &Device::Cpu)?;
-    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let target = Tensor::new(&[[0.9f32]], device)?;
+    let store = ParamStore::new(0, DType::F32, device);
     let model = SithCon::new(2, 1, &SithConConfig::morse_adding(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
-    measure("Morse adding/training step, one item of 500 steps", || {
+    measure(device, "Morse adding/training step, one item of 500 steps", || {
         let loss = ops::mse(&model.forward_with(&x, None, &mut Mode::Evaluate)?, &target)?;
         adam.backward_step(&loss)?;
         Ok(())
     })?;
 
-    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    let store = ParamStore::new(0, DType::F32, device);
     let tcn = Tcn::new(1, 43, &TcnConfig::default(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
-    measure("TCN/training epoch", || {
+    measure(device, "TCN/training epoch", || {
         for (at, x) in batches.iter().enumerate() {
             let loss = ops::cross_entropy(&tcn.forward_sequences(x)?, &labels.narrow(0, 8 * at, x.len())?)?;
             adam.backward_step(&loss)?;
@@ -103,7 +105,7 @@ fn run() -> Outcome {
     })?;
 
     let mut stream = StreamingMemory::new(model.layers()[0].memory().filters(), 1)?;
-    measure("memory/one sample of a stream, 400 filters", || {
+    measure(&Device::Cpu, "memory/one sample of a stream, 400 filters", || {
         black_box(stream.push(&[1.])?);
         Ok(())
     })

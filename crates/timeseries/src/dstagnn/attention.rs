@@ -315,7 +315,7 @@ fn scores_composed(qk: &Tensor, carried: Option<&Tensor>, size: AttentionSize) -
 
 fn context_composed(scores: &Tensor, v: &Tensor, size: AttentionSize, over: AttentionNormalisation) -> Result<Tensor> {
     let axis = if over == AttentionNormalisation::Query { 2 } else { 3 };
-    let weights = candle_nn::ops::softmax(scores, axis)?.permute((0, 4, 1, 2, 3))?.contiguous()?;
+    let weights = core_tensor::ops::softmax_dim(scores, axis)?.permute((0, 4, 1, 2, 3))?.contiguous()?;
     let mixed = weights.reshape(((), size.time, size.time))?.matmul(&by_map(v, size)?)?;
     let mixed = mixed.reshape((v.dims()[0], size.maps, size.heads, size.time, size.width))?;
     mixed.permute((0, 2, 4, 3, 1))?.contiguous()?.reshape(v.shape())

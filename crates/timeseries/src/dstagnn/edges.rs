@@ -1,11 +1,11 @@
 //! Spatial attention where the graph has edges, and the product with it.
 //!
 //! The convolution multiplies attention by a Chebyshev term, element by element, so attention counts only where the term is not zero: its softmax needs all pairs of sensors, the
-//! product with the signals only the edges.
+//! product with the signals only the edges. On a GPU, where a dense product costs less than looking edges up, the graph is dense.
 
 use super::graph::ChebyshevBasis;
 use crate::cpu::{Gradients, Kernel, Real, apply};
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -18,10 +18,14 @@ pub(super) struct Edges {
     starts: Vec<usize>,
     senders: Vec<u32>,
     weights: Vec<f64>,
+    /// The weights as `[order, receiver, sender]` where it is not the CPU that computes.
+    dense: Option<Tensor>,
 }
 
 impl Edges {
-    pub(super) fn new(basis: &ChebyshevBasis) -> Self {
+    /// The edges of `basis` for computations in this type and on this device.
+    pub(super) fn new(basis: &ChebyshevBasis, dtype: DType, device: &Device) -> Result<Self> {
+        let dense = if device.is_cpu() { None } else { Some(Self::dense(basis)?.to_dtype(dtype)?.to_device(device)?) };
         let (n, order) = (basis.num_nodes, basis.terms.len());
         let (mut starts, mut senders, mut weights) = (vec![0], Vec::new(), Vec::new());
         for i in 0..n {
@@ -36,7 +40,12 @@ impl Edges {
                 starts.push(senders.len());
             }
         }
-        Self { num_nodes: n, order, starts, senders, weights }
+        Ok(Self { num_nodes: n, order, starts, senders, weights, dense })
+    }
+
+    fn dense(basis: &ChebyshevBasis) -> Result<Tensor> {
+        let (n, order) = (basis.num_nodes, basis.terms.len());
+        Tensor::from_vec(basis.terms.concat(), (order, n, n), &Device::Cpu)?.transpose(1, 2)?.contiguous()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,18 +55,6 @@ impl Edges {
     fn of(&self, receiver: usize, term: usize) -> std::ops::Range<usize> {
         let at = receiver * self.order + term;
         self.starts[at]..self.starts[at + 1]
-    }
-
-    /// The flat positions of the edges in `[order, receiver, sender]`, and their weights.
-    fn positions(&self) -> (Vec<u32>, Vec<f64>) {
-        let n = self.num_nodes;
-        let mut positions = Vec::with_capacity(self.len());
-        for i in 0..n {
-            for k in 0..self.order {
-                positions.extend(self.of(i, k).map(|e| ((k * n + i) * n) as u32 + self.senders[e]));
-            }
-        }
-        (positions, self.weights.clone())
     }
 }
 
@@ -262,50 +259,34 @@ impl Kernel for Product {
     }
 }
 
-/// Attention times Chebyshev weight at every edge, `[batch, edges]`: the softmax over senders of `scores` `[batch, order, receiver, sender]` plus `prior` `[order, receiver, sender]`.
+/// Attention times Chebyshev weight: the softmax over senders of `scores` `[batch, order, receiver, sender]` plus `prior` `[order, receiver, sender]`, at every edge,
+/// `[batch, edges]`, or dense in the shape of `scores`.
 pub(super) fn attention(scores: &Tensor, prior: &Tensor, edges: &Arc<Edges>) -> Result<Tensor> {
-    if !scores.device().is_cpu() {
-        return attention_composed(scores, prior, edges);
+    if let Some(weights) = &edges.dense {
+        return attention_composed(scores, prior, weights);
     }
     apply(Attention { edges: edges.clone() }, &[scores, prior], (scores.dims()[0], edges.len()))
 }
 
-/// `Σ_j G_k[i, j] x[j]` for every term, `[batch, nodes, time, order, channels]`, of `x` `[batch, nodes, time, channels]`.
+/// `Σ_j G_k[i, j] x[j]` for every term, `[batch, nodes, time, order, channels]`, of `x` `[batch, nodes, time, channels]` and what [`attention`] gives.
 pub(super) fn product(values: &Tensor, x: &Tensor, edges: &Arc<Edges>) -> Result<Tensor> {
     let (batch, nodes, time, channels) = x.dims4()?;
-    if !x.device().is_cpu() {
-        return product_composed(values, x, edges);
+    if edges.dense.is_some() {
+        return product_composed(values, x);
     }
     apply(Product { edges: edges.clone(), time, channels }, &[values, x], (batch, nodes, time, edges.order, channels))
 }
 
-fn attention_composed(scores: &Tensor, prior: &Tensor, edges: &Edges) -> Result<Tensor> {
-    let (positions, weights) = edges.positions();
-    let device = scores.device();
-    let weights = Tensor::from_vec(weights, edges.len(), &Device::Cpu)?.to_dtype(scores.dtype())?.to_device(device)?;
-    let all = candle_nn::ops::softmax(&scores.broadcast_add(prior)?, 3)?.flatten_from(1)?;
-    all.index_select(&Tensor::from_vec(positions, edges.len(), device)?, 1)?.broadcast_mul(&weights)
+fn attention_composed(scores: &Tensor, prior: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    Ok(core_tensor::ops::softmax(&scores.broadcast_add(prior)?)?.broadcast_mul(weights)?)
 }
 
-fn product_composed(values: &Tensor, x: &Tensor, edges: &Edges) -> Result<Tensor> {
+fn product_composed(values: &Tensor, x: &Tensor) -> Result<Tensor> {
     let (batch, nodes, time, channels) = x.dims4()?;
-    let (order, device) = (edges.order, x.device());
-    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
-    for i in 0..nodes {
-        for k in 0..order {
-            for e in edges.of(i, k) {
-                senders.push(edges.senders[e]);
-                receivers.push((i * order + k) as u32);
-            }
-        }
-    }
-    let senders = Tensor::from_vec(senders, edges.len(), device)?;
-    let receivers = Tensor::from_vec(receivers, edges.len(), device)?;
-    let sent = x.reshape((batch, nodes, time * channels))?.index_select(&senders, 1)?;
-    let sent = sent.broadcast_mul(&values.unsqueeze(2)?)?;
-    let zeros = Tensor::zeros((batch, nodes * order, time * channels), x.dtype(), device)?;
-    let sums = zeros.index_add(&receivers, &sent, 1)?.reshape((batch, nodes, order, time, channels))?;
-    sums.transpose(2, 3)?.contiguous()
+    let order = values.dims()[1];
+    let values = values.reshape((batch, order * nodes, nodes))?;
+    let sums = values.matmul(&x.reshape((batch, nodes, time * channels))?)?;
+    sums.reshape((batch, order, nodes, time, channels))?.permute((0, 2, 3, 1, 4))?.contiguous()
 }
 
 #[cfg(test)]
@@ -317,19 +298,18 @@ mod tests {
     #[test]
     fn kernels_equal_their_compositions() {
         let mut rng = Rng::new(1);
-        let mut normal =
-            |shape: &[usize]| rng.normal(0., 1., shape, candle_core::DType::F64, &candle_core::Device::Cpu).unwrap();
+        let mut normal = |shape: &[usize]| rng.normal(0., 1., shape, DType::F64, &Device::Cpu).unwrap();
         let n = 6;
         let terms =
             (0..3).map(|k| (0..n * n).map(|at| if at % (k + 2) == 0 { 0.3 * at as f64 - 4. } else { 0. }).collect());
-        let edges = Arc::new(Edges::new(&ChebyshevBasis::from_terms(terms.collect()).unwrap()));
-        let (scores, prior) = (normal(&[2, 3, n, n]), normal(&[3, n, n]));
+        let basis = ChebyshevBasis::from_terms(terms.collect()).unwrap();
+        let edges = Arc::new(Edges::new(&basis, DType::F64, &Device::Cpu).unwrap());
+        let weights = Edges::dense(&basis).unwrap();
+        let (scores, prior, x) = (normal(&[2, 3, n, n]), normal(&[3, n, n]), normal(&[2, n, 4, 9]));
         assert_equal(
-            &[scores, prior],
-            |x| attention(&x[0], &x[1], &edges),
-            |x| attention_composed(&x[0], &x[1], &edges),
+            &[scores, prior, x],
+            |x| product(&attention(&x[0], &x[1], &edges)?, &x[2], &edges),
+            |x| product_composed(&attention_composed(&x[0], &x[1], &weights)?, &x[2]),
         );
-        let (values, x) = (normal(&[2, edges.len()]), normal(&[2, n, 4, 9]));
-        assert_equal(&[values, x], |x| product(&x[0], &x[1], &edges), |x| product_composed(&x[0], &x[1], &edges));
     }
 }

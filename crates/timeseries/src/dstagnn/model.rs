@@ -112,7 +112,7 @@ impl Dstagnn {
                 return Err(Error::count(OP, "the number of nodes of a graph", nodes, expected));
             }
         }
-        let edges = Arc::new(Edges::new(basis));
+        let edges = Arc::new(Edges::new(basis, vb.dtype(), vb.device())?);
         if edges.len() == 0 {
             return Err(Error::count(OP, "the number of edges of the basis", 0, "at least 1"));
         }

@@ -266,21 +266,53 @@ pub(crate) fn memory(x: &Tensor, reading: Reading) -> Result<Tensor> {
 
 /// [`memory`] as a composition of Candle's operations, for other devices.
 fn memory_composed(x: &Tensor, reading: &Reading) -> Result<Tensor> {
-    let features = x.dims()[1];
-    let shape = (reading.rows.len(), features, reading.taus());
-    // the past of each row by an index into the signal, whose last row is zero
     let lags = reading.rows.iter().map(|&row| reading.lags(row)).max().unwrap_or(1);
+    if reading.rows.len() * lags <= MOST_INDICES {
+        return memory_by_index(x, reading, lags);
+    }
+    let follows = |a: &(u32, u32), b: &(u32, u32)| b.0 == a.0 + 1 && b.1 == a.1;
+    // longer ones than the filters would hold more zeros than signal
+    let runs = reading.rows.chunk_by(follows).flat_map(|run| run.chunks(reading.num_lags.max(256)));
+    Tensor::cat(&runs.map(|run| memory_of_run(x, run, reading)).collect::<Result<Vec<_>>>()?, 0)
+}
+
+/// Few elements are looked up in one operation. The gradient of a lookup takes time in proportion to their number, one after the other.
+const MOST_INDICES: usize = 1 << 13;
+
+fn memory_by_index(x: &Tensor, reading: &Reading, lags: usize) -> Result<Tensor> {
+    let (count, features) = (reading.rows.len(), x.dims()[1]);
+    // the past of each row by an index into the signal, whose last row is zero
     let zero = x.dims()[0] as u32;
-    let mut index = Vec::with_capacity(reading.rows.len() * lags);
+    let mut index = Vec::with_capacity(count * lags);
     for &(row, start) in &reading.rows {
         let available = reading.lags((row, start)) as u32;
         index.extend((0..lags as u32).map(|lag| if lag < available { row - lag } else { zero }));
     }
-    let count = index.len();
-    let past = x.pad_with_zeros(0, 0, 1)?.index_select(&Tensor::from_vec(index, count, x.device())?, 0)?;
-    let past = past.reshape((reading.rows.len(), lags, features))?.transpose(1, 2)?.contiguous()?;
-    let past = past.reshape((reading.rows.len() * features, lags))?;
-    past.matmul(&reading.taps.narrow(0, 0, lags)?)?.reshape(shape)
+    let past = x.pad_with_zeros(0, 0, 1)?.index_select(&Tensor::from_vec(index, count * lags, x.device())?, 0)?;
+    let past =
+        past.reshape((count, lags, features))?.transpose(1, 2)?.contiguous()?.reshape((count * features, lags))?;
+    past.matmul(&reading.taps.narrow(0, 0, lags)?)?.reshape((count, features, reading.taus()))
+}
+
+/// The memory of rows that follow each other in a sequence.
+fn memory_of_run(x: &Tensor, run: &[(u32, u32)], reading: &Reading) -> Result<Tensor> {
+    let (count, features, taus) = (run.len(), x.dims()[1], reading.taus());
+    let (last, _) = run[count - 1];
+    let lags = reading.lags(run[count - 1]);
+    // what the first row sees begins so many steps before the last row, and before the sequence, where it is zero
+    let (reach, known) = (lags + count - 1, ((last - run[0].1) as usize + 1).min(lags + count - 1));
+    let seen = x.narrow(0, last as usize + 1 - known, known)?.pad_with_zeros(0, reach - known, 0)?;
+    // row i of the past is `seen` from i on: rows of one element too many, one after the other, each begin one later
+    let past = seen.t()?.unsqueeze(1)?.broadcast_as((features, count, reach))?.contiguous()?;
+    let past = past.reshape((features, count * reach))?.pad_with_zeros(1, 0, count)?;
+    let past = past.reshape((features, count, reach + 1))?.narrow(2, 0, lags)?.contiguous()?;
+    let newest_last: Vec<u32> = (0..lags as u32).rev().collect();
+    let taps = reading.taps.index_select(&Tensor::from_vec(newest_last, lags, x.device())?, 0)?;
+    past.reshape((features * count, lags))?
+        .matmul(&taps)?
+        .reshape((features, count, taus))?
+        .transpose(0, 1)?
+        .contiguous()
 }
 
 /// The maximum over positions of the convolution of `images` `[rows, features, taus]` with `weights` `[channels, features, width]`, `[rows, channels]`, and its
@@ -351,11 +383,13 @@ mod tests {
         let (x, w, taps) = (normal(&[11, 3]), normal(&[8, 3, 5]), normal(&[6, 40]));
         let rows = (0..11).map(|row| (row, if row < 4 { 0 } else { 4 })).collect();
         let reading = Reading { rows, num_lags: 5, taps };
-        assert_equal(
-            std::slice::from_ref(&x),
-            |v| memory(&v[0], reading.clone()),
-            |v| memory_composed(&v[0], &reading),
-        );
+        let by_runs = |x: &Tensor| {
+            let parts = [(0, 1), (1, 4), (4, 11)].map(|(from, to)| memory_of_run(x, &reading.rows[from..to], &reading));
+            Tensor::cat(&parts.into_iter().collect::<Result<Vec<_>>>()?, 0)
+        };
+        for composed in [&by_runs as &dyn Fn(&Tensor) -> _, &|x: &Tensor| memory_by_index(x, &reading, 5)] {
+            assert_equal(std::slice::from_ref(&x), |v| memory(&v[0], reading.clone()), |v| composed(&v[0]));
+        }
         let images = normal(&[7, 3, 40]);
         assert_equal(
             &[images.clone(), w.clone()],

@@ -1,0 +1,139 @@
+//! The networks on a GPU beside the same on the CPU, where the feature `cuda` or `metal` is on and such a device is there.
+
+#![cfg(any(feature = "cuda", feature = "metal"))]
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Tensor};
+use core_tensor::params::ParamStore;
+use core_tensor::random::Rng;
+use core_tensor::{Mode, backward, device, ops};
+use timeseries::Result;
+use timeseries::dstagnn::{Adjacency, Astgcn, AstgcnConfig, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig};
+use timeseries::recurrent::{LstmConfig, LstmReader};
+use timeseries::sithcon::{LogTimeConfig, Sequences, SithCon, SithConConfig, SithConLayerConfig, morse};
+use timeseries::tcn::{Tcn, TcnConfig};
+
+fn gpu() -> Option<Device> {
+    let name = if cfg!(feature = "cuda") { "cuda:0" } else { "metal:0" };
+    device::parse(name).inspect_err(|error| println!("skipped: {error}")).ok()
+}
+
+fn numbers(x: &Tensor) -> Vec<f64> {
+    x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The largest difference from `exact`, relative to its size.
+fn error(x: &Tensor, exact: &Tensor) -> f64 {
+    let (x, exact) = (numbers(x), numbers(exact));
+    assert_eq!(x.len(), exact.len());
+    let scale = exact.iter().fold(1e-12f64, |scale, v| scale.max(v.abs()));
+    // A NaN must not pass.
+    x.iter().zip(&exact).map(|(a, b)| (a - b).abs() / scale).fold(0., |m, d| if d > m || d.is_nan() { d } else { m })
+}
+
+struct Run {
+    output: Tensor,
+    gradients: Vec<(String, Option<Tensor>)>,
+}
+
+/// The outputs and the gradients of all parameters of the same network on the CPU and the GPU, beside those in f64: the GPU's error must be of the size of the CPU's.
+fn compare(network: impl Fn(&ParamStore) -> Result<Tensor>) {
+    let Some(gpu) = gpu() else { return };
+    let first = ParamStore::new(0, DType::F32, &Device::Cpu);
+    network(&first).unwrap();
+    let weights = first.snapshot().unwrap();
+    let run = |dtype: DType, device: &Device| {
+        let store = ParamStore::new(0, dtype, device);
+        // The first pass creates the parameters.
+        network(&store).unwrap();
+        let convert =
+            |(name, x): (&String, &Tensor)| (name.clone(), x.to_dtype(dtype).unwrap().to_device(device).unwrap());
+        store.restore(&weights.iter().map(convert).collect()).unwrap();
+        let output = network(&store).unwrap();
+        let target = Rng::new(9).normal(0., 1., output.shape(), DType::F32, &Device::Cpu).unwrap();
+        let target = target.to_dtype(dtype).unwrap().to_device(device).unwrap();
+        let grads = backward(&ops::mse(&output, &target).unwrap()).unwrap();
+        let gradients = store.trainable().into_iter().map(|(name, var)| (name, grads.get(&var).cloned())).collect();
+        Run { output, gradients }
+    };
+    let (exact, cpu) = (run(DType::F64, &Device::Cpu), run(DType::F32, &Device::Cpu));
+    let gpu = run(DType::F32, &gpu);
+    assert!(!gpu.output.device().is_cpu());
+    // A parameter's own error is chance; the largest tells how well the network is conditioned.
+    let own =
+        cpu.gradients.iter().zip(&exact.gradients).filter_map(|((_, a), (_, b))| Some(error(a.as_ref()?, b.as_ref()?)));
+    let allowed = 1e-5 + 10. * own.fold(error(&cpu.output, &exact.output), f64::max);
+    let check = |what: &str, exact: &Tensor, gpu: &Tensor| {
+        let found = error(gpu, exact);
+        assert!(found <= allowed, "{what}: {found:e} instead of at most {allowed:e}");
+    };
+    check("the output", &exact.output, &gpu.output);
+    let mut count = 0;
+    for (at, (name, exact)) in exact.gradients.iter().enumerate() {
+        let ((same, cpu), (also, gpu)) = (&cpu.gradients[at], &gpu.gradients[at]);
+        assert!(name == same && name == also);
+        match (exact, cpu, gpu) {
+            (Some(exact), Some(_), Some(gpu)) => check(name, exact, gpu),
+            (None, None, None) => continue,
+            _ => panic!("{name} has a gradient on some devices only"),
+        }
+        count += 1;
+    }
+    assert!(count > 2, "{count} gradients");
+}
+
+fn ring(nodes: usize) -> Adjacency {
+    let edges: Vec<_> = (0..nodes).flat_map(|i| [(i, (i + 1) % nodes), (i, (i + 5) % nodes)]).collect();
+    Adjacency::from_edges(nodes, &edges).unwrap()
+}
+
+#[test]
+fn dstagnn_is_the_same() {
+    let graph = ring(20);
+    let basis = ChebyshevBasis::new(&graph, 3, ChebyshevProduct::Elementwise).unwrap();
+    let config = DstagnnConfig { num_blocks: 2, filters: 16, embedding: 24, head_width: 8, ..DstagnnConfig::new(20) };
+    compare(|store| {
+        let model = Dstagnn::new(config.clone(), &basis, &graph, store.var_builder())?;
+        let x = Rng::new(1).normal(0., 1., (5, 20, 1, 12), DType::F32, &Device::Cpu)?;
+        let x = x.to_dtype(store.dtype())?.to_device(store.device())?;
+        model.forward_with(&x, &mut Mode::Evaluate)
+    });
+}
+
+#[test]
+fn astgcn_is_the_same() {
+    let basis = ChebyshevBasis::new(&ring(20), 3, ChebyshevProduct::Matrix).unwrap();
+    compare(|store| {
+        let model = Astgcn::new(AstgcnConfig::default(), &basis, store.var_builder())?;
+        let x = Rng::new(1).normal(0., 1., (5, 20, 1, 12), DType::F32, &Device::Cpu)?;
+        let x = x.to_dtype(store.dtype())?.to_device(store.device())?;
+        model.forward_windows(&x)
+    });
+}
+
+/// Eight Morse symbols of unequal lengths.
+fn symbols(store: &ParamStore) -> Sequences {
+    let signals: Vec<_> = morse::alphabet(4).into_iter().take(8).collect();
+    let lengths: Vec<usize> = signals.iter().map(Vec::len).collect();
+    let rows = signals.concat();
+    let count = rows.len();
+    let rows = Tensor::from_vec(rows, (count, 1), store.device()).unwrap().to_dtype(store.dtype()).unwrap();
+    Sequences::new(rows, &lengths).unwrap()
+}
+
+#[test]
+fn sithcon_is_the_same() {
+    let memory = LogTimeConfig { tau_max: 500., num_taus: 120, ..LogTimeConfig::default() };
+    let layer = SithConLayerConfig { channels: 12, kernel_width: 9, memory, ..SithConLayerConfig::default() };
+    let config = SithConConfig { layers: vec![layer; 2], ..SithConConfig::morse_decoder() };
+    compare(|store| SithCon::new(1, 10, &config, store.var_builder())?.forward_sequences(&symbols(store)));
+    compare(|store| SithCon::new(1, 10, &config, store.var_builder())?.forward_steps(&symbols(store)));
+}
+
+#[test]
+fn the_baselines_are_the_same() {
+    let config = TcnConfig { channels: vec![12, 12], kernel: 9 };
+    compare(|store| Tcn::new(1, 10, &config, store.var_builder())?.forward_sequences(&symbols(store)));
+    let config = LstmConfig { hidden: 16, ..LstmConfig::default() };
+    compare(|store| LstmReader::new(1, 10, config, store.var_builder())?.forward_sequences(&symbols(store)));
+}
