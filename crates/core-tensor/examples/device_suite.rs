@@ -14,6 +14,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use core_tensor::ops::{
     self, AttentionConfig, Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, Epilogue, Pool2dConfig,
 };
+use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::random::Rng;
 use core_tensor::sparse::{Index, Segments, SparsePattern};
 use core_tensor::{Result, device};
@@ -108,6 +109,7 @@ const OPERATIONS: &[Operation] = operations! {
     "segment_max", [[50, 9]], |t| pattern()?.segment_max(&t[0]);
     "segment_softmax", [[200, 3]], |t| pattern()?.segment_softmax(&t[0]);
     "sampled_dot", [[40, 9], [50, 9]], |t| pattern()?.sampled_dot(&t[0], &t[1]);
+    "adam", [[300, 7], [300, 7]], |t| adam(&t[0], &t[1]);
     "readout", [[60, 9]], |t| {
         let ids: Vec<u32> = (0..60).map(|i| i / 7).collect();
         Segments::new(&ids, 9)?.sum(&t[0])
@@ -127,6 +129,17 @@ fn pattern() -> Result<SparsePattern> {
 }
 
 /// The result and the gradients of all arguments, on the CPU.
+/// Some steps from `start` towards `target`.
+fn adam(start: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let var = Var::from_tensor(&start.detach())?;
+    let config = AdamConfig { learning_rate: 0.1, weight_decay: 0.01, ..AdamConfig::default() };
+    let mut optimizer = Adam::new(vec![("x".to_string(), var.clone())], config)?;
+    for _ in 0..5 {
+        optimizer.backward_step(&(var.as_tensor() - target.detach())?.sqr()?.sum_all()?)?;
+    }
+    Ok(var.as_detached_tensor())
+}
+
 fn evaluate(operation: &Operation, device: &Device) -> Result<Vec<Tensor>> {
     let mut rng = Rng::new(1);
     let leaves: Vec<Var> = operation

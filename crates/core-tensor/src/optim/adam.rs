@@ -208,4 +208,11 @@ impl Rule<2> for AdamRule {
         let p = ((p * self.shrink)? - ((&m / denominator)? * self.step_size)?)?;
         Ok((p, [m, v]))
     }
+
+    #[cfg(feature = "cuda")]
+    fn in_place(&self, p: &Var, g: &Tensor, kept: &[Tensor; 2]) -> Result<bool> {
+        let Self { beta1, beta2, eps, l2, shrink, step_size, root_correction } = *self;
+        let numbers = [1. - beta1, beta2, 1. - beta2, eps, l2, shrink, step_size, root_correction];
+        Ok(super::cuda::step(numbers, p, g, kept)?)
+    }
 }

@@ -21,6 +21,11 @@ pub(super) trait Rule<const N: usize>: Sync {
 
     /// The same update anywhere: the new parameter and the new kept values.
     fn on_device(&self, parameter: &Tensor, gradient: &Tensor, kept: [Tensor; N]) -> Result<(Tensor, [Tensor; N])>;
+
+    /// The same update in place, where there is a kernel for it: returns whether there is.
+    fn in_place(&self, _parameter: &Var, _gradient: &Tensor, _kept: &[Tensor; N]) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// A parameter and what is kept for it.
@@ -88,14 +93,16 @@ impl<const N: usize> Slot<N> {
 
     fn step_on_device<R: Rule<N>>(&mut self, gradient: &Tensor, rule: &R) -> Result<()> {
         let parameter = self.var.as_detached_tensor();
-        let kept = match &self.kept {
-            Kept::Device(kept) => kept.clone(),
-            _ => {
-                let zeros = parameter.zeros_like()?;
-                std::array::from_fn(|_| zeros.clone())
-            }
-        };
-        let (parameter, kept) = rule.on_device(&parameter, gradient, kept)?;
+        if !matches!(self.kept, Kept::Device(_)) {
+            let zeros = (0..N).map(|_| parameter.zeros_like()).collect::<candle_core::Result<Vec<_>>>()?;
+            let Ok(zeros) = <[Tensor; N]>::try_from(zeros) else { return Ok(()) };
+            self.kept = Kept::Device(zeros);
+        }
+        let Kept::Device(kept) = &self.kept else { return Ok(()) };
+        if rule.in_place(&self.var, gradient, kept)? {
+            return Ok(());
+        }
+        let (parameter, kept) = rule.on_device(&parameter, gradient, kept.clone())?;
         self.var.set(&parameter)?;
         self.kept = Kept::Device(kept);
         Ok(())

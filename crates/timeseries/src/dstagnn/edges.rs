@@ -278,7 +278,7 @@ pub(super) fn product(values: &Tensor, x: &Tensor, edges: &Arc<Edges>) -> Result
 }
 
 fn attention_composed(scores: &Tensor, prior: &Tensor, weights: &Tensor) -> Result<Tensor> {
-    Ok(core_tensor::ops::softmax(&scores.broadcast_add(prior)?)?.broadcast_mul(weights)?)
+    core_tensor::ops::softmax(&scores.broadcast_add(prior)?)?.broadcast_mul(weights)
 }
 
 fn product_composed(values: &Tensor, x: &Tensor) -> Result<Tensor> {
