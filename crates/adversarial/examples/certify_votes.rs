@@ -100,6 +100,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let largest = rows.iter().flatten().chain(labels.iter().flatten()).max().copied().unwrap_or_default();
     let classes = arguments.classes.unwrap_or(usize::from(largest) + 1);
     let votes = Votes::from_rows(classes, &rows).map_err(|error| format!("{}: {error}", arguments.votes.display()))?;
+    if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != votes.num_samples()) {
+        let hint = if labels.len() == votes.num_sub_classifiers() {
+            "; does the file of votes have a row for each sample (--samples-in-rows)?"
+        } else {
+            ""
+        };
+        return Err(format!("{} labels for {} samples{hint}", labels.len(), votes.num_samples()).into());
+    }
     let structure = structure(arguments, votes.num_sub_classifiers())?;
     let budgets = budgets(arguments.budgets.as_deref(), votes.num_sub_classifiers())?;
     if !(arguments.seconds.is_finite() && arguments.seconds >= 0.) {
@@ -126,7 +134,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(labels) => Some(certify_curve(&votes, &structure, &budgets, &Scope::correct(labels), &options)?),
         None => None,
     };
-    println!("\n    r   kept, one at a time   kept, together   gap   right, together   gap");
+    let more = if correct.is_some() { "   right, together   gap" } else { "" };
+    println!("\n    r   kept, one at a time   kept, together   gap{more}");
     for (at, certificate) in robust.iter().enumerate() {
         let right = correct
             .as_ref()
@@ -259,6 +268,10 @@ fn structure(arguments: &Arguments, num_sub_classifiers: usize) -> Result<Struct
         return Ok(Structure::hash_buckets(num_sub_classifiers, num_sub_classifiers)?);
     };
     let blocks = list(path)?;
+    if blocks.len() != num_sub_classifiers {
+        let counts = format!("{} numbers for {num_sub_classifiers} sub-classifiers", blocks.len());
+        return Err(format!("{}: {counts}", path.display()).into());
+    }
     let mut names = blocks.clone();
     names.sort_unstable();
     names.dedup();
@@ -280,5 +293,18 @@ fn budgets(text: Option<&str>, num_sub_classifiers: usize) -> Result<Vec<usize>>
     }
     budgets.sort_unstable();
     budgets.dedup();
-    if budgets.is_empty() { Err(wrong().into()) } else { Ok(budgets) }
+    if budgets.is_empty() {
+        return Err(wrong().into());
+    }
+    // a range may go beyond, as an attacker's budget does; all that is there is controlled long before
+    let all = budgets.len();
+    budgets.retain(|&budget| budget <= num_sub_classifiers);
+    match budgets.len() {
+        0 => Err(format!("--budgets {text}: above the {num_sub_classifiers} sub-classifiers").into()),
+        some if some < all => {
+            println!("budgets above the {num_sub_classifiers} sub-classifiers are left out");
+            Ok(budgets)
+        }
+        _ => Ok(budgets),
+    }
 }

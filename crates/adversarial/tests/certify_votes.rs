@@ -106,9 +106,9 @@ fn wrong_files_are_named_with_line_and_column() {
         (&["text.csv"], "line 2, column 2 is \"x\", expected a whole number"),
         (&["negative.csv"], "line 1, column 2 is -1, expected 0 to 65535"),
         (&["good.csv", "--classes", "1"], "vote of sub-classifier 0 on sample 1: 1 is outside 0..1"),
-        (&["good.csv", "--budgets", "3"], "a budget of 3 for 2 sub-classifiers"),
+        (&["good.csv", "--budgets", "3"], "--budgets 3: above the 2 sub-classifiers"),
         (&["good.csv", "--budgets", "a-b"], "--budgets a-b: expected a number"),
-        (&["good.csv", "--blocks", "short.csv"], "short.csv: blocks: sub-classifier 1 is in none"),
+        (&["good.csv", "--blocks", "short.csv"], "short.csv: 1 numbers for 2 sub-classifiers"),
         (&["junk.npy"], "NPY"),
     ];
     for (arguments, wanted) in cases {

@@ -344,6 +344,21 @@ fn a_known_attack_is_a_start_unless_the_budget_forbids_it() {
 }
 
 #[test]
+fn many_attacks_on_few_samples_are_no_error() {
+    // 7.5e7 and 1.7e10 attacks: nothing to change for any, then for samples that all sub-classifiers agree on but for a few
+    for rows in [vec![vec![0u16; 30]; 100], (0..100).map(|g| vec![u16::from(g < 45); 30]).collect::<Vec<_>>()] {
+        let votes = Votes::from_rows(2, &rows).unwrap();
+        let structure = Structure::hash_buckets(100, 100).unwrap();
+        let start = Instant::now();
+        let budgets = [1, 5, 7];
+        let curve = certify_curve(&votes, &structure, &budgets, &Scope::all(), &CertifyOptions::default()).unwrap();
+        let expected = if rows[0] == rows[99] { [0, 0, 0] } else { [0, 0, 30] };
+        assert_eq!(curve.iter().map(|found| found.max_changed_upper).collect::<Vec<_>>(), expected);
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_an_error() {
     use adversarial::Error;
     let votes = ensemble(4, 10, 2, 0.5);

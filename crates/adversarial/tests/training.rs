@@ -163,6 +163,9 @@ fn wrong_input_is_an_error() {
     let error = Examples::new(2, 2, vec![1., 2., f32::NAN, 3.], vec![0, 1]).unwrap_err();
     assert_eq!(error.to_string(), "feature 0 of sample 1: NaN, expected a finite number");
     let (clean, test, _) = examples(2);
+    let whole = SubTrainsets { members: vec![(0..100).collect()] };
+    let ensemble = train(&GaussianNaiveBayes::default(), &clean, &whole, 0).unwrap();
+    assert!(matches!(ensemble.votes(&[0., f32::NAN, 0., 0.]), Err(Error::Setting { .. })));
     let wrong = SubTrainsets { members: vec![vec![TRAINING as u32]] };
     assert!(matches!(train(&KernelSvm::default(), &clean, &wrong, 0), Err(Error::OutOfRange { .. })));
     let one = vanilla_sub_trainsets(1, 20, TRAINING, true, 0).unwrap();

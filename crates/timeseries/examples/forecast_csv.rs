@@ -1,6 +1,6 @@
 //! Forecasts your own sensors: `cargo run --release -p timeseries --example forecast_csv -- readings.csv --period 288 --out forecast`.
 //!
-//! The table has a column for each sensor and a row for each step, in order; empty cells and `nan` are missing readings; columns that are not readings are named by `--skip`. A NumPy archive
+//! The table has a header, a column for each sensor and a row for each step, in order; empty cells and `nan` are missing readings; columns that are not readings are named by `--skip`. A NumPy archive
 //! (`.npz`) with an array `data` of [steps, sensors] or [steps, sensors, channels] works as well; its first channel is forecast. The road graph is optional (`--roads`, a table of the columns
 //! `from` and `to`, sensor numbers from 0) and replaces the learned graph. The program trains on the first 60 % of the windows, keeps the state that is best on the next 20 %, compares with
 //! what costs nothing on the last 20 %, and writes `forecast.csv` (the steps after the table's end), `errors.csv`, `forecast.svg` and `model.safetensors` with `scaler.json`.
@@ -11,6 +11,7 @@ use core_tensor::params::ParamStore;
 use experiment::{Axis, Plot, Series as Line};
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use timeseries::dstagnn::{
@@ -80,6 +81,11 @@ fn bytes(path: &Path) -> Outcome<Vec<u8>> {
     std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
+/// Prints a line; whoever reads may have stopped reading.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 /// The readings and the sensors' names.
 fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
     if arguments.table.extension().is_some_and(|extension| extension == "npz") {
@@ -91,7 +97,15 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
         let first = array.values.to_f64().into_iter().step_by(channels.max(1)).collect();
         return Ok((Series::new(first, nodes, 1)?, (0..nodes).map(|node| node.to_string()).collect()));
     }
-    let text = datasets::table::parse_text(&bytes(&arguments.table)?, &datasets::table::TableOptions::default())?;
+    let path = arguments.table.display();
+    let text = datasets::table::parse_text(&bytes(&arguments.table)?, &datasets::table::TableOptions::default());
+    let text = text.map_err(|error| format!("{path}: {error}"))?;
+    if text.columns.iter().all(|name| name.trim().parse::<f64>().is_ok()) {
+        return Err(format!("{path}: the first row holds numbers, expected the sensors' names").into());
+    }
+    if let Some(absent) = arguments.skip.iter().find(|&name| !text.columns.contains(name)) {
+        return Err(format!("--skip {absent}: {path} has no such column, but {}", text.columns.join(", ")).into());
+    }
     let kept: Vec<usize> =
         (0..text.columns.len()).filter(|&column| !arguments.skip.contains(&text.columns[column])).collect();
     let mut values = Vec::with_capacity(text.rows.len() * kept.len());
@@ -100,7 +114,8 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
             let cell = cells[column].trim();
             let value = if cell.is_empty() { Ok(f64::NAN) } else { cell.parse::<f64>() };
             let name = &text.columns[column];
-            values.push(value.map_err(|_| format!("row {}: {name} is {cell:?}, expected a number", row + 1))?);
+            let hint = format!("a number (--skip {name} leaves the column out)");
+            values.push(value.map_err(|_| format!("{path}: row {}: {name} is {cell:?}, expected {hint}", row + 1))?);
         }
     }
     let names: Vec<String> = kept.iter().map(|&column| text.columns[column].clone()).collect();
@@ -108,23 +123,46 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
 }
 
 fn roads(path: &Path, nodes: usize) -> Outcome<Adjacency> {
-    let table = datasets::table::parse_numeric(&bytes(path)?, &datasets::table::TableOptions::default())?;
-    let column = |name: &str| table.column(name).ok_or_else(|| format!("the road graph has no column `{name}`"));
+    let table = datasets::table::parse_numeric(&bytes(path)?, &datasets::table::TableOptions::default());
+    let place = path.display();
+    let table = table.map_err(|error| format!("{place}: {error}; expected numbers of sensors, from 0"))?;
+    let column = |name: &str| table.column(name).ok_or_else(|| format!("{place}: there is no column `{name}`"));
     let edges: Vec<(usize, usize)> =
         column("from")?.into_iter().zip(column("to")?).map(|(from, to)| (from as usize, to as usize)).collect();
-    Ok(Adjacency::from_edges(nodes, &edges)?)
+    Ok(Adjacency::from_edges(nodes, &edges).map_err(|error| format!("{place}: {error}"))?)
+}
+
+/// Says which sensors tell nothing: they are forecast like the others, from the others' readings alone.
+fn warn(series: &Series, names: &[String]) {
+    for (node, name) in names.iter().enumerate() {
+        let readings = || (0..series.num_steps()).filter_map(|step| series.get(step, node, 0)).filter(|x| !x.is_nan());
+        match readings().next() {
+            None => say(&format!("warning: {name} has no reading: its forecasts mean nothing")),
+            Some(first) if readings().all(|x| x == first) => say(&format!("warning: {name} is always {first}")),
+            _ => {}
+        }
+    }
 }
 
 fn run(arguments: &Arguments) -> Outcome<()> {
     let (series, names) = read(arguments)?;
     let (n, horizon) = (series.num_nodes(), arguments.horizon);
-    println!("{} steps of {n} sensors", series.num_steps());
+    say(&format!("{} steps of {n} sensors", series.num_steps()));
+    warn(&series, &names);
+    if !(1..n).contains(&arguments.neighbours) {
+        return Err(format!("--neighbours {}: expected 1 to {}, for {n} sensors", arguments.neighbours, n - 1).into());
+    }
     let windows = Windows::new(&series, arguments.input_steps, horizon)?;
     let split = windows.split();
     let scaler = windows.scaler(split[0].clone())?;
 
     // the graph, from the first 60 % of the steps
     let history = series.channel(0, series.num_steps() * 6 / 10)?;
+    if history.len() / n < arguments.period {
+        let steps = history.len() / n;
+        let reason = format!("the graph is made from whole periods of the first 60 % of the steps, which are {steps}");
+        return Err(format!("--period {}: {reason}", arguments.period).into());
+    }
     let similarity = Similarity::from_series(&history, n, SimilarityConfig { period: arguments.period })?;
     let sparsity = (arguments.neighbours as f64 + 0.5) / n as f64;
     let (aware, relevance) = aware_graphs(&similarity, GraphConfig { sparsity, ..GraphConfig::default() })?;
@@ -139,27 +177,30 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     let small = DstagnnConfig { num_blocks: 2, filters: 16, embedding: 64, head_width: 16, ..sizes };
     let config = if arguments.paper_size { sizes } else { small };
     let model = Dstagnn::new(config, &basis, &relevance.binary(), store.var_builder())?;
-    println!("{} parameters", store.num_parameters());
+    say(&format!("{} parameters", store.num_parameters()));
     let learning_rate = if arguments.paper_size { 1e-4 } else { 1e-3 };
     let settings = FitConfig { epochs: arguments.epochs, learning_rate, seed: arguments.seed, ..FitConfig::default() };
     let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |epoch, loss| {
-        println!("epoch {epoch}: validation loss {loss:.4}");
+        say(&format!("after {epoch} epochs: validation loss {loss:.4}"));
         true
     })?;
-    println!("the best state is that before epoch {}", fitted.best_epoch);
+    say(&format!("the best state is that after {} epochs", fitted.best_epoch));
+    if fitted.best_epoch == 0 {
+        say("warning: training has not improved the network: the forecasts are those of an untrained one");
+    }
 
     std::fs::create_dir_all(&arguments.out)?;
-    let target = windows.targets(split[2].clone());
+    let target = windows.targets(split[2].clone())?;
     let found = forecast(&model, &store, (&windows, split[2].clone(), &scaler), 32)?;
-    let mut forecasts = vec![("DSTAGNN", found.clone()), ("persistence", persistence(&windows, split[2].clone()))];
+    let mut forecasts = vec![("DSTAGNN", found.clone()), ("persistence", persistence(&windows, split[2].clone())?)];
     match TimeOfDay::new(&series, arguments.period, split[0].end) {
         Ok(means) => forecasts.push(("time of day", means.forecast(split[2].clone(), horizon))),
-        Err(error) => println!("no mean by time of day: {error}"),
+        Err(error) => say(&format!("no mean by time of day: {error}")),
     }
-    let mut table = String::from("forecast,step,MAE,RMSE,MAPE\n");
+    let mut table = String::from("forecast,step,MAE,RMSE,MAPE in %\n");
     for (name, values) in &forecasts {
         let (all, each) = errors_by_horizon(values, &target, horizon)?;
-        println!("{name:<12} MAE {:.4}  RMSE {:.4}  MAPE {:.2} %", all.mae, all.rmse, all.mape);
+        say(&format!("{name:<12} MAE {:.4}  RMSE {:.4}  MAPE {:.2} %", all.mae, all.rmse, all.mape));
         for (step, errors) in each.iter().enumerate() {
             writeln!(table, "{name},{},{},{},{}", step + 1, errors.mae, errors.rmse, errors.mape)?;
         }
@@ -194,6 +235,6 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     let title = format!("Forecast and truth, sensor {}", names[0]);
     let plot = Plot::lines(title, Axis::linear("step"), Axis::linear("reading"), lines);
     std::fs::write(arguments.out.join("forecast.svg"), plot.svg_file("forecast", "")?)?;
-    println!("results are in {}", arguments.out.display());
+    say(&format!("results are in {}", arguments.out.display()));
     Ok(())
 }

@@ -212,13 +212,24 @@ fn training_forecasts_a_wave_and_keeps_the_best_state() {
     let settings = FitConfig { epochs: 25, learning_rate: 3e-3, ..FitConfig::default() };
     let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |_, _| true).unwrap();
     let least = fitted.validation.iter().copied().fold(f64::INFINITY, f64::min);
-    assert_eq!(fitted.validation[fitted.best_epoch], least);
-    let target = windows.targets(split[2].clone());
+    assert_eq!((fitted.validation.len(), fitted.validation[fitted.best_epoch]), (26, least));
+    let target = windows.targets(split[2].clone()).unwrap();
     let found = forecast(&model, &store, (&windows, split[2].clone(), &scaler), 16).unwrap();
     let (ours, each) = errors_by_horizon(&found, &target, 3).unwrap();
-    let (last, _) = errors_by_horizon(&persistence(&windows, split[2].clone()), &target, 3).unwrap();
+    let (last, _) = errors_by_horizon(&persistence(&windows, split[2].clone()).unwrap(), &target, 3).unwrap();
     assert!(ours.mae < 0.5 * last.mae, "{} and {}", ours.mae, last.mae);
     assert_eq!(each.len(), 3);
+    // windows of another horizon, and windows that do not fit
+    let other = Windows::new(&series, 8, 2).unwrap();
+    for error in [
+        fit(&model, &store, (&other, &other.split(), &scaler), settings, |_, _| true).unwrap_err(),
+        forecast(&model, &store, (&other, split[2].clone(), &scaler), 16).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("horizon"), "{error}");
+    }
+    let end = series.num_steps();
+    assert!(windows.targets(end - 3..end).is_err() && persistence(&windows, 0..3).is_err());
+    assert!(series.channel(0, end + 1).is_err());
     // the restored state is the one whose validation loss was least
     let batch = windows.batch(&split[1].clone().collect::<Vec<_>>(), &scaler, DType::F32, &Device::Cpu).unwrap();
     let loss = huber_loss(&model.forward(&batch.x).unwrap(), &batch).unwrap().to_scalar::<f32>().unwrap();
@@ -244,11 +255,11 @@ fn missing_readings_are_masked() {
     assert_eq!(mask, [1., 0., 1., 1., 0., 1., 1., 1.]);
     let prediction = batch.target.affine(1., 5.).unwrap();
     assert!((huber_loss(&prediction, &batch).unwrap().to_scalar::<f64>().unwrap() - 4.5).abs() < 1e-12);
-    let target = windows.targets(10..12);
+    let target = windows.targets(10..12).unwrap();
     let (errors, _) = errors_by_horizon(&[0.; 8], &target, 2).unwrap();
     assert_eq!(errors.count, 6);
     // the last known reading, and means without the missing one
-    let last = persistence(&windows, 12..13);
+    let last = persistence(&windows, 12..13).unwrap();
     assert_eq!(last[0], whole.get(10, 0, 0).unwrap());
     assert!(TimeOfDay::new(&series, 4, 20).unwrap().forecast(8..9, 2).iter().all(|x| x.is_finite()));
     let nothing = windows.batch(&[10], &scaler, DType::F64, &Device::Cpu).unwrap();

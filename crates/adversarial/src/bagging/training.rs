@@ -128,8 +128,14 @@ impl Ensemble {
     /// The votes of all sub-classifiers on `features`, `[samples, width]`; in parallel.
     ///
     /// # Errors
-    /// [`Error::Learner`] if a sub-classifier fails; those of [`Votes::new`].
+    /// [`Error::Setting`] for features that are not finite; [`Error::Learner`] if a sub-classifier fails; those of [`Votes::new`].
     pub fn votes(&self, features: &[f32]) -> Result<Votes> {
+        if let Some(at) = features.iter().position(|value| !value.is_finite()) {
+            return Err(Error::setting(
+                "features",
+                format!("number {at} is {}, expected finite numbers", features[at]),
+            ));
+        }
         let vote = |sub_classifier: usize| {
             let votes = self.classifiers[sub_classifier].predict(features);
             votes.map_err(|source| Error::Learner { sub_classifier, source })

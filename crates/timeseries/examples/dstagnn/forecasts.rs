@@ -152,14 +152,14 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
     let run = |model: &dyn Fn(&ParamStore) -> timeseries::Result<Network>| -> std::result::Result<Trained, BoxError> {
         let model = model(&store)?;
         let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |epoch, loss| {
-            trial.epoch(epoch + 1, setting.epochs, &format!("validation loss {loss:.3}"));
+            trial.epoch(epoch, setting.epochs, &format!("validation loss {loss:.3}"));
             !trial.is_cancelled()
         })?;
         trial.check_cancelled()?;
-        let target = windows.targets(split[2].clone());
+        let target = windows.targets(split[2].clone())?;
         let prediction = forecast(&model, &store, (&windows, split[2].clone(), &scaler), batch_size)?;
         let (all, each) = errors_by_horizon(&prediction, &target, HORIZON)?;
-        let (last, _) = errors_by_horizon(&persistence(&windows, split[2].clone()), &target, HORIZON)?;
+        let (last, _) = errors_by_horizon(&persistence(&windows, split[2].clone())?, &target, HORIZON)?;
         let means = TimeOfDay::new(&data.series, data.period, split[0].end)?;
         let (by_time, _) = errors_by_horizon(&means.forecast(split[2].clone(), HORIZON), &target, HORIZON)?;
         let first = |values: &[f64]| values.chunks_exact(n * HORIZON).map(|window| window[0]).collect();

@@ -59,7 +59,11 @@ pub fn errors_by_horizon(
 }
 
 /// The last reading, repeated: `[starts][nodes][horizon]`. Where it is missing, the last one before that; 0 if there is none.
-pub fn persistence(windows: &Windows<'_>, starts: Range<usize>) -> Vec<f64> {
+///
+/// # Errors
+/// A window that does not fit.
+pub fn persistence(windows: &Windows<'_>, starts: Range<usize>) -> Result<Vec<f64>> {
+    starts.clone().try_for_each(|start| windows.check(start))?;
     let series = windows.series();
     let mut out = Vec::new();
     for start in starts {
@@ -68,7 +72,7 @@ pub fn persistence(windows: &Windows<'_>, starts: Range<usize>) -> Vec<f64> {
             out.extend(std::iter::repeat_n(known.unwrap_or(0.), windows.horizon()));
         }
     }
-    out
+    Ok(out)
 }
 
 /// The mean of each sensor at each time of day.

@@ -26,11 +26,12 @@ impl Series {
             return Err(Error::count(OP, "the number of readings", 0, "at least 1"));
         }
         if !values.len().is_multiple_of(step) {
-            let (actual, expected) = (values.len(), values.len() / step * step);
-            return Err(Error::Length { operation: OP, what: "the readings of whole steps", actual, expected });
+            let expected = format!("a multiple of {step}, the sensors times the channels");
+            return Err(Error::count(OP, "the number of readings", values.len(), expected));
         }
-        if let Some(value) = values.iter().find(|value| value.is_infinite()) {
-            return Err(Error::value(OP, "a reading", *value, "finite, or NaN where it is missing"));
+        if let Some(at) = values.iter().position(|value| value.is_infinite()) {
+            let what = format!("the reading of sensor {} at step {}", at % step / num_channels, at / step);
+            return Err(Error::value(OP, what, values[at], "finite, or NaN where it is missing"));
         }
         Ok(Self { num_nodes, num_channels, values })
     }
@@ -64,13 +65,15 @@ impl Series {
     /// One channel of the first `steps` steps, `[steps][nodes]`, for [`Similarity::from_series`](super::Similarity::from_series).
     ///
     /// # Errors
-    /// A channel that is not there.
+    /// A channel that is not there, more steps than there are.
     pub fn channel(&self, channel: usize, steps: usize) -> Result<Vec<f64>> {
         if channel >= self.num_channels {
             let expected = format!("below the {} channels", self.num_channels);
             return Err(Error::count(OP, "the channel", channel, expected));
         }
-        let steps = steps.min(self.num_steps());
+        if steps > self.num_steps() {
+            return Err(Error::count(OP, "the number of steps", steps, format!("at most {}", self.num_steps())));
+        }
         Ok(self.values.iter().skip(channel).step_by(self.num_channels).take(steps * self.num_nodes).copied().collect())
     }
 }
@@ -198,10 +201,7 @@ impl<'a> Windows<'a> {
             let (actual, expected) = (scaler.mean.len(), channels);
             return Err(Error::Length { operation: "windows", what: "the scaler", actual, expected });
         }
-        let last = self.series.num_steps() - self.horizon;
-        if let Some(&start) = starts.iter().find(|&&start| !(self.input_steps..=last).contains(&start)) {
-            return Err(Error::count("windows", "a start", start, format!("{} to {last}", self.input_steps)));
-        }
+        starts.iter().try_for_each(|&start| self.check(start))?;
         let mut x = Vec::with_capacity(starts.len() * nodes * channels * self.input_steps);
         let mut target = Vec::with_capacity(starts.len() * nodes * self.horizon);
         for &start in starts {
@@ -254,15 +254,27 @@ impl<'a> Windows<'a> {
         Ok(x.to_dtype(dtype)?.to_device(device)?)
     }
 
+    pub(super) fn check(&self, start: usize) -> Result<()> {
+        let last = self.series.num_steps() - self.horizon;
+        if (self.input_steps..=last).contains(&start) {
+            return Ok(());
+        }
+        Err(Error::count("windows", "a start", start, format!("{} to {last}", self.input_steps)))
+    }
+
     /// The targets of windows, `[starts][nodes][horizon]`, NaN where missing.
-    pub fn targets(&self, starts: Range<usize>) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// A window that does not fit.
+    pub fn targets(&self, starts: Range<usize>) -> Result<Vec<f64>> {
+        starts.clone().try_for_each(|start| self.check(start))?;
         let mut out = Vec::new();
         for start in starts {
             for node in 0..self.series.num_nodes {
                 out.extend((start..start + self.horizon).filter_map(|step| self.series.get(step, node, 0)));
             }
         }
-        out
+        Ok(out)
     }
 }
 

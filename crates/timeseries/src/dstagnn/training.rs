@@ -54,17 +54,28 @@ impl Default for FitConfig {
 /// What training has found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// The validation loss before each epoch, the mean of the batches' means.
+    /// The validation loss before each epoch and after the last, the mean of the batches' means.
     pub validation: Vec<f64>,
-    /// The epoch before which it was least: its state is what the parameters are now.
+    /// After how many epochs it was least: that state is what the parameters are now. 0: before any training.
     pub best_epoch: usize,
+}
+
+fn check_prediction(operation: &'static str, prediction: &Tensor, batch: &Batch) -> Result<()> {
+    match prediction.dims() == batch.target.dims() {
+        true => Ok(()),
+        false => {
+            let expected = format!("{:?}, the windows' [batch, nodes, horizon]", batch.target.dims());
+            Err(Error::shape(operation, "the forecast", prediction, expected))
+        }
+    }
 }
 
 /// The Huber loss (δ = 1) over all targets that are there.
 ///
 /// # Errors
-/// Another shape, or no target at all.
+/// A forecast of another shape than the targets, or no target at all.
 pub fn huber_loss(prediction: &Tensor, batch: &Batch) -> Result<Tensor> {
+    check_prediction("Huber loss", prediction, batch)?;
     let Some(mask) = &batch.mask else { return Ok(ops::huber(prediction, &batch.target, 1.)?) };
     let there = mask.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     if there == 0. {
@@ -74,11 +85,11 @@ pub fn huber_loss(prediction: &Tensor, batch: &Batch) -> Result<Tensor> {
     Ok((loss * (mask.elem_count() as f64 / there))?)
 }
 
-/// Trains on the windows `split[0]`, with the validation loss on `split[1]` computed before each epoch, and leaves the best state in the parameters. `observe(epoch, validation loss)` is
-/// called before each epoch; training ends when it returns false.
+/// Trains on the windows `split[0]`, with the validation loss on `split[1]` computed before each epoch, as in the authors' program, and once after the last, and leaves the best state in the
+/// parameters. `observe(epochs so far, validation loss)` is called each time; training ends when it returns false.
 ///
 /// # Errors
-/// Settings of 0, batches without any target, a loss that is not finite.
+/// Settings of 0, batches without any target, a network of another horizon than the windows, a loss that is not finite.
 pub fn fit(
     model: &impl Forecaster,
     store: &ParamStore,
@@ -95,7 +106,7 @@ pub fn fit(
     let (mut order, mut dropout) = (base.fork("order"), base.fork("dropout"));
     let mut best = (f64::INFINITY, 0, store.snapshot()?);
     let mut validation = Vec::new();
-    for epoch in 0..config.epochs {
+    for epoch in 0..=config.epochs {
         let mut losses = Vec::new();
         let starts: Vec<usize> = split[1].clone().collect();
         for part in starts.chunks(config.batch_size) {
@@ -105,13 +116,13 @@ pub fn fit(
         }
         let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
         if !loss.is_finite() {
-            return Err(Error::value("fit", format!("the validation loss before epoch {epoch}"), loss, "finite"));
+            return Err(Error::value("fit", format!("the validation loss after {epoch} epochs"), loss, "finite"));
         }
         validation.push(loss);
         if loss < best.0 {
             best = (loss, epoch, store.snapshot()?);
         }
-        if !observe(epoch, loss) {
+        if !observe(epoch, loss) || epoch == config.epochs {
             break;
         }
         let permutation = order.permutation(split[0].len());
@@ -129,7 +140,7 @@ pub fn fit(
 /// The forecasts of windows, `[starts][nodes][horizon]`.
 ///
 /// # Errors
-/// Windows that do not fit.
+/// Windows that do not fit, a network of another horizon.
 pub fn forecast(
     model: &impl Forecaster,
     store: &ParamStore,
@@ -141,6 +152,7 @@ pub fn forecast(
     for part in starts.chunks(batch_size.max(1)) {
         let batch = windows.batch(part, scaler, store.dtype(), store.device())?;
         let y = model.forecast(&batch.x, &mut Mode::Evaluate)?.detach();
+        check_prediction("forecast", &y, &batch)?;
         out.extend(y.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?);
     }
     Ok(out)

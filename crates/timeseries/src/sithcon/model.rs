@@ -169,6 +169,10 @@ impl SithCon {
     }
 
     fn run(&self, x: &Sequences, memory: Option<&Tensor>, at: At, mode: &mut Mode<'_>) -> Result<Tensor> {
+        if x.values().dtype() != self.out.weight().dtype() {
+            let (got, expected) = (x.values().dtype(), "the dtype of the parameters");
+            return Err(core_tensor::Error::DType { op: OP, what: "x", got, expected }.into());
+        }
         let mut x = x.clone();
         let last = self.layers.len() - 1;
         for (l, (layer, linear)) in self.layers.iter().zip(&self.linears).enumerate() {

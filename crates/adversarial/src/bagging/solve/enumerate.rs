@@ -49,6 +49,10 @@ impl Solver for Enumeration {
     }
 
     fn solve(&self, problem: &Problem, limits: &Limits<'_>) -> Result<Solution> {
+        if problem.columns.is_empty() {
+            let (lower, attack) = found(problem, &attack::search(problem, limits));
+            return Ok(Solution { upper: lower, lower, attack, nodes: 0 });
+        }
         let size = attacks(problem);
         if size > self.limit {
             return Err(Error::TooLarge { solver: self.name(), size, limit: self.limit });

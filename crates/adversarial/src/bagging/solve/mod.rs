@@ -82,11 +82,13 @@ impl Solver for Automatic {
     }
 
     fn solve(&self, problem: &Problem, limits: &Limits<'_>) -> Result<Solution> {
-        let work = enumerate::attacks(problem) * (1 + problem.gaps.len()) as f64;
+        let enumeration = Enumeration::default();
+        let attacks = enumerate::attacks(problem);
+        let work = attacks * (1 + problem.gaps.len()) as f64;
         // about 2·10⁹ rows of attacks a second; a limit must be far away, since a stopped enumeration has no good bound
         let seconds = limits.time.map_or(f64::INFINITY, |time| time.as_secs_f64());
-        match work <= 2e10 && work <= 5e8 * seconds {
-            true => Enumeration::default().solve(problem, limits),
+        match attacks <= enumeration.limit && work <= 2e10 && work <= 5e8 * seconds {
+            true => enumeration.solve(problem, limits),
             false => BranchAndBound.solve(problem, limits),
         }
     }
