@@ -16,7 +16,7 @@ def threads() -> int:
 
 
 def use_device(torch):
-    """Makes tensors on the device that BENCH_DEVICE names, if it is set, and measures to the end of its work."""
+    """Makes tensors on the GPU that BENCH_DEVICE names, if it names one (`cuda:N`), and measures to the end of its work."""
     global synchronize
     if "cuda" in os.environ.get("BENCH_DEVICE", "cpu"):
         torch.set_default_device(os.environ["BENCH_DEVICE"])

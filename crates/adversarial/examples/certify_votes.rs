@@ -296,15 +296,13 @@ fn budgets(text: Option<&str>, num_sub_classifiers: usize) -> Result<Vec<usize>>
     if budgets.is_empty() {
         return Err(wrong().into());
     }
-    // a range may go beyond, as an attacker's budget does; all that is there is controlled long before
-    let all = budgets.len();
+    let asked = budgets.len();
     budgets.retain(|&budget| budget <= num_sub_classifiers);
-    match budgets.len() {
-        0 => Err(format!("--budgets {text}: above the {num_sub_classifiers} sub-classifiers").into()),
-        some if some < all => {
-            println!("budgets above the {num_sub_classifiers} sub-classifiers are left out");
-            Ok(budgets)
-        }
-        _ => Ok(budgets),
+    if budgets.is_empty() {
+        return Err(format!("--budgets {text}: above the {num_sub_classifiers} sub-classifiers").into());
     }
+    if budgets.len() < asked {
+        println!("budgets above the {num_sub_classifiers} sub-classifiers are left out");
+    }
+    Ok(budgets)
 }

@@ -128,7 +128,6 @@ fn pattern() -> Result<SparsePattern> {
     SparsePattern::from_edges(40, 50, &numbers(200, 40), &numbers(200, 50))
 }
 
-/// The result and the gradients of all arguments, on the CPU.
 /// Some steps from `start` towards `target`.
 fn adam(start: &Tensor, target: &Tensor) -> Result<Tensor> {
     let var = Var::from_tensor(&start.detach())?;
@@ -140,6 +139,7 @@ fn adam(start: &Tensor, target: &Tensor) -> Result<Tensor> {
     Ok(var.as_detached_tensor())
 }
 
+/// The result and the gradients of all arguments, on the CPU.
 fn evaluate(operation: &Operation, device: &Device) -> Result<Vec<Tensor>> {
     let mut rng = Rng::new(1);
     let leaves: Vec<Var> = operation

@@ -3,6 +3,8 @@
 mod backward;
 pub mod checkpoint;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
 mod error;
 pub mod gradcheck;

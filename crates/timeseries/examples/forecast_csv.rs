@@ -101,7 +101,7 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
     let text = datasets::table::parse_text(&bytes(&arguments.table)?, &datasets::table::TableOptions::default());
     let text = text.map_err(|error| format!("{path}: {error}"))?;
     if text.columns.iter().all(|name| name.trim().parse::<f64>().is_ok()) {
-        return Err(format!("{path}: the first row holds numbers, expected the sensors' names").into());
+        say(&format!("warning: {path}: the first row, which is all numbers, is taken for the sensors' names"));
     }
     if let Some(absent) = arguments.skip.iter().find(|&name| !text.columns.contains(name)) {
         return Err(format!("--skip {absent}: {path} has no such column, but {}", text.columns.join(", ")).into());
@@ -114,8 +114,10 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
             let cell = cells[column].trim();
             let value = if cell.is_empty() { Ok(f64::NAN) } else { cell.parse::<f64>() };
             let name = &text.columns[column];
-            let hint = format!("a number (--skip {name} leaves the column out)");
-            values.push(value.map_err(|_| format!("{path}: row {}: {name} is {cell:?}, expected {hint}", row + 1))?);
+            values.push(value.map_err(|_| {
+                let hint = format!("a number (--skip {name} leaves the column out)");
+                format!("{path}: row {}: {name} is {cell:?}, expected {hint}", row + 1)
+            })?);
         }
     }
     let names: Vec<String> = kept.iter().map(|&column| text.columns[column].clone()).collect();
@@ -132,7 +134,7 @@ fn roads(path: &Path, nodes: usize) -> Outcome<Adjacency> {
     Ok(Adjacency::from_edges(nodes, &edges).map_err(|error| format!("{place}: {error}"))?)
 }
 
-/// Says which sensors tell nothing: they are forecast like the others, from the others' readings alone.
+/// Says which sensors tell nothing; they are forecast like the others all the same.
 fn warn(series: &Series, names: &[String]) {
     for (node, name) in names.iter().enumerate() {
         let readings = || (0..series.num_steps()).filter_map(|step| series.get(step, node, 0)).filter(|x| !x.is_nan());

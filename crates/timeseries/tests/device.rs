@@ -36,7 +36,7 @@ struct Run {
     gradients: Vec<(String, Option<Tensor>)>,
 }
 
-/// The outputs and the gradients of all parameters of the same network on the CPU and the GPU: equal in f64 (on CUDA; Metal has none), and in f32 as exact as the CPU's.
+/// The outputs and the gradients of all parameters of the same network on the CPU and the GPU: equal in f64 (on CUDA; Metal has none), and in f32 of an error like the CPU's.
 fn compare(network: impl Fn(&ParamStore) -> Result<Tensor>) {
     let Some(gpu) = gpu() else { return };
     let first = ParamStore::new(0, DType::F32, &Device::Cpu);
@@ -70,7 +70,7 @@ fn compare(network: impl Fn(&ParamStore) -> Result<Tensor>) {
         }
         errors
     };
-    // A parameter's own error is chance; the largest tells how well the network is conditioned.
+    // A parameter's own error is chance; the largest tells how well the network is conditioned. On an H200 ASTGCN, whose sigmoids saturate, came to 14 times that. Wrong formulas are found in f64.
     let own = errors(&cpu).into_iter().fold(0., |m: f64, (_, e)| m.max(e));
     for (dtype, allowed) in [(DType::F64, 1e-9), (DType::F32, 1e-5 + 30. * own)] {
         if dtype == DType::F64 && gpu.is_metal() {

@@ -1,14 +1,12 @@
 //! Adam's step as one CUDA kernel for each parameter.
 
-use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
-use candle_core::cuda_backend::cudarc::nvrtc::compile_ptx;
+use crate::cuda::{Module, dispatch_cuda, kernel, launch, view};
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, PushKernelArg};
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{CpuStorage, CudaStorage, DType, InplaceOp1, Layout, Result, Storage, Tensor, Var, WithDType};
-use std::sync::OnceLock;
 
-const SOURCE: &str = include_str!("adam.cu");
-const MODULE: &str = "core-tensor-adam";
-const THREADS: u32 = 256;
+static KERNELS: Module = Module::new("core-tensor-adam", include_str!("adam.cu"));
+const OP: &str = "adam";
 
 /// The numbers of a step: 1 − β₁, β₂, 1 − β₂, ε, the L2 factor, the factor of the parameter, the step size and the root of the correction.
 pub(super) type Numbers = [f64; 8];
@@ -32,73 +30,48 @@ struct Step<'a> {
     tensors: [&'a Tensor; 3],
 }
 
-fn ptx() -> Result<&'static str> {
-    static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
-    match PTX.get_or_init(|| compile_ptx(SOURCE).map(|ptx| ptx.to_src()).map_err(|e| e.to_string())) {
-        Ok(ptx) => Ok(ptx),
-        Err(error) => Err(candle_core::Error::Cuda(format!("NVRTC could not compile {MODULE}: {error}").into())),
-    }
-}
-
-fn view<'a, T: CudaDType>(storage: &'a CudaStorage, layout: &Layout) -> Result<CudaView<'a, T>> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(storage.as_cuda_slice::<T>()?.slice(start..end)),
-        None => Err(candle_core::Error::RequiresContiguous { op: "adam" }.bt()),
-    }
-}
-
 impl Step<'_> {
     fn run<T: CudaDType + WithDType + DeviceRepr>(&self, storage: &CudaStorage, layout: &Layout) -> Result<()> {
-        let guards = self.tensors.map(Tensor::storage_and_layout);
-        let mut views = Vec::with_capacity(3);
-        for (storage, layout) in &guards {
-            match &**storage {
-                Storage::Cuda(storage) => views.push(view::<T>(storage, layout)?),
-                _ => candle_core::bail!("adam: a tensor is not on the GPU"),
-            }
-        }
-        let parameter = view::<T>(storage, layout)?;
-        let device = &storage.device;
-        let count = layout.shape().elem_count() as u64;
+        let count = layout.shape().elem_count();
         if count == 0 {
             return Ok(());
         }
-        let blocks = u32::try_from(count.div_ceil(u64::from(THREADS))).ok().filter(|&b| b < 1 << 31);
-        let Some(blocks) = blocks else { candle_core::bail!("adam: too many elements for a grid") };
-        let config = LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
-        let name = format!("adam_{}", T::DTYPE.as_str());
-        let function = device.get_or_load_custom_func(&name, MODULE, ptx()?)?;
-        let numbers = self.numbers.map(T::from_f64);
+        let guards = self.tensors.map(Tensor::storage_and_layout);
+        let mut views = Vec::with_capacity(4);
+        for (storage, layout) in &guards {
+            match &**storage {
+                Storage::Cuda(storage) => views.push(view::<T>(storage, layout, OP)?),
+                _ => candle_core::bail!("{OP}: a tensor is not on the GPU"),
+            }
+        }
+        views.push(view::<T>(storage, layout, OP)?);
+        let function = storage.device.get_or_load_custom_func(&kernel(OP, T::DTYPE), KERNELS.name, KERNELS.ptx()?)?;
+        let (size, numbers) = (count as u64, self.numbers.map(T::from_f64));
         let mut builder = function.builder();
-        builder.arg(&count);
-        numbers.iter().for_each(|number| {
+        builder.arg(&size);
+        for number in &numbers {
             builder.arg(number);
-        });
-        views.iter().for_each(|view| {
+        }
+        for view in &views {
             builder.arg(view);
-        });
-        builder.arg(&parameter);
+        }
         // SAFETY: the arguments are those of the kernel, and all arrays have `count` elements. It writes to the parameter and to the two means: `inplace_op1` holds the first alone,
         // and the others belong to the optimiser, which hands out copies only.
-        unsafe { builder.launch(config) }.w()?;
+        unsafe { builder.launch(launch(count, OP)?) }.w()?;
         Ok(())
     }
 }
 
 impl InplaceOp1 for Step<'_> {
     fn name(&self) -> &'static str {
-        "adam"
+        OP
     }
 
     fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
-        candle_core::bail!("adam: this is the step for CUDA")
+        candle_core::bail!("{OP}: this is the step for CUDA")
     }
 
     fn cuda_fwd(&self, storage: &mut CudaStorage, layout: &Layout) -> Result<()> {
-        match candle_core::backend::BackendStorage::dtype(storage) {
-            DType::F32 => self.run::<f32>(storage, layout),
-            DType::F64 => self.run::<f64>(storage, layout),
-            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, "adam").bt()),
-        }
+        dispatch_cuda!(&*storage, OP, T => self.run::<T>(storage, layout))
     }
 }

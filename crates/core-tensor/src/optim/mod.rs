@@ -1,7 +1,7 @@
 //! Optimisers with PyTorch's formulas, over the named parameters of a [`ParamStore`](crate::params::ParamStore).
 //!
-//! On the CPU each parameter is updated in place by one loop, on CUDA Adam does so by one kernel; otherwise Candle operations do. A parameter without a
-//! gradient is left alone and its step is not counted, as in PyTorch.
+//! On the CPU each parameter is updated in place by one loop, and so it is by Adam on CUDA, by one kernel; otherwise Candle
+//! operations do it. A parameter without a gradient is left alone and its step is not counted, as in PyTorch.
 
 mod adam;
 mod clip;

@@ -93,16 +93,20 @@ impl<const N: usize> Slot<N> {
 
     fn step_on_device<R: Rule<N>>(&mut self, gradient: &Tensor, rule: &R) -> Result<()> {
         let parameter = self.var.as_detached_tensor();
-        if !matches!(self.kept, Kept::Device(_)) {
-            let zeros = (0..N).map(|_| parameter.zeros_like()).collect::<candle_core::Result<Vec<_>>>()?;
-            let Ok(zeros) = <[Tensor; N]>::try_from(zeros) else { return Ok(()) };
-            self.kept = Kept::Device(zeros);
-        }
-        let Kept::Device(kept) = &self.kept else { return Ok(()) };
-        if rule.in_place(&self.var, gradient, kept)? {
+        let kept = match &self.kept {
+            Kept::Device(kept) => kept.clone(),
+            _ => {
+                // of their own each, since they may be updated in place
+                let zeros = (0..N).map(|_| parameter.zeros_like()).collect::<candle_core::Result<Vec<_>>>()?;
+                let reason = |_| candle_core::Error::Msg(format!("{}: the number of kept tensors", self.name));
+                zeros.try_into().map_err(reason)?
+            }
+        };
+        if rule.in_place(&self.var, gradient, &kept)? {
+            self.kept = Kept::Device(kept);
             return Ok(());
         }
-        let (parameter, kept) = rule.on_device(&parameter, gradient, kept.clone())?;
+        let (parameter, kept) = rule.on_device(&parameter, gradient, kept)?;
         self.var.set(&parameter)?;
         self.kept = Kept::Device(kept);
         Ok(())

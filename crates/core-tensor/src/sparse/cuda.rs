@@ -2,47 +2,14 @@
 
 use super::SparsePattern;
 use super::reference::DeviceIndices;
+use crate::cuda::{Module, kernel, launch, view};
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
-use candle_core::cuda_backend::cudarc::nvrtc::compile_ptx;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, PushKernelArg};
 use candle_core::cuda_backend::{CudaDType, WrapErr};
-use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Storage, Tensor, WithDType};
-use std::sync::{Arc, OnceLock};
+use candle_core::{CudaDevice, CudaStorage, Device, Layout, Result, Storage, Tensor, WithDType};
+use std::sync::Arc;
 
-const SOURCE: &str = include_str!("kernels.cu");
-const MODULE: &str = "core-tensor-sparse";
-const THREADS: u32 = 256;
-
-/// Compiles the source once per process.
-fn ptx() -> Result<&'static str> {
-    static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
-    match PTX.get_or_init(|| compile_ptx(SOURCE).map(|ptx| ptx.to_src()).map_err(|e| e.to_string())) {
-        Ok(ptx) => Ok(ptx),
-        Err(error) => Err(candle_core::Error::Cuda(format!("NVRTC could not compile {MODULE}: {error}").into())),
-    }
-}
-
-fn name(kernel: &str, dtype: DType) -> String {
-    format!("{kernel}_{}", dtype.as_str())
-}
-
-/// Enough blocks for one thread each of `count`.
-fn launch(count: usize, op: &'static str) -> Result<LaunchConfig> {
-    let blocks = count.div_ceil(THREADS as usize);
-    // The limit of the first grid dimension.
-    let blocks = u32::try_from(blocks).ok().filter(|&b| b < 1 << 31);
-    let blocks =
-        blocks.ok_or_else(|| candle_core::Error::Cuda(format!("{op}: too many elements for a grid").into()))?;
-    Ok(LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 })
-}
-
-/// The elements of a contiguous storage.
-fn view<'a, T: CudaDType>(storage: &'a CudaStorage, layout: &Layout, op: &'static str) -> Result<CudaView<'a, T>> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(storage.as_cuda_slice::<T>()?.slice(start..end)),
-        None => Err(candle_core::Error::RequiresContiguous { op }.bt()),
-    }
-}
+static KERNELS: Module = Module::new("core-tensor-sparse", include_str!("kernels.cu"));
 
 /// Calls `f` with the index tensors on the device.
 fn with_indices<R>(tensors: [&Tensor; 3], f: impl FnOnce([&CudaSlice<u32>; 3]) -> Result<R>) -> Result<R> {
@@ -99,7 +66,8 @@ pub(super) fn sparse_matmul<T: CudaDType + WithDType + DeviceRepr>(
     let sizes = [pattern.num_rows() as u32, heads as u32, width as u32];
     let indices = indices(pattern, device)?;
     with_indices(indices.compressed(), |[offsets, neighbours, entries]| {
-        let function = device.get_or_load_custom_func(&name("sparse_matmul", T::DTYPE), MODULE, ptx()?)?;
+        let function =
+            device.get_or_load_custom_func(&kernel("sparse_matmul", T::DTYPE), KERNELS.name, KERNELS.ptx()?)?;
         let mut builder = function.builder();
         sizes.iter().for_each(|size| {
             builder.arg(size);
@@ -132,7 +100,8 @@ pub(super) fn sampled_dot<T: CudaDType + WithDType + DeviceRepr>(
     let sizes = [pattern.num_entries() as u32, heads as u32, width as u32];
     let indices = indices(pattern, device)?;
     with_indices(indices.ends(), |[rows, cols, _]| {
-        let function = device.get_or_load_custom_func(&name("sampled_dot", T::DTYPE), MODULE, ptx()?)?;
+        let function =
+            device.get_or_load_custom_func(&kernel("sampled_dot", T::DTYPE), KERNELS.name, KERNELS.ptx()?)?;
         let mut builder = function.builder();
         sizes.iter().for_each(|size| {
             builder.arg(size);
@@ -144,21 +113,3 @@ pub(super) fn sampled_dot<T: CudaDType + WithDType + DeviceRepr>(
     })?;
     Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
 }
-
-/// Runs a generic function for the element type of a storage.
-macro_rules! dispatch_cuda {
-    ($storage:expr, $op:expr, $T:ident => $body:expr) => {
-        match candle_core::backend::BackendStorage::dtype($storage) {
-            candle_core::DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            candle_core::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, $op).bt()),
-        }
-    };
-}
-pub(super) use dispatch_cuda;

@@ -166,7 +166,7 @@ impl CustomOp1 for SumOfNeighbours {
         let shape = with_first_dim(layout.shape(), self.pattern.num_rows());
         let width = shape.dims()[1..].iter().product();
         let weights = if self.is_mean { cuda::Weights::Mean } else { cuda::Weights::Ones };
-        let out = cuda::dispatch_cuda!(storage, self.name(), T => {
+        let out = crate::cuda::dispatch_cuda!(storage, self.name(), T => {
             cuda::sparse_matmul::<T>(&self.pattern, &weights, (storage, layout), (1, width))
         })?;
         Ok((out, shape))
@@ -243,7 +243,7 @@ impl CustomOp2 for WeightedSum {
         let heads = values_layout.dims().get(1).copied().unwrap_or(1);
         let width = shape.dims()[1..].iter().product::<usize>() / heads.max(1);
         let weights = cuda::Weights::Values(values, values_layout);
-        let out = cuda::dispatch_cuda!(x, self.name(), T => {
+        let out = crate::cuda::dispatch_cuda!(x, self.name(), T => {
             cuda::sparse_matmul::<T>(&self.pattern, &weights, (x, x_layout), (heads, width))
         })?;
         Ok((out, shape))

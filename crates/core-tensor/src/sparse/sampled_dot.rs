@@ -130,7 +130,7 @@ impl CustomOp2 for SampledDot {
         let stride: usize = left_layout.dims()[1..].iter().product();
         let heads = self.heads.unwrap_or(1);
         let width = stride / heads.max(1);
-        let out = cuda::dispatch_cuda!(left, self.name(), T => {
+        let out = crate::cuda::dispatch_cuda!(left, self.name(), T => {
             cuda::sampled_dot::<T>(&self.pattern, (left, left_layout), (right, right_layout), (heads, width))
         })?;
         let shape = if self.heads.is_some() { Shape::from((entries, heads)) } else { Shape::from(entries) };

@@ -49,18 +49,18 @@ impl Solver for Enumeration {
     }
 
     fn solve(&self, problem: &Problem, limits: &Limits<'_>) -> Result<Solution> {
-        if problem.columns.is_empty() {
-            let (lower, attack) = found(problem, &attack::search(problem, limits));
-            return Ok(Solution { upper: lower, lower, attack, nodes: 0 });
-        }
         let size = attacks(problem);
         if size > self.limit {
             return Err(Error::TooLarge { solver: self.name(), size, limit: self.limit });
         }
         let watch = Watch::start(limits);
-        let choices = Choices::new(problem);
         let start = attack::search(problem, limits);
-        let best = AtomicU64::new(problem.changed_by(&start));
+        let (mut lower, mut attack) = found(problem, &start);
+        if lower == problem.attackable() {
+            return Ok(Solution { upper: lower, lower, attack, nodes: 0 });
+        }
+        let choices = Choices::new(problem);
+        let best = AtomicU64::new(lower);
         let is_over = AtomicBool::new(false);
         let table = Table::new(problem);
         let walk = Walk { choices: &choices, table: &table, best: &best, is_over: &is_over, watch };
@@ -68,7 +68,6 @@ impl Solver for Enumeration {
         let mut tasks = Vec::new();
         walk.expand(&Attack::new(&choices), &mut |first| walk.expand(&first, &mut |second| tasks.push(second)));
         let parts: Vec<Found> = tasks.into_par_iter().map(|task| walk.finish(&task)).collect();
-        let (mut lower, mut attack) = found(problem, &start);
         let mut nodes = 0;
         for part in parts {
             nodes += part.attacks;
