@@ -17,7 +17,7 @@ use crate::run_directory::RunDirectory;
 use crate::shard::Shard;
 use crate::trial::{Outcome, Trial, TrialContext};
 use crate::trial_group::{self, GroupRun};
-use crate::trial_store::file_name;
+use crate::trial_store::{file_name, shared_seed};
 use crate::verdict::Measured;
 
 /// A table of the report.
@@ -69,9 +69,14 @@ impl Context {
         self.arguments.scale
     }
 
-    /// The run's seed. Trials have seeds of their own: [`TrialContext::seed`].
+    /// The run's seed. Trials have seeds of their own: [`TrialContext::seed`] and [`TrialContext::seed_of`].
     pub fn seed(&self) -> u64 {
         self.arguments.seed
+    }
+
+    /// The same seed as [`TrialContext::seed_of`], for data that is made before the trials start.
+    pub fn seed_of(&self, name: &str) -> u64 {
+        shared_seed(self.arguments.seed, name)
     }
 
     /// The device as it was typed: `cpu`, `cuda:0`.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::{Error, Result};
 use crate::interruption::Interruption;
 use crate::progress::TrialProgress;
+use crate::trial_store::shared_seed;
 
 /// A trial that has not run yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,7 @@ impl<P> Trial<P> {
 #[derive(Debug)]
 pub struct TrialContext {
     pub(crate) id: String,
+    pub(crate) run_seed: u64,
     pub(crate) seed: u64,
     pub(crate) checkpoint_path: PathBuf,
     pub(crate) interruption: Interruption,
@@ -68,6 +70,14 @@ impl TrialContext {
     /// The trial's own seed, derived from the run's seed, the group and the trial's id.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// The seed of something that several trials share, derived from the run's seed and `name` alone.
+    ///
+    /// Methods that are compared pair by pair take the same random numbers this way: each asks for
+    /// `seed_of("repetition-3")`, whatever its own id is.
+    pub fn seed_of(&self, name: &str) -> u64 {
+        shared_seed(self.run_seed, name)
     }
 
     /// The trial's id.

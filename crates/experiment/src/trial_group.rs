@@ -164,6 +164,7 @@ impl GroupRun<'_> {
     ) -> Result<Option<StoredTrial>, Error> {
         let context = TrialContext {
             id: trial.id.clone(),
+            run_seed: self.seed,
             seed: trial_seed(self.seed, self.group, &trial.id),
             checkpoint_path: self.checkpoint_path(&trial.id, &identity.fingerprint)?,
             interruption: self.interruption.clone(),

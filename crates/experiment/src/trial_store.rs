@@ -84,7 +84,15 @@ pub(crate) fn fingerprint(group: &str, id: &str, params: &Value, seed: u64, is_s
 
 /// The trial's seed, which depends on the run's seed and the trial's name only: adding trials changes no other seed.
 pub(crate) fn trial_seed(run_seed: u64, group: &str, id: &str) -> u64 {
-    let digest = digest(&["seed", &run_seed.to_string(), group, id]);
+    first_bytes(&digest(&["seed", &run_seed.to_string(), group, id]))
+}
+
+/// The seed of a named stream that trials of any group share.
+pub(crate) fn shared_seed(run_seed: u64, name: &str) -> u64 {
+    first_bytes(&digest(&["shared seed", &run_seed.to_string(), name]))
+}
+
+fn first_bytes(digest: &[u8]) -> u64 {
     digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 

@@ -46,6 +46,11 @@ fn run(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// The name of the random stream that the models of a repetition share.
+fn stream(repetition: u64) -> String {
+    format!("repetition-{repetition}")
+}
+
 fn table<const N: usize>(columns: [&str; N]) -> experiment::Table {
     experiment::Table { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
 }

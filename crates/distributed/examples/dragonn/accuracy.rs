@@ -75,7 +75,8 @@ fn settings(scale: Scale) -> Vec<Setting> {
     all
 }
 
-fn protocol(setting: &Setting) -> Protocol {
+/// What a setting trains, with the seed that all methods of its repetition share.
+fn protocol(setting: &Setting, seed: u64) -> Protocol {
     let compression = match setting.method.as_str() {
         "dragonn" => Compression::Dragonn(DragonnConfig::with_ratio(setting.ratio)),
         "top-k" => Compression::TopK(setting.ratio),
@@ -87,7 +88,7 @@ fn protocol(setting: &Setting) -> Protocol {
         memory: if setting.has_memory { MemoryConfig::default() } else { MemoryConfig::None },
         selection: TensorSelection::MinElements(100_000),
         dense_steps: 20,
-        seed: setting.repetition,
+        seed,
         ..DataParallelConfig::default()
     };
     let base = Protocol {
@@ -97,7 +98,7 @@ fn protocol(setting: &Setting) -> Protocol {
         learning_rate: 0.1,
         has_adam: false,
         exchange,
-        seed: setting.repetition,
+        seed,
     };
     match setting.task {
         Task::Mixture => Protocol { model: Model::Perceptron { hidden: 2048, classes: 10 }, ..base },
@@ -152,7 +153,8 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
             Task::Labels => &labels,
         };
         let (training, held_out) = data.as_ref().ok_or_else(|| experiment::BoxError::from("no data"))?;
-        let outcome = tasks::train(&protocol(setting), training, held_out, &|| trial.is_cancelled());
+        let seed = trial.seed_of(&format!("repetition-{}", setting.repetition));
+        let outcome = tasks::train(&protocol(setting, seed), training, held_out, &|| trial.is_cancelled());
         trial.check_cancelled()?;
         let outcome = outcome?;
         Ok(Trained { accuracy: outcome.accuracy, sent: outcome.sent })

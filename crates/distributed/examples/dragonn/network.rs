@@ -39,8 +39,8 @@ pub(crate) fn report(context: &mut Context) -> Result<()> {
     if context.scale() == Scale::Smoke {
         return Ok(());
     }
-    let outcome = context.trials("network", vec![Trial::new("shaped", MEGABITS)], |_, _| {
-        Ok(measure().unwrap_or_else(|problem| Measurement {
+    let outcome = context.trials("network", vec![Trial::new("shaped", MEGABITS)], |_, trial| {
+        Ok(measure(trial.seed()).unwrap_or_else(|problem| Measurement {
             dense: 0.,
             compressed: 0.,
             dense_bytes: 0.,
@@ -123,7 +123,7 @@ impl Drop for Network {
     }
 }
 
-fn measure() -> std::result::Result<Measurement, String> {
+fn measure(seed: u64) -> std::result::Result<Measurement, String> {
     if !cfg!(target_os = "linux") {
         return Err("network namespaces are Linux's".to_owned());
     }
@@ -135,7 +135,7 @@ fn measure() -> std::result::Result<Measurement, String> {
         for rank in 0..RANKS {
             let mut command = Command::new("ip");
             command.args(["netns", "exec", &network.name(rank)]).arg(&program);
-            command.env(WORKER, format!("{rank} {method} {steps}")).stdin(Stdio::null()).stdout(Stdio::piped());
+            command.env(WORKER, format!("{rank} {method} {steps} {seed}")).stdin(Stdio::null()).stdout(Stdio::piped());
             children.push(command.spawn().map_err(|error| format!("ip: {error}"))?);
         }
         let mut first = None;
@@ -173,15 +173,16 @@ pub(crate) fn worker(settings: &str) -> ExitCode {
 
 fn train(settings: &str) -> distributed::Result<(f64, f64)> {
     let words: Vec<&str> = settings.split(' ').collect();
-    let &[rank, method, steps] = words.as_slice() else {
-        return Err(distributed::Error::State(format!("{settings:?} is not `rank method steps`")));
+    let &[rank, method, steps, seed] = words.as_slice() else {
+        return Err(distributed::Error::State(format!("{settings:?} is not `rank method steps seed`")));
     };
     let number = |text: &str| text.parse().map_err(|_| distributed::Error::State(format!("{text:?} is no number")));
     let (rank, steps): (usize, usize) = (number(rank)?, number(steps)?);
+    let seed: u64 = seed.parse().map_err(|_| distributed::Error::State(format!("{seed:?} is no seed")))?;
     let config =
         TcpConfig { timeout: Duration::from_secs(60), ..TcpConfig::new(rank, RANKS, format!("10.77.0.1:{PORT}")) };
     let ranks: Arc<dyn distributed::Communicator> = Arc::new(connect(&config)?);
-    let net = Net::new(Model::Perceptron { hidden: HIDDEN, classes: 10 }, 784, 0)?;
+    let net = Net::new(Model::Perceptron { hidden: HIDDEN, classes: 10 }, 784, seed)?;
     let mut optimizer = Sgd::new(net.store.trainable(), SgdConfig { learning_rate: 0.1, ..SgdConfig::default() })?;
     let compression = match method {
         "dragonn" => Compression::Dragonn(DragonnConfig::with_ratio(0.001)),
@@ -194,7 +195,7 @@ fn train(settings: &str) -> distributed::Result<(f64, f64)> {
         ..DataParallelConfig::default()
     };
     let mut trainer = DataParallel::new(net.store.trainable(), ranks.clone(), exchange)?;
-    let mut rng = Rng::new(0).fork(&format!("rank {rank}"));
+    let mut rng = Rng::new(seed).fork(&format!("rank {rank}"));
     let (mut start, mut sent) = (Instant::now(), 0);
     for step in 0..=steps {
         if step == 1 {

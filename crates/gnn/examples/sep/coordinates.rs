@@ -124,11 +124,12 @@ fn fit(setting: &Setting, trial: &TrialContext, device: &Device) -> Result<Fit> 
     let coordinates: Vec<f32> = placed.coordinates.iter().flatten().map(|&value| value as f32).collect();
     let x = Tensor::from_vec(coordinates, (graph.num_nodes(), 2), device)?;
 
-    let store = ParamStore::new(trial.seed(), DType::F32, device);
+    let seed = trial.seed_of(&format!("repetition-{}", setting.repetition));
+    let store = ParamStore::new(seed, DType::F32, device);
     let model = sep_u(2, HIDDEN, setting.pool, store.var_builder())?;
     let config = AdamConfig { learning_rate: LEARNING_RATE, ..AdamConfig::default() };
     let mut optimizer = Adam::new(store.trainable(), config)?;
-    let mut rng = Rng::new(trial.seed()).fork("dropout");
+    let mut rng = Rng::new(seed).fork("dropout");
     let mut best = (f64::INFINITY, store.snapshot()?);
     let mut since_best = 0;
     let mut epochs = 0;
@@ -137,7 +138,7 @@ fn fit(setting: &Setting, trial: &TrialContext, device: &Device) -> Result<Fit> 
             trial.check_cancelled()?;
             trial.epoch(epochs, setting.max_epochs, &format!("error {:.2e}", best.0));
         }
-        let out = model.forward(&x, &batch, &Mode::Train(&mut rng))?;
+        let out = model.forward(&x, &batch, &mut Mode::train(&mut rng))?;
         let error = ops::mse(&out.x, &x)?;
         let loss = match &out.auxiliary_loss {
             Some(auxiliary) => (&error + auxiliary)?,
@@ -154,7 +155,7 @@ fn fit(setting: &Setting, trial: &TrialContext, device: &Device) -> Result<Fit> 
         epochs += 1;
     }
     store.restore(&best.1)?;
-    let out = model.forward(&x, &batch, &Mode::Evaluate)?;
+    let out = model.forward(&x, &batch, &mut Mode::evaluate())?;
     let error = ops::mse(&out.x, &x)?.to_scalar::<f32>()?;
     let reconstruction = out.x.to_vec2::<f32>()?;
     Ok(Fit { evaluation_error: f64::from(error), training_error: best.0, epochs, reconstruction })

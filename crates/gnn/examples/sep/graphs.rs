@@ -206,7 +206,7 @@ impl Prepared {
 fn evaluate(model: &GraphClassifier, batches: &[Loaded]) -> Result<(f64, f64)> {
     let (mut loss, mut hits, mut count) = (0.0, 0, 0);
     for Loaded { batch, x, y } in batches {
-        let logits = model.forward(x, batch, &mut Mode::Evaluate)?.logits.detach();
+        let logits = model.forward(x, batch, &mut Mode::evaluate())?.logits.detach();
         let size = y.elem_count();
         loss += f64::from(ops::cross_entropy(&logits, y)?.to_scalar::<f32>()?) * size as f64;
         let predicted = logits.argmax(1)?.to_vec1::<u32>()?;
@@ -230,7 +230,9 @@ fn schedule(step: usize, batches_per_epoch: usize) -> f64 {
 fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Device) -> Result<FoldResult> {
     let split = data.folds.split(setting.fold)?;
     let validation = data.load_all(&split.validation, setting.batch_size, device)?;
-    let store = ParamStore::new(trial.seed(), DType::F32, device);
+    // the pools that are compared share the streams of a fold
+    let seed = trial.seed_of(&format!("{}-repetition-{}-fold-{}", setting.set, setting.repetition, setting.fold));
+    let store = ParamStore::new(seed, DType::F32, device);
     let config = GraphClassifierConfig {
         hidden: setting.hidden,
         dropout: setting.dropout,
@@ -241,7 +243,7 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     let vars = store.trainable();
     let adam = AdamConfig { learning_rate: LEARNING_RATE, weight_decay: WEIGHT_DECAY, ..AdamConfig::default() };
     let mut optimizer = Adam::new(vars.clone(), adam)?;
-    let rng = Rng::new(trial.seed());
+    let rng = Rng::new(seed);
     let mut order_rng = rng.fork("batches");
     let mut dropout_rng = rng.fork("dropout");
     let mut order = split.train.clone();
@@ -267,7 +269,7 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
                 optimizer.set_learning_rate(LEARNING_RATE * schedule(step, per_epoch));
             }
             let Loaded { batch, x, y } = data.load(&chosen, device)?;
-            let out = model.forward(&x, &batch, &mut Mode::Train(&mut dropout_rng))?;
+            let out = model.forward(&x, &batch, &mut Mode::train(&mut dropout_rng))?;
             let mut loss = ops::cross_entropy(&out.logits, &y)?;
             if let Some(auxiliary) = out.auxiliary_loss {
                 loss = (loss + auxiliary)?;

@@ -119,7 +119,8 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     let validation = subset(&data.nodes, &data.nodes.validation, device)?;
     let test = subset(&data.nodes, &data.nodes.test, device)?;
 
-    let store = ParamStore::new(trial.seed(), DType::F32, device);
+    let seed = trial.seed_of(&format!("{}-repetition-{}", setting.set, setting.repetition));
+    let store = ParamStore::new(seed, DType::F32, device);
     let config = SepNConfig {
         num_blocks: setting.num_blocks,
         convolution_dropout: setting.convolution_dropout,
@@ -130,7 +131,7 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     let model = sep_n(config, store.var_builder())?;
     let adam = AdamConfig { learning_rate: LEARNING_RATE, weight_decay: setting.weight_decay, ..AdamConfig::default() };
     let mut optimizer = Adam::new(store.trainable(), adam)?;
-    let mut rng = Rng::new(trial.seed()).fork("dropout");
+    let mut rng = Rng::new(seed).fork("dropout");
     let mut best = NodeResult {
         test_accuracy: 0.0,
         validation_accuracy: 0.0,
@@ -141,11 +142,11 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     let mut since_best = 0;
     while best.epochs < MAX_EPOCHS && since_best <= PATIENCE {
         trial.check_cancelled()?;
-        let logits = model.forward(&features, &batch, &mut Mode::Train(&mut rng))?;
+        let logits = model.forward(&features, &batch, &mut Mode::train(&mut rng))?;
         let loss = ops::cross_entropy(&logits.index_select(&training.0, 0)?, &training.1)?;
         optimizer.backward_step(&loss)?;
 
-        let logits = model.forward(&features, &batch, &mut Mode::Evaluate)?.detach();
+        let logits = model.forward(&features, &batch, &mut Mode::evaluate())?.detach();
         let loss = ops::cross_entropy(&logits.index_select(&validation.0, 0)?, &validation.1)?.to_scalar::<f32>()?;
         let test_accuracy = accuracy(&logits, &test)?;
         since_best += 1;

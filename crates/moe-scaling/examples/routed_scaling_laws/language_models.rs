@@ -96,7 +96,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
         }
     }
     // the longest first, so that jobs end together
-    let text = topics(&TopicsOptions { bytes: text_bytes, ..TopicsOptions::default() })?;
+    let text = topics(&TopicsOptions { bytes: text_bytes, seed: context.seed_of("text"), ..TopicsOptions::default() })?;
     let (training, held_out) = text.split_at(text.len() * 9 / 10);
     let id = |setting: &Setting| {
         let (name, routing) = (SIZES[setting.size].0, format!("{:?}", setting.routing).to_lowercase());
@@ -105,7 +105,9 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
     let trials = settings.iter().map(|setting| Trial::new(id(setting), setting.clone())).collect();
     let device = core_tensor::device::parse(context.device())?;
     let results = context.trials("models", trials, |setting, trial| {
-        one(setting, training, held_out, &device, |done, loss| {
+        // the routers of a repetition share their streams
+        let seed = trial.seed_of(&format!("repetition-{}", setting.repetition));
+        one(setting, seed, training, held_out, &device, |done, loss| {
             if done % 50 == 0 {
                 trial.epoch(done as usize, setting.steps as usize, &format!("loss {loss:.3}"));
             }
@@ -117,6 +119,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
 
 fn one(
     setting: &Setting,
+    seed: u64,
     training: &[u8],
     held_out: &[u8],
     device: &Device,
@@ -131,16 +134,16 @@ fn one(
             training.iter().for_each(|&byte| frequencies[usize::from(byte)] += 1);
             RouterConfig::Hash(HashConfig::Balanced { frequencies })
         }
-        Routing::Random => RouterConfig::Hash(HashConfig::Random { vocabulary: 256, seed: setting.repetition }),
+        Routing::Random => RouterConfig::Hash(HashConfig::Random { vocabulary: 256, seed }),
         Routing::TopK => RouterConfig::TopK(TopKConfig::default()),
         Routing::Base => RouterConfig::Base(BaseConfig::default()),
     };
     let config = TransformerConfig::bytes(d_model, blocks, heads, head_size, setting.experts, router);
-    let store = ParamStore::new(setting.repetition, DType::F32, device);
+    let store = ParamStore::new(seed, DType::F32, device);
     let model = RoutedTransformer::new(config.clone(), store.var_builder())?;
     let training_config = TrainConfig {
         batch: setting.batch,
-        seed: setting.repetition,
+        seed,
         evaluation_batches: setting.evaluation_batches,
         evaluate_every: 500,
         ..TrainConfig::new(d_model, setting.steps)

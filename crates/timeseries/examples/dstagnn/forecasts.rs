@@ -61,9 +61,14 @@ pub(crate) struct Runs {
 
 const HORIZON: usize = 12;
 
+/// The name of the random stream that the models of a repetition share.
+fn stream(seed: u64) -> String {
+    format!("repetition-{seed}")
+}
+
 fn load(context: &Context, set: &str, seed: u64) -> Result<Data> {
     match set {
-        "corridors" => Ok(data::corridors(seed)?),
+        "corridors" => Ok(data::corridors(context.seed_of(&stream(seed)))?),
         "los-loop" => data::los_loop(context),
         "PEMS04" => data::pems(context, "PEMS04"),
         _ => data::pems(context, "PEMS08"),
@@ -137,7 +142,8 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
     };
     let (aware, relevance) = aware_graphs(&similarity, GraphConfig { sparsity, ..GraphConfig::default() })?;
     let basis = |graph: &Adjacency| ChebyshevBasis::new(graph, 3, ChebyshevProduct::Elementwise);
-    let store = ParamStore::new(setting.seed, DType::F32, &device);
+    let seed = trial.seed_of(&stream(setting.seed));
+    let store = ParamStore::new(seed, DType::F32, &device);
     let config = if is_paper {
         DstagnnConfig::new(n)
     } else {
@@ -148,7 +154,7 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
         (Model::Astgcn, _) | (_, false) => 1e-3,
         (_, true) => 1e-4,
     };
-    let settings = FitConfig { epochs: setting.epochs, batch_size, learning_rate, seed: setting.seed };
+    let settings = FitConfig { epochs: setting.epochs, batch_size, learning_rate, seed };
     let run = |model: &dyn Fn(&ParamStore) -> timeseries::Result<Network>| -> std::result::Result<Trained, BoxError> {
         let model = model(&store)?;
         let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |epoch, loss| {

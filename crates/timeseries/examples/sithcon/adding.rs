@@ -40,7 +40,7 @@ fn scales(is_full: bool) -> Vec<usize> {
 /// The items of a test: the fixed set of the full problem, or 300 drawn from a seed of their own.
 fn test_items(context: &Context) -> Result<Vec<AddingItem>> {
     if context.scale() == Scale::Laptop {
-        let mut rng = Rng::new(1).fork("adding test items");
+        let mut rng = Rng::new(context.seed_of("adding test items"));
         let items = (0..300).map(|_| AddingItem::random(4, &mut rng)).collect::<timeseries::Result<_>>();
         return items.map_err(experiment::BoxError::from);
     }
@@ -107,11 +107,12 @@ fn train(
     trial: &TrialContext,
 ) -> std::result::Result<Vec<f64>, experiment::BoxError> {
     let device = core_tensor::device::parse(&setting.device)?;
-    let store = ParamStore::new(setting.seed, DType::F32, &device);
+    let seed = trial.seed_of(&crate::stream(setting.seed));
+    let store = ParamStore::new(seed, DType::F32, &device);
     let network = network(setting, &store)?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
     let decay = Schedule::Cosine { steps: setting.steps as u64, minimum: 0. };
-    let mut rng = Rng::new(setting.seed).fork("items");
+    let mut rng = Rng::new(seed).fork("items");
     let (digits, scale) = if setting.is_full { (10, 5) } else { (4, 4) };
     let mut recent = Vec::new();
     for step in 0..setting.steps {

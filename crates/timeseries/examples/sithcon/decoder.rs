@@ -73,7 +73,7 @@ pub(crate) fn accuracy(network: &Network, scale: usize, device: &Device) -> time
 
 fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained, experiment::BoxError> {
     let device = core_tensor::device::parse(&setting.device)?;
-    let store = ParamStore::new(setting.seed, DType::F32, &device);
+    let store = ParamStore::new(trial.seed_of(&crate::stream(setting.seed)), DType::F32, &device);
     let vb = store.var_builder();
     let network = match setting.model {
         Model::SithCon => Network::SithCon(SithCon::new(1, 43, &SithConConfig::morse_decoder(), vb)?),
@@ -99,7 +99,7 @@ fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained
         let (mut right, mut losses) = (0, Vec::new());
         for ((x, memory), labels) in batches.iter().zip(&memories).zip(labels.chunks(8)) {
             let logits = match &network {
-                Network::SithCon(network) => network.forward_with(x, memory.as_ref(), &mut Mode::Evaluate)?,
+                Network::SithCon(network) => network.forward_with(x, memory.as_ref(), &mut Mode::evaluate())?,
                 other => other.forward(x)?,
             };
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &device)?)?;

@@ -153,17 +153,18 @@ fn train(
 ) -> std::result::Result<Vec<f64>, experiment::BoxError> {
     let (training, test) = data;
     let device = core_tensor::device::parse(&setting.device)?;
-    let store = ParamStore::new(setting.seed, DType::F32, &device);
+    let seed = trial.seed_of(&crate::stream(setting.seed));
+    let store = ParamStore::new(seed, DType::F32, &device);
     let network = network(setting.is_tcn, &store)?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
-    let mut order = Rng::new(setting.seed).fork("order");
+    let mut order = Rng::new(seed).fork("order");
     for epoch in 0..setting.epochs {
         let (mut losses, mut right) = (Vec::new(), 0);
         let permutation = order.permutation(training.len());
         for part in permutation.chunks(BATCH) {
             let (x, labels) = batch(part.iter().map(|&i| &training[i as usize]), 1., &device)?;
             let logits = match &network {
-                Network::SithCon(network) => network.forward_with(&x, None, &mut Mode::Evaluate)?,
+                Network::SithCon(network) => network.forward_with(&x, None, &mut Mode::evaluate())?,
                 other => other.forward(&x)?,
             };
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels.as_slice(), &device)?)?;
