@@ -11,10 +11,10 @@ pub enum Error {
     Candle(Box<candle_core::Error>),
 
     /// A tensor had another shape than the operation needs.
-    #[error("{op}: {what} has shape {got:?}, expected {expected}")]
+    #[error("{operation}: {what} has shape {got:?}, expected {expected}")]
     Shape {
         /// The operation that was called.
-        op: &'static str,
+        operation: &'static str,
         /// The argument.
         what: &'static str,
         /// The shape that was given.
@@ -24,10 +24,10 @@ pub enum Error {
     },
 
     /// A tensor had an element type that the operation does not work with.
-    #[error("{op}: {what} has dtype {got:?}, expected {expected}")]
+    #[error("{operation}: {what} has dtype {got:?}, expected {expected}")]
     DType {
         /// The operation that was called.
-        op: &'static str,
+        operation: &'static str,
         /// The argument.
         what: &'static str,
         /// The element type that was given.
@@ -37,10 +37,10 @@ pub enum Error {
     },
 
     /// An index pointed outside of what it indexes.
-    #[error("{op}: {what}[{position}] is {index}, which is not below {bound}")]
-    IndexOutOfRange {
+    #[error("{operation}: {what}[{position}] is {index}, which is not below {bound}")]
+    OutOfRange {
         /// The operation that was called.
-        op: &'static str,
+        operation: &'static str,
         /// The list of indices.
         what: &'static str,
         /// Where in the list the offending index stands.
@@ -52,10 +52,10 @@ pub enum Error {
     },
 
     /// Two lists that must be equally long are not.
-    #[error("{op}: {what} has {got} elements, expected {expected}")]
+    #[error("{operation}: {what} has {got} elements, expected {expected}")]
     Length {
         /// The operation that was called.
-        op: &'static str,
+        operation: &'static str,
         /// The list.
         what: &'static str,
         /// Its length.
@@ -65,10 +65,10 @@ pub enum Error {
     },
 
     /// A number was outside of its domain.
-    #[error("{op}: {what} is {got}, expected {expected}")]
+    #[error("{operation}: {what} is {got}, expected {expected}")]
     Value {
         /// The operation that was called.
-        op: &'static str,
+        operation: &'static str,
         /// The argument.
         what: &'static str,
         /// The value that was given.
@@ -78,10 +78,10 @@ pub enum Error {
     },
 
     /// Something was too large for the 32-bit indices used here.
-    #[error("{op}: {what} is {got}, the most that 32-bit indices can address is {limit}")]
+    #[error("{operation}: {what} is {got}, the most that 32-bit indices can address is {limit}")]
     TooLarge {
         /// The operation that was called.
-        op: &'static str,
+        operation: &'static str,
         /// What was counted.
         what: &'static str,
         /// Its size.
@@ -159,8 +159,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn shape(op: &'static str, what: &'static str, got: &Shape, expected: impl Into<String>) -> Self {
-        Self::Shape { op, what, got: got.dims().to_vec(), expected: expected.into() }
+    pub(crate) fn shape(operation: &'static str, what: &'static str, got: &Shape, expected: impl Into<String>) -> Self {
+        Self::Shape { operation, what, got: got.dims().to_vec(), expected: expected.into() }
     }
 
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {

@@ -54,7 +54,7 @@ pub fn gradcheck_with(
 ) -> Result<()> {
     for input in inputs {
         if input.dtype() != DType::F64 {
-            return Err(Error::DType { op: "gradcheck", what: "an input", got: input.dtype(), expected: "f64" });
+            return Err(Error::DType { operation: "gradcheck", what: "an input", got: input.dtype(), expected: "f64" });
         }
     }
     let plain: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();

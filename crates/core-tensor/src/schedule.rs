@@ -147,11 +147,11 @@ impl ReduceOnPlateau {
         const OP: &str = "ReduceOnPlateau";
         let in_range = (0. ..1.).contains(&config.factor);
         if !in_range {
-            return Err(Error::Value { op: OP, what: "factor", got: config.factor, expected: "in [0, 1)" });
+            return Err(Error::Value { operation: OP, what: "factor", got: config.factor, expected: "in [0, 1)" });
         }
         for (what, got) in [("threshold", config.threshold), ("minimum", config.minimum)] {
             if !(got.is_finite() && got >= 0.) {
-                return Err(Error::Value { op: OP, what, got, expected: "finite and not negative" });
+                return Err(Error::Value { operation: OP, what, got, expected: "finite and not negative" });
             }
         }
         Ok(Self { config, best: None, num_bad: 0, cooldown_left: 0, current: 1. })

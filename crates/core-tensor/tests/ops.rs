@@ -11,7 +11,7 @@ use core_tensor::nn::{self, BatchNormConfig};
 use core_tensor::ops;
 use core_tensor::params::ParamStore;
 use core_tensor::random::{Rng, dropout};
-use core_tensor::{Error, Result};
+use core_tensor::{Error, Mode, Result};
 use serde_json::Value;
 
 fn normal(seed: u64, shape: impl Into<candle_core::Shape>) -> Tensor {
@@ -277,7 +277,7 @@ fn training_bits() -> Vec<u32> {
     let mut rng = Rng::new(1);
     let x = rng.normal(0., 1., (1000, 50), DType::F32, &Device::Cpu).unwrap();
     let targets: Vec<u32> = (0..1000).map(|_| rng.below(10) as u32).collect();
-    let hidden = ops::relu(&norm.forward_train(&first.forward(&x).unwrap()).unwrap()).unwrap();
+    let hidden = ops::relu(&norm.forward(&first.forward(&x).unwrap(), &Mode::recalibrate()).unwrap()).unwrap();
     let hidden = dropout(&ops::tanh(&hidden).unwrap(), 0.5, &mut rng).unwrap();
     let loss = ops::cross_entropy(&second.forward(&hidden).unwrap(), &classes(&targets)).unwrap();
     let grads = loss.backward().unwrap();

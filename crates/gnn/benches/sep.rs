@@ -155,7 +155,7 @@ fn epoch(
         let rows: Vec<f32> = features[chosen.clone()].concat();
         let x = Tensor::from_vec(rows, (batch.num_nodes(), width), &Device::Cpu)?;
         let labels: Vec<u32> = set.graphs[chosen].iter().map(|graph| graph.label).collect();
-        let out = model.forward(&x, &batch, &mut Mode::Train(&mut rng))?;
+        let out = model.forward(&x, &batch, &mut Mode::train(&mut rng))?;
         let loss = ops::cross_entropy(&out.logits, &Tensor::new(labels, &Device::Cpu)?)?;
         optimizer.backward_step(&loss)?;
     }

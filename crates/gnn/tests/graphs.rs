@@ -99,7 +99,7 @@ proptest! {
         let mut rng = Rng::new(seed);
         let run = |parts: &[&Hierarchy], x: &Tensor| {
             let batch = Hierarchy::batch(parts, DType::F64, &Device::Cpu).unwrap();
-            model.forward(x, &batch, &mut Mode::Evaluate).unwrap().logits.to_vec2::<f64>().unwrap()
+            model.forward(x, &batch, &mut Mode::evaluate()).unwrap().logits.to_vec2::<f64>().unwrap()
         };
         let features: Vec<Tensor> = graphs
             .iter()

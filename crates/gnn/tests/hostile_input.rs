@@ -160,8 +160,8 @@ fn features_of_the_wrong_shape_are_errors() {
     for x in [wrong_rows, wrong_width] {
         assert!(gcn.forward(&x, batch.adjacency()).is_err());
         assert!(gin.forward(&x, batch.adjacency()).is_err());
-        assert!(classifier.forward(&x, &batch, &mut Mode::Evaluate).is_err());
-        assert!(sep_n.forward(&Features::dense(x).unwrap(), &batch, &mut Mode::Evaluate).is_err());
+        assert!(classifier.forward(&x, &batch, &mut Mode::evaluate()).is_err());
+        assert!(sep_n.forward(&Features::dense(x).unwrap(), &batch, &mut Mode::evaluate()).is_err());
     }
 }
 
@@ -184,7 +184,7 @@ fn dropping_a_share_that_is_none_is_an_error_in_training() {
     let x = Tensor::zeros((2, 2), DType::F32, &CPU).unwrap();
     for p in [-0.1, 1.0, f64::NAN] {
         let mut rng = Rng::new(0);
-        assert!(Mode::Train(&mut rng).dropout(&x, p).is_err(), "{p}");
+        assert!(Mode::train(&mut rng).dropout(&x, p).is_err(), "{p}");
     }
 }
 
@@ -224,7 +224,7 @@ fn every_pool_trains_on_a_single_node_an_isolated_node_and_several_components() 
         let store = ParamStore::new(1, DType::F64, &CPU);
         let config = GraphClassifierConfig { dropout: 0.2, ..GraphClassifierConfig::with_pools(5, 2, vec![pool; 2]) };
         let model = graph_classifier(config, store.var_builder()).unwrap();
-        let out = model.forward(&x, &batch, &mut Mode::Train(&mut rng)).unwrap();
+        let out = model.forward(&x, &batch, &mut Mode::train(&mut rng)).unwrap();
         assert_eq!(out.logits.dims(), [4, 2], "{pool:?}");
         let mut loss = core_tensor::ops::cross_entropy(&out.logits, &y).unwrap();
         if let Some(auxiliary) = out.auxiliary_loss {

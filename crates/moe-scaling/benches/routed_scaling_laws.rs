@@ -128,7 +128,7 @@ fn layers() -> Result {
             RoutedFeedForward::new(RoutedFeedForwardConfig::new(WIDTH, HIDDEN), Box::new(router), store.var_builder())?;
         let suffix = if k == 1 { String::new() } else { format!(" k={k}") };
         measure(&format!("routed layer E={experts}{suffix} f+b"), || {
-            let y = layer.forward(&x, None, &mut Mode::Train(&mut rng))?.y;
+            let y = layer.forward(&x, None, &mut Mode::train(&mut rng))?.y;
             core_tensor::backward(&ops::sum_all(&(y * &cotangent)?)?)?;
             Ok(())
         })?;

@@ -137,7 +137,7 @@ impl RoutedFeedForward {
         let assignment = self.router.route(&Tokens { x: &flat, ids: ids.as_deref() }, mode)?;
         let (count, k) = (self.router.num_experts(), assignment.k);
         let capacity = self.config.capacity;
-        let places = capacity.places(flat.dim(0)?, k, count, mode.is_training())?;
+        let places = capacity.places(flat.dim(0)?, k, count, mode.uses_batch_statistics)?;
         let priority = match (&assignment.gates, capacity.priority) {
             (Some(gates), Priority::Gate) if places.is_some() => {
                 Some(gates.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?)

@@ -80,9 +80,9 @@ fn a_routed_layer_is_the_sum_of_its_experts() {
             let assignment = {
                 let ids: Vec<u32> = ids(&[15]).to_vec1().unwrap();
                 let tokens = Tokens { x: &flat, ids: Some(&ids) };
-                layer.router().route(&tokens, &mut Mode::Evaluate).unwrap()
+                layer.router().route(&tokens, &mut Mode::evaluate()).unwrap()
             };
-            let routed = layer.forward(&x, Some(&ids(&[5, 3])), &mut Mode::Evaluate).unwrap();
+            let routed = layer.forward(&x, Some(&ids(&[5, 3])), &mut Mode::evaluate()).unwrap();
             assert_eq!(routed.experts, assignment.experts);
             let gates = assignment.gates.map_or_else(|| vec![1.; 15 * k], |gates| values(&gates));
             let [w1, w2] = ["experts.w1", "experts.w2"]
@@ -124,7 +124,7 @@ fn gradients_of_the_whole_layer() {
             let x = (normal(&[10, 8], 5) * 3.).unwrap();
             let run = |x: &[Tensor]| {
                 let routed =
-                    layer.forward(&x[0], Some(&ids(&[10])), &mut Mode::Evaluate).map_err(candle_core::Error::wrap)?;
+                    layer.forward(&x[0], Some(&ids(&[10])), &mut Mode::evaluate()).map_err(candle_core::Error::wrap)?;
                 Ok(routed.y)
             };
             gradcheck(run, &[x]).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -141,7 +141,7 @@ fn one_expert_is_a_dense_layer_to_the_bit() {
     let router = TopK::new(8, 1, TopKConfig::default(), store.var_builder()).unwrap();
     let layer = layer(Box::new(router), &store, |_| {});
     let x = Rng::new(4).normal(0., 1., (300, 8), DType::F32, &Device::Cpu).unwrap();
-    let y = layer.forward(&x, None, &mut Mode::Evaluate).unwrap().y;
+    let y = layer.forward(&x, None, &mut Mode::evaluate()).unwrap().y;
     let one = |name: &str| store.vars().into_iter().find(|(found, _)| found == name).unwrap().1.get(0).unwrap();
     // row by row the same products in the same order: compare with a group of all rows
     let groups = ops::RowGroups::new(vec![0, 300], (0..300).collect(), 300).unwrap();
@@ -165,11 +165,11 @@ fn at_evaluation_a_token_does_not_see_its_batch() {
         let name = format!("{router:?}");
         let layer = layer(router, &store, |_| {});
         let x = normal(&[20, 8], 8);
-        let all = layer.forward(&x, Some(&ids(&[20])), &mut Mode::Evaluate).unwrap();
+        let all = layer.forward(&x, Some(&ids(&[20])), &mut Mode::evaluate()).unwrap();
         for token in [0, 7, 19] {
             let alone = x.narrow(0, token, 1).unwrap();
             let id = ids(&[20]).narrow(0, token, 1).unwrap();
-            let alone = layer.forward(&alone, Some(&id), &mut Mode::Evaluate).unwrap();
+            let alone = layer.forward(&alone, Some(&id), &mut Mode::evaluate()).unwrap();
             assert!(distance(&alone.y, &all.y.narrow(0, token, 1).unwrap()) < 1e-12, "{name}");
         }
         assert!(all.auxiliary_loss.is_none() && all.policy.is_none());
@@ -186,7 +186,7 @@ fn the_same_seed_gives_the_same_routing_on_any_number_of_threads() {
             for router in routers(8, 4, 1, &store) {
                 let layer = layer(router, &store, |_| {});
                 let x = Var::from_tensor(&normal(&[500, 8], 8)).unwrap();
-                let out = layer.forward(&x, Some(&ids(&[500])), &mut Mode::Train(&mut Rng::new(1))).unwrap();
+                let out = layer.forward(&x, Some(&ids(&[500])), &mut Mode::train(&mut Rng::new(1))).unwrap();
                 let grads = core_tensor::backward(&out.y.sqr().unwrap().sum_all().unwrap()).unwrap();
                 found.push((out.experts, values(&out.y), values(grads.get(&x).unwrap())));
             }
@@ -204,9 +204,9 @@ fn noise_is_for_training_only() {
         let router = TopK::new(8, 4, TopKConfig { noise, ..TopKConfig::default() }, store.var_builder()).unwrap();
         let x = normal(&[50, 8], 8);
         let route = |mode: &mut Mode<'_>| router.route(&Tokens { x: &x, ids: None }, mode).unwrap().experts;
-        assert_eq!(route(&mut Mode::Evaluate), route(&mut Mode::Evaluate));
-        assert_eq!(route(&mut Mode::Train(&mut Rng::new(1))), route(&mut Mode::Train(&mut Rng::new(1))));
-        assert_ne!(route(&mut Mode::Train(&mut Rng::new(1))), route(&mut Mode::Evaluate));
+        assert_eq!(route(&mut Mode::evaluate()), route(&mut Mode::evaluate()));
+        assert_eq!(route(&mut Mode::train(&mut Rng::new(1))), route(&mut Mode::train(&mut Rng::new(1))));
+        assert_ne!(route(&mut Mode::train(&mut Rng::new(1))), route(&mut Mode::evaluate()));
     }
 }
 
@@ -216,7 +216,7 @@ fn normalised_gates_add_up_to_one() {
     let config = TopKConfig { k: 3, normalize_gates: true, ..TopKConfig::default() };
     let router = TopK::new(8, 5, config, store.var_builder()).unwrap();
     let x = normal(&[9, 8], 8);
-    let gates = router.route(&Tokens { x: &x, ids: None }, &mut Mode::Evaluate).unwrap().gates.unwrap();
+    let gates = router.route(&Tokens { x: &x, ids: None }, &mut Mode::evaluate()).unwrap().gates.unwrap();
     assert!(values(&gates.sum(1).unwrap()).iter().all(|sum| (sum - 1.).abs() < 1e-12));
 }
 
@@ -235,7 +235,7 @@ fn priority_by_gate_keeps_the_surest_tokens() {
     let limited = layer(Box::new(router), &store, |config| {
         config.capacity = Capacity { priority: Priority::Gate, ..Capacity::of(0.5) };
     });
-    let out = limited.forward(&normal(&[40, 8], 2), None, &mut Mode::Evaluate).unwrap();
+    let out = limited.forward(&normal(&[40, 8], 2), None, &mut Mode::evaluate()).unwrap();
     assert!(out.statistics.counts.iter().all(|&count| count <= 10) && out.statistics.dropped >= 20);
     assert!(out.statistics.max_over_mean() <= 2. && out.statistics.dropped_fraction() >= 0.5);
 }
@@ -257,7 +257,7 @@ fn a_policy_learns_which_expert_is_rewarded() {
     let right = |experts: &[u32]| experts.iter().zip(&kinds).filter(|(a, b)| a == b).count();
     for _ in 0..300 {
         let tokens = Tokens { x: &x, ids: None };
-        let assignment = router.route(&tokens, &mut Mode::Train(&mut rng)).unwrap();
+        let assignment = router.route(&tokens, &mut Mode::train(&mut rng)).unwrap();
         let rewards: Vec<f64> =
             assignment.experts.iter().zip(&kinds).map(|(a, b)| f64::from(u8::from(a == b))).collect();
         let rewards = Tensor::from_vec(rewards, 64, &Device::Cpu).unwrap();
@@ -267,7 +267,7 @@ fn a_policy_learns_which_expert_is_rewarded() {
         }
         optimizer.backward_step(&loss).unwrap();
     }
-    let found = router.route(&Tokens { x: &x, ids: None }, &mut Mode::Evaluate).unwrap();
+    let found = router.route(&Tokens { x: &x, ids: None }, &mut Mode::evaluate()).unwrap();
     assert_eq!(right(&found.experts), 64);
 }
 
@@ -376,19 +376,19 @@ fn wrong_input_is_an_error() {
     let x = normal(&[6, 8], 1);
     for router in routers(8, 4, 1, &store) {
         let layer = layer(router, &store, |_| {});
-        let run = |x: &Tensor, ids: Option<&Tensor>| layer.forward(x, ids, &mut Mode::Evaluate).is_err();
+        let run = |x: &Tensor, ids: Option<&Tensor>| layer.forward(x, ids, &mut Mode::evaluate()).is_err();
         assert!(run(&x.narrow(1, 0, 7).unwrap(), Some(&ids(&[6]))));
         assert!(run(&x, Some(&ids(&[5]))));
         assert!(run(&x, None) == format!("{:?}", layer.router()).starts_with("Hash"));
         // no tokens, no trouble
         let empty = Tensor::zeros((0, 8), DType::F64, &Device::Cpu).unwrap();
-        for mode in [&mut Mode::Evaluate, &mut Mode::Train(&mut Rng::new(0))] {
+        for mode in [&mut Mode::evaluate(), &mut Mode::train(&mut Rng::new(0))] {
             let out = layer.forward(&empty, Some(&ids(&[0])), mode).unwrap();
             assert_eq!((out.y.dims(), out.statistics.choices), (&[0, 8][..], 0));
         }
         if !format!("{:?}", layer.router()).starts_with("Hash") {
             let poisoned = (&x * f64::NAN).unwrap();
-            for mode in [&mut Mode::Evaluate, &mut Mode::Train(&mut Rng::new(0))] {
+            for mode in [&mut Mode::evaluate(), &mut Mode::train(&mut Rng::new(0))] {
                 let error = layer.forward(&poisoned, None, mode).unwrap_err().to_string();
                 assert!(error.contains("token 0"), "{error}");
             }
@@ -397,7 +397,7 @@ fn wrong_input_is_an_error() {
     for factor in [0., -1., f64::NAN, f64::INFINITY] {
         let router = Hash::new(4, &HashConfig::Modulo).unwrap();
         let layer = layer(Box::new(router), &store, |config| config.capacity = Capacity::of(factor));
-        assert!(layer.forward(&x, Some(&ids(&[6])), &mut Mode::Evaluate).is_err());
+        assert!(layer.forward(&x, Some(&ids(&[6])), &mut Mode::evaluate()).is_err());
     }
     assert!(Dispatch::new(&[0, 4], 1, 4, None, None).is_err());
     assert!(Dispatch::new(&[0, 1, 2], 2, 4, None, None).is_err());
@@ -433,9 +433,9 @@ fn wrong_input_is_an_error() {
         (ids(&[1, 4]) + 250.).unwrap(),
         ids(&[1, 4]).to_dtype(DType::I64).unwrap(),
     ] {
-        assert!(model.forward(&bad, &mut Mode::Evaluate).is_err(), "{bad:?}");
+        assert!(model.forward(&bad, &mut Mode::evaluate()).is_err(), "{bad:?}");
     }
-    let out = model.forward(&ids(&[2, 4]), &mut Mode::Evaluate).unwrap();
+    let out = model.forward(&ids(&[2, 4]), &mut Mode::evaluate()).unwrap();
     assert!(out.loss(&ids(&[2, 3])).is_err());
 }
 

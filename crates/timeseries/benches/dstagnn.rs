@@ -69,7 +69,7 @@ fn step(device: &Device, nodes: usize, batch: usize, config: DstagnnConfig, spar
     let target = rng.uniform(0., 300., (batch, nodes, 12), DType::F32, &Device::Cpu)?.to_device(device)?;
     let mut dropout = Rng::new(2);
     measure(device, &format!("training step/N = {nodes}, batch {batch}"), || {
-        let y = model.forward_with(&x, &mut Mode::Train(&mut dropout))?;
+        let y = model.forward_with(&x, &mut Mode::train(&mut dropout))?;
         adam.backward_step(&ops::huber(&y, &target, 1.)?)?;
         Ok(())
     })
@@ -90,7 +90,7 @@ fn memory() -> Outcome {
     let mut dropout = Rng::new(2);
     for _ in 0..2 {
         let start = Instant::now();
-        let y = model.forward_with(&x, &mut Mode::Train(&mut dropout))?;
+        let y = model.forward_with(&x, &mut Mode::train(&mut dropout))?;
         adam.backward_step(&ops::huber(&y, &y.zeros_like()?, 1.)?)?;
         println!("N = {nodes}, batch 12: {:.1} s a step", start.elapsed().as_secs_f64());
     }

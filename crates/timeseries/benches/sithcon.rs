@@ -60,7 +60,7 @@ fn run() -> Outcome {
     for peer in ["PyTorch, all steps", "PyTorch, last step only", "PyTorch, winning windows only"] {
         measure(device, &format!("Morse decoder/training epoch/{peer}"), || {
             for (at, (x, memory)) in batches.iter().zip(&memories).enumerate() {
-                let logits = model.forward_with(x, Some(memory), &mut Mode::Evaluate)?;
+                let logits = model.forward_with(x, Some(memory), &mut Mode::evaluate())?;
                 let loss = ops::cross_entropy(&logits, &labels.narrow(0, 8 * at, x.len())?)?;
                 adam.backward_step(&loss)?;
             }
@@ -88,7 +88,7 @@ fn run() -> Outcome {
     let model = SithCon::new(2, 1, &SithConConfig::morse_adding(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
     measure(device, "Morse adding/training step, one item of 500 steps", || {
-        let loss = ops::mse(&model.forward_with(&x, None, &mut Mode::Evaluate)?, &target)?;
+        let loss = ops::mse(&model.forward_with(&x, None, &mut Mode::evaluate())?, &target)?;
         adam.backward_step(&loss)?;
         Ok(())
     })?;

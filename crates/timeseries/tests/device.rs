@@ -100,7 +100,7 @@ fn dstagnn_is_the_same() {
         let model = Dstagnn::new(config.clone(), &basis, &graph, store.var_builder())?;
         let x = Rng::new(1).normal(0., 1., (5, 20, 1, 12), DType::F32, &Device::Cpu)?;
         let x = x.to_dtype(store.dtype())?.to_device(store.device())?;
-        model.forward_with(&x, &mut Mode::Evaluate)
+        model.forward_with(&x, &mut Mode::evaluate())
     });
 }
 

@@ -274,7 +274,7 @@ fn dropout_acts_in_training_only() {
     let model =
         Dstagnn::new(DstagnnConfig { dropout: 0.5, ..config(4) }, &basis, &ring(4), store.var_builder()).unwrap();
     let x = normal(&mut Rng::new(1), &[1, 4, 1, 8]);
-    let train = |seed| numbers(&model.forward_with(&x, &mut Mode::Train(&mut Rng::new(seed))).unwrap());
+    let train = |seed| numbers(&model.forward_with(&x, &mut Mode::train(&mut Rng::new(seed))).unwrap());
     assert_eq!(train(1), train(1));
     assert_ne!(train(1), train(2));
     assert_eq!(numbers(&model.forward(&x).unwrap()), numbers(&model.forward(&x).unwrap()));

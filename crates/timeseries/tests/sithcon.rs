@@ -263,7 +263,7 @@ fn options_beyond_the_paper_train_and_evaluate() {
     let model = SithCon::new(2, 3, &config, store.var_builder()).unwrap();
     let x = Sequences::from_batch(&normal(&mut Rng::new(1), &[4, 2, 12], DType::F32)).unwrap();
     let mut rng = Rng::new(2);
-    let trained = model.forward_with(&x, None, &mut core_tensor::Mode::Train(&mut rng)).unwrap();
+    let trained = model.forward_with(&x, None, &mut core_tensor::Mode::train(&mut rng)).unwrap();
     let evaluated = model.forward_sequences(&x).unwrap();
     assert_ne!(numbers(&trained), numbers(&evaluated));
     assert!(model.stream().is_err());

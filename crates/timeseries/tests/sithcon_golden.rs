@@ -215,7 +215,7 @@ fn classifier_and_regressor_equal_the_reference() {
             close("logits_all_times", dtype, &every, &file["logits_all_times"]);
             let last = model.forward(&input).unwrap();
             let memory = model.first_memory(&sequences).unwrap();
-            let remembered = model.forward_with(&sequences, Some(&memory), &mut core_tensor::Mode::Evaluate).unwrap();
+            let remembered = model.forward_with(&sequences, Some(&memory), &mut core_tensor::Mode::evaluate()).unwrap();
             close("logits from a stored memory", dtype, &remembered, &last);
             let target = &file["target"];
             let loss = if target.dtype() == DType::I64 {

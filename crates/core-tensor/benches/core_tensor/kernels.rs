@@ -7,7 +7,7 @@ use core_tensor::ops::{self, AttentionConfig, Conv1dConfig, Conv2dConfig, ConvTr
 use core_tensor::optim::{AdamConfig, AdamW, Optimizer, Sgd, SgdConfig, clip_grad_norm};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
-use core_tensor::{Result, nn};
+use core_tensor::{Mode, Result, nn};
 
 fn leaf(rng: &mut Rng, shape: impl Into<candle_core::Shape>) -> Result<Var> {
     Ok(Var::from_tensor(&normal(rng, shape)?)?)
@@ -75,10 +75,10 @@ pub(super) fn norms(bench: &Bench) -> Result<()> {
     let norm = nn::batch_norm2d(64, Default::default(), store.var_builder().pp("bn"))?;
     let x = leaf(&mut rng, (64, 64, 32, 32))?;
     let plain = x.as_detached_tensor();
-    bench.ours("batch norm 64x64x32x32 forward", || forward(norm.forward_train(&plain)?))?;
-    bench.ours("batch norm 64x64x32x32 f+b", || back(norm.forward_train(&x)?))?;
-    bench.ours("batch norm+relu 64x64x32x32 f+b", || back(norm.forward_relu(&x, true)?))?;
-    bench.ours("batch norm 64x64x32x32 eval", || forward(norm.forward_eval(&plain)?))?;
+    bench.ours("batch norm 64x64x32x32 forward", || forward(norm.forward(&plain, &Mode::recalibrate())?))?;
+    bench.ours("batch norm 64x64x32x32 f+b", || back(norm.forward(&x, &Mode::recalibrate())?))?;
+    bench.ours("batch norm+relu 64x64x32x32 f+b", || back(norm.forward_relu(&x, &Mode::recalibrate())?))?;
+    bench.ours("batch norm 64x64x32x32 eval", || forward(norm.forward(&plain, &Mode::evaluate())?))?;
     let (x, w, b) = (leaf(&mut rng, (4096, 256))?, leaf(&mut rng, 256)?, leaf(&mut rng, 256)?);
     let (x_plain, w_plain, b_plain) = (x.as_detached_tensor(), w.as_detached_tensor(), b.as_detached_tensor());
     bench.ours("layer norm 4096x256 forward", || forward(ops::layer_norm(&x_plain, &w_plain, &b_plain, 1e-5)?))?;

@@ -13,7 +13,7 @@ use core_tensor::optim::{AdamConfig, AdamW, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::random::{Rng, dropout};
 use core_tensor::sparse::{Index, Segments, SparsePattern, reference};
-use core_tensor::{Result, ops};
+use core_tensor::{Mode, Result, ops};
 use std::time::{Duration, Instant};
 
 #[cfg(not(system_allocator))]
@@ -260,7 +260,7 @@ fn dense(bench: &Bench) -> Result<()> {
     let theirs = candle_nn::batch_norm(256, 1e-5, other.var_builder())?;
     bench.pair(
         "batch norm 4096×256 f+b",
-        Box::new(|| back(norm.forward_train(&x)?)),
+        Box::new(|| back(norm.forward(&x, &Mode::recalibrate())?)),
         Box::new(|| back(theirs.forward_train(&x)?)),
     )?;
     bench.pair(

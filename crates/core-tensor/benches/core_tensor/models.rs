@@ -9,7 +9,7 @@ use core_tensor::optim::{Adam, AdamConfig, AdamW, Optimizer, Sgd, SgdConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::sparse::{Segments, SparsePattern};
-use core_tensor::{Result, init};
+use core_tensor::{Mode, Result, init};
 
 pub(super) fn all(bench: &Bench) -> Result<()> {
     perceptron(bench)?;
@@ -105,7 +105,7 @@ fn gin(bench: &Bench) -> Result<()> {
         let mut h = x.clone();
         for (a, norm, b) in &layers {
             let sum = pattern.matmul(&h)?;
-            h = ops::relu(&b.forward(&norm.forward_relu(&a.forward(&sum)?, true)?)?)?;
+            h = ops::relu(&b.forward(&norm.forward_relu(&a.forward(&sum)?, &Mode::recalibrate())?)?)?;
         }
         let readout = Segments::new(&ids, graphs as usize)?.sum(&h)?;
         optimizer.backward_step(&ops::cross_entropy(&head.forward(&readout)?, &targets)?)
@@ -232,14 +232,14 @@ impl Basic {
         })
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let h = self.norms[0].forward_relu(&self.convs[0].forward(x)?, train)?;
+    fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        let h = self.norms[0].forward_relu(&self.convs[0].forward(x)?, mode)?;
         let skip = match &self.shortcut {
             None => x.clone(),
-            Some((conv, norm)) => norm.forward_with(&conv.forward(x)?, train, &Epilogue::default())?,
+            Some((conv, norm)) => norm.forward_fused(&conv.forward(x)?, &Epilogue::default(), mode)?,
         };
         let epilogue = Epilogue { residual: Some(&skip), has_relu: true };
-        self.norms[1].forward_with(&self.convs[1].forward(&h)?, train, &epilogue)
+        self.norms[1].forward_fused(&self.convs[1].forward(&h)?, &epilogue, mode)
     }
 }
 
@@ -266,10 +266,10 @@ impl ResNet18 {
         Ok(Self { store, stem, blocks, head })
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let mut h = self.stem.1.forward_relu(&self.stem.0.forward(x)?, train)?;
+    fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        let mut h = self.stem.1.forward_relu(&self.stem.0.forward(x)?, mode)?;
         for block in &self.blocks {
-            h = block.forward(&h, train)?;
+            h = block.forward(&h, mode)?;
         }
         Ok(self.head.forward(&ops::global_avg_pool(&h)?)?)
     }
@@ -280,7 +280,7 @@ impl ResNet18 {
         let config = SgdConfig { learning_rate: 0.1, momentum: 0.9, weight_decay: 5e-4, ..Default::default() };
         let mut optimizer = Sgd::new(self.store.trainable(), config)?;
         let (x, targets) = (normal(&mut rng, (64, 3, 32, 32))?, classes(&mut rng, 64, 10)?);
-        Ok(move || optimizer.backward_step(&ops::cross_entropy(&self.forward(&x, true)?, &targets)?))
+        Ok(move || optimizer.backward_step(&ops::cross_entropy(&self.forward(&x, &Mode::recalibrate())?, &targets)?))
     }
 }
 
@@ -292,7 +292,7 @@ fn resnet(bench: &Bench) -> Result<()> {
     let model = ResNet18::new()?;
     bench.ours(&format!("{name}, training step"), model.training()?)?;
     let x = normal(&mut Rng::new(1), (64, 3, 32, 32))?;
-    bench.ours(&format!("{name}, forward"), || forward(model.forward(&x, false)?))
+    bench.ours(&format!("{name}, forward"), || forward(model.forward(&x, &Mode::evaluate())?))
 }
 
 /// A block that normalises before it convolves.
@@ -303,13 +303,13 @@ struct Wide {
 }
 
 impl Wide {
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let h = self.norms[0].forward_relu(x, train)?;
+    fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        let h = self.norms[0].forward_relu(x, mode)?;
         let skip = match &self.shortcut {
             None => x.clone(),
             Some(conv) => conv.forward(&h)?,
         };
-        let h = self.norms[1].forward_relu(&self.convs[0].forward(&h)?, train)?;
+        let h = self.norms[1].forward_relu(&self.convs[0].forward(&h)?, mode)?;
         Ok((self.convs[1].forward(&h)? + skip)?)
     }
 }
@@ -337,18 +337,18 @@ fn wide_resnet(bench: &Bench) -> Result<()> {
     let config = SgdConfig { learning_rate: 0.1, momentum: 0.9, is_nesterov: true, ..Default::default() };
     let mut optimizer = Sgd::new(store.trainable(), config)?;
     let (x, targets) = (normal(&mut rng, (32, 3, 32, 32))?, classes(&mut rng, 32, 10)?);
-    let run = |train: bool| -> Result<Tensor> {
+    let run = |mode: &Mode<'_>| -> Result<Tensor> {
         let mut h = stem.forward(&x)?;
         for block in &blocks {
-            h = block.forward(&h, train)?;
+            h = block.forward(&h, mode)?;
         }
-        let h = last.forward_relu(&h, train)?;
+        let h = last.forward_relu(&h, mode)?;
         let pooled = ops::global_avg_pool(&h)?;
         debug_assert_eq!(pooled.dim(D::Minus1)?, 256);
         Ok(head.forward(&pooled)?)
     };
     bench.ours(&format!("{name}, training step"), || {
-        optimizer.backward_step(&ops::cross_entropy(&run(true)?, &targets)?)
+        optimizer.backward_step(&ops::cross_entropy(&run(&Mode::recalibrate())?, &targets)?)
     })?;
-    bench.ours(&format!("{name}, forward"), || forward(run(false)?))
+    bench.ours(&format!("{name}, forward"), || forward(run(&Mode::evaluate())?))
 }

@@ -42,11 +42,11 @@ pub fn bootstrap_interval(
     const OP: &str = "bootstrap_interval";
     for (what, count) in [("the number of values", values.len()), ("resamples", resamples)] {
         if count == 0 {
-            return Err(Error::Value { op: OP, what, got: 0., expected: "at least 1" });
+            return Err(Error::Value { operation: OP, what, got: 0., expected: "at least 1" });
         }
     }
     if !(level > 0. && level < 1.) {
-        return Err(Error::Value { op: OP, what: "level", got: level, expected: "in (0, 1)" });
+        return Err(Error::Value { operation: OP, what: "level", got: level, expected: "in (0, 1)" });
     }
     let mut sample = vec![0.; values.len()];
     let mut results: Vec<f64> = (0..resamples)
@@ -58,7 +58,7 @@ pub fn bootstrap_interval(
     let estimate = statistic(values);
     if estimate.is_nan() || results.iter().any(|r| r.is_nan()) {
         return Err(Error::Value {
-            op: OP,
+            operation: OP,
             what: "the statistic",
             got: f64::NAN,
             expected: "a number for every sample",

@@ -31,7 +31,7 @@ pub fn macro_f1(predictions: &[u32], truth: &[u32], num_classes: usize) -> Resul
     for (what, classes) in [("predictions", predictions), ("truth", truth)] {
         if let Some(position) = classes.iter().position(|&class| class as usize >= num_classes) {
             let index = u64::from(classes[position]);
-            return Err(Error::IndexOutOfRange { op: OP, what, position, index, bound: num_classes });
+            return Err(Error::OutOfRange { operation: OP, what, position, index, bound: num_classes });
         }
     }
     let (mut hits, mut total) = (vec![0_u64; num_classes], vec![0_u64; num_classes]);
@@ -54,14 +54,14 @@ pub fn expected_calibration_error(confidences: &[f64], is_correct: &[bool], bins
     const OP: &str = "expected_calibration_error";
     check_lengths(OP, "is_correct", is_correct.len(), confidences.len())?;
     if bins == 0 {
-        return Err(Error::Value { op: OP, what: "bins", got: 0., expected: "at least 1" });
+        return Err(Error::Value { operation: OP, what: "bins", got: 0., expected: "at least 1" });
     }
     // For each bin, the sum of hits minus confidences: its absolute value is |B| · |accuracy − confidence|.
     let mut gaps = vec![0.; bins];
     for (&confidence, &correct) in confidences.iter().zip(is_correct) {
         let in_range = (0. ..=1.).contains(&confidence);
         if !in_range {
-            return Err(Error::Value { op: OP, what: "a confidence", got: confidence, expected: "in [0, 1]" });
+            return Err(Error::Value { operation: OP, what: "a confidence", got: confidence, expected: "in [0, 1]" });
         }
         let bin = ((confidence * bins as f64).ceil() as usize).clamp(1, bins) - 1;
         gaps[bin] += f64::from(u8::from(correct)) - confidence;

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Both lists must be equally long and not empty.
 fn check_lengths(op: &'static str, what: &'static str, got: usize, expected: usize) -> Result<()> {
     if expected == 0 {
-        return Err(Error::Value { op, what: "the number of values", got: 0., expected: "at least 1" });
+        return Err(Error::Value { operation: op, what: "the number of values", got: 0., expected: "at least 1" });
     }
-    if got == expected { Ok(()) } else { Err(Error::Length { op, what, got, expected }) }
+    if got == expected { Ok(()) } else { Err(Error::Length { operation: op, what, got, expected }) }
 }

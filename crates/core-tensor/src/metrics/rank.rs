@@ -67,10 +67,15 @@ fn check(op: &'static str, x: &[f64], y: &[f64]) -> Result<()> {
     check_lengths(op, "y", y.len(), x.len())?;
     for (what, values) in [("x", x), ("y", y)] {
         if values.iter().any(|v| v.is_nan()) {
-            return Err(Error::Value { op, what, got: f64::NAN, expected: "numbers" });
+            return Err(Error::Value { operation: op, what, got: f64::NAN, expected: "numbers" });
         }
         if values.iter().all(|&v| v == values[0]) {
-            return Err(Error::Value { op, what, got: values[0], expected: "at least two different values" });
+            return Err(Error::Value {
+                operation: op,
+                what,
+                got: values[0],
+                expected: "at least two different values",
+            });
         }
     }
     Ok(())

@@ -39,7 +39,12 @@ pub fn mape(predictions: &[f64], truth: &[f64]) -> Result<f64> {
         count += 1;
     }
     if count == 0 {
-        return Err(Error::Value { op: "mape", what: "every truth", got: 0., expected: "some that are not zero" });
+        return Err(Error::Value {
+            operation: "mape",
+            what: "every truth",
+            got: 0.,
+            expected: "some that are not zero",
+        });
     }
     Ok(sum / count as f64)
 }

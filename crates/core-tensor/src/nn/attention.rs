@@ -24,7 +24,7 @@ pub struct MultiheadAttention {
 pub fn multihead_attention(width: usize, heads: usize, vb: VarBuilder<'_>) -> Result<MultiheadAttention> {
     if heads == 0 || !width.is_multiple_of(heads) {
         let (op, expected) = ("multihead_attention", "a divisor of the width");
-        return Err(Error::Value { op, what: "heads", got: heads as f64, expected });
+        return Err(Error::Value { operation: op, what: "heads", got: heads as f64, expected });
     }
     let in_proj_weight =
         vb.get_with_hints((3 * width, width), "in_proj_weight", init::glorot_uniform(width, 3 * width))?;

@@ -1,7 +1,7 @@
 //! Batch normalisation.
 
 use crate::ops::Epilogue;
-use crate::{Error, Result, ops};
+use crate::{Error, Mode, Result, ops};
 use candle_core::{Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
@@ -61,7 +61,7 @@ pub fn batch_norm1d(channels: usize, config: BatchNormConfig, vb: VarBuilder<'_>
     let is_valid = (0. ..=1.).contains(&config.momentum);
     if !is_valid {
         let (op, what, got) = ("batch_norm1d", "momentum", config.momentum);
-        return Err(Error::Value { op, what, got, expected: "in [0, 1]" });
+        return Err(Error::Value { operation: op, what, got, expected: "in [0, 1]" });
     }
     let (weight, bias) = if config.is_affine {
         let weight = vb.get_with_hints(channels, "weight", Init::Const(1.))?;
@@ -86,54 +86,59 @@ impl BatchNorm {
         self.running_var.as_tensor()
     }
 
-    /// Normalises by the statistics of the batch and moves the running ones.
+    /// Normalises as `mode` says: by the statistics of the batch or by the running ones, which move or stay.
     ///
     /// # Errors
     ///
-    /// When `x` is not `[n, channels, …]` with at least 2 elements a channel.
-    pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(x, true, &Epilogue::default())
+    /// When `x` is not `[n, channels, …]`, or has less than 2 elements a channel and the statistics of the batch are needed.
+    pub fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        self.forward_fused(x, &Epilogue::default(), mode)
     }
 
-    /// Normalises by the running statistics.
+    /// [`Self::forward`], then `max(·, 0)`, in one pass.
     ///
     /// # Errors
     ///
-    /// When `x` is not `[n, channels, …]`.
-    pub fn forward_eval(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(x, false, &Epilogue::default())
+    /// As for [`Self::forward`].
+    pub fn forward_relu(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
+        self.forward_fused(x, &Epilogue { residual: None, has_relu: true }, mode)
     }
 
-    /// [`Self::forward_train`] or [`Self::forward_eval`], then `max(·, 0)`, in one pass.
+    /// [`Self::forward`] with what follows it in one pass.
     ///
     /// # Errors
     ///
-    /// As for those.
-    pub fn forward_relu(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        self.forward_with(x, train, &Epilogue { residual: None, has_relu: true })
-    }
-
-    /// [`Self::forward_train`] or [`Self::forward_eval`] with what follows it in one pass.
-    ///
-    /// # Errors
-    ///
-    /// As for those, and when the residual does not fit.
-    pub fn forward_with(&self, x: &Tensor, train: bool, epilogue: &Epilogue<'_>) -> Result<Tensor> {
-        let BatchNormConfig { eps, momentum, .. } = self.config;
-        if !train {
-            let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_var.as_detached_tensor());
-            return ops::batch_norm_eval_with(x, [&mean, &variance], &self.weight, &self.bias, eps, epilogue);
+    /// As for [`Self::forward`], and when the residual does not fit.
+    pub fn forward_fused(&self, x: &Tensor, epilogue: &Epilogue<'_>, mode: &Mode<'_>) -> Result<Tensor> {
+        let BatchNormConfig { eps, .. } = self.config;
+        if mode.uses_batch_statistics {
+            let (y, batch) = ops::batch_norm_train_with(x, &self.weight, &self.bias, eps, epilogue)?;
+            if mode.updates_statistics {
+                self.update(&batch.mean, &batch.unbiased_variance()?)?;
+            }
+            return Ok(y);
         }
-        let (y, batch) = ops::batch_norm_train_with(x, &self.weight, &self.bias, eps, epilogue)?;
-        for (running, new) in [(&self.running_mean, &batch.mean), (&self.running_var, &batch.unbiased_variance()?)] {
+        if mode.updates_statistics {
+            // the statistics alone are wanted: what is normalised by them is thrown away
+            let batch = ops::batch_norm_train(&x.detach(), &self.weight, &self.bias, eps)?.1;
+            self.update(&batch.mean, &batch.unbiased_variance()?)?;
+        }
+        let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_var.as_detached_tensor());
+        ops::batch_norm_eval_with(x, [&mean, &variance], &self.weight, &self.bias, eps, epilogue)
+    }
+
+    fn update(&self, mean: &Tensor, variance: &Tensor) -> Result<()> {
+        let momentum = self.config.momentum;
+        for (running, new) in [(&self.running_mean, mean), (&self.running_var, variance)] {
             running.set(&((running.as_detached_tensor() * (1. - momentum))? + (new * momentum)?)?)?;
         }
-        Ok(y)
+        Ok(())
     }
 }
 
 impl ModuleT for BatchNorm {
     fn forward_t(&self, x: &Tensor, train: bool) -> candle_core::Result<Tensor> {
-        Ok(if train { self.forward_train(x)? } else { self.forward_eval(x)? })
+        let mode = if train { Mode::recalibrate() } else { Mode::evaluate() };
+        Ok(self.forward(x, &mode)?)
     }
 }

@@ -60,7 +60,12 @@ layer! {
 
 fn depth(op: &'static str, channels: usize, groups: usize) -> Result<usize> {
     if groups == 0 || !channels.is_multiple_of(groups) {
-        return Err(Error::Value { op, what: "groups", got: groups as f64, expected: "a divisor of the channels" });
+        return Err(Error::Value {
+            operation: op,
+            what: "groups",
+            got: groups as f64,
+            expected: "a divisor of the channels",
+        });
     }
     Ok(channels / groups)
 }

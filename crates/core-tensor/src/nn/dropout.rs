@@ -23,7 +23,7 @@ impl Dropout {
         if (0. ..1.).contains(&probability) {
             return Ok(Self { probability, rng: Mutex::new(rng) });
         }
-        Err(Error::Value { op: "Dropout", what: "probability", got: probability, expected: "in [0, 1)" })
+        Err(Error::Value { operation: "Dropout", what: "probability", got: probability, expected: "in [0, 1)" })
     }
 
     /// A copy of the generator where it stands, for a checkpoint.

@@ -36,7 +36,7 @@ fn cells(
 ) -> Result<Vec<Cell>> {
     if hidden == 0 || config.num_layers == 0 {
         let what = if hidden == 0 { "hidden" } else { "num_layers" };
-        return Err(Error::Value { op, what, got: 0., expected: "at least 1" });
+        return Err(Error::Value { operation: op, what, got: 0., expected: "at least 1" });
     }
     let directions: &[&str] = if config.is_bidirectional { &["", "_reverse"] } else { &[""] };
     let mut cells = Vec::new();

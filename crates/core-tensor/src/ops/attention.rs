@@ -49,7 +49,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -
     for (what, tensor) in [("k", Some(k)), ("v", Some(v)), ("mask", config.mask.as_ref())] {
         let Some(tensor) = tensor else { continue };
         if tensor.dtype() != q.dtype() {
-            return Err(Error::DType { op: OP, what, got: tensor.dtype(), expected: "the dtype of q" });
+            return Err(Error::DType { operation: OP, what, got: tensor.dtype(), expected: "the dtype of q" });
         }
     }
     if let Some(mask) = &config.mask
@@ -60,7 +60,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -
     let scale = config.scale.unwrap_or(1. / (depth.max(1) as f64).sqrt());
     // The mask is divided by the scale, to be added before the scores are multiplied by it.
     if !scale.is_finite() || scale == 0. {
-        return Err(Error::Value { op: OP, what: "scale", got: scale, expected: "finite and not zero" });
+        return Err(Error::Value { operation: OP, what: "scale", got: scale, expected: "finite and not zero" });
     }
     let mut shape = leading.to_vec();
     shape.extend([queries, width]);

@@ -193,7 +193,7 @@ fn check(
             return Err(Error::shape(op, what, vector.shape(), format!("[channels = {channels}]")));
         }
         if vector.dtype() != x.dtype() {
-            return Err(Error::DType { op, what, got: vector.dtype(), expected: "the dtype of x" });
+            return Err(Error::DType { operation: op, what, got: vector.dtype(), expected: "the dtype of x" });
         }
     }
     if let Some(residual) = epilogue.residual {
@@ -201,14 +201,19 @@ fn check(
             return Err(Error::shape(op, "residual", residual.shape(), format!("{:?} like x", x.dims())));
         }
         if residual.dtype() != x.dtype() {
-            return Err(Error::DType { op, what: "residual", got: residual.dtype(), expected: "the dtype of x" });
+            return Err(Error::DType {
+                operation: op,
+                what: "residual",
+                got: residual.dtype(),
+                expected: "the dtype of x",
+            });
         }
     }
     let is_valid = eps.is_finite() && eps >= 0.;
     if is_valid {
         Ok((channels, positions.iter().product()))
     } else {
-        Err(Error::Value { op, what: "eps", got: eps, expected: "finite and not negative" })
+        Err(Error::Value { operation: op, what: "eps", got: eps, expected: "finite and not negative" })
     }
 }
 

@@ -30,7 +30,7 @@ fn apply(op: &'static str, x: &Tensor, bias: &Tensor, has_relu: bool) -> Result<
         return Err(Error::shape(op, "bias", bias.shape(), expected));
     }
     if x.dtype() != bias.dtype() {
-        return Err(Error::DType { op, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
+        return Err(Error::DType { operation: op, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
     }
     if x.device().is_cpu() {
         return Ok(contiguous(x)?.apply_op2(&contiguous(bias)?, BiasAdd { has_relu })?);

@@ -174,7 +174,7 @@ fn one_dimensional(op: &'static str, x: &Tensor, weight: &Tensor) -> Error {
 }
 
 fn value(op: &'static str, what: &'static str, got: usize, expected: &'static str) -> Error {
-    Error::Value { op, what, got: got as f64, expected }
+    Error::Value { operation: op, what, got: got as f64, expected }
 }
 
 /// The numbers of both directions; padding is (before, after) for each axis.
@@ -211,7 +211,7 @@ fn check_arguments(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&
     for (what, tensor) in [("weight", Some(weight)), ("bias", bias)] {
         let Some(tensor) = tensor else { continue };
         if tensor.dtype() != x.dtype() {
-            return Err(Error::DType { op, what, got: tensor.dtype(), expected: "the dtype of x" });
+            return Err(Error::DType { operation: op, what, got: tensor.dtype(), expected: "the dtype of x" });
         }
     }
     match bias {

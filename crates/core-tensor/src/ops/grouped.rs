@@ -51,7 +51,7 @@ impl RowGroups {
         let ends = offsets.first() == Some(&0) && offsets.last().is_some_and(|&end| end as usize == rows.len());
         if !rises || !ends {
             return Err(Error::Value {
-                op: OP,
+                operation: OP,
                 what: "the last offset",
                 got: offsets.last().map_or(f64::NAN, |&end| f64::from(end)),
                 expected: "offsets that rise from 0 to the number of rows taken",
@@ -59,7 +59,7 @@ impl RowGroups {
         }
         if let Some(position) = rows.iter().position(|&row| row as usize >= num_rows) {
             let index = u64::from(rows[position]);
-            return Err(Error::IndexOutOfRange { op: OP, what: "rows", position, index, bound: num_rows });
+            return Err(Error::OutOfRange { operation: OP, what: "rows", position, index, bound: num_rows });
         }
         let mut place_offsets = vec![0u32; num_rows + 1];
         for &row in &rows {
@@ -165,7 +165,7 @@ pub fn grouped_feed_forward(
     }
     for (what, tensor) in [("w1", w1), ("w2", w2)] {
         if tensor.dtype() != x.dtype() {
-            return Err(Error::DType { op: OP, what, got: tensor.dtype(), expected: "the dtype of x" });
+            return Err(Error::DType { operation: OP, what, got: tensor.dtype(), expected: "the dtype of x" });
         }
     }
     let sizes = Sizes { input, width, hidden, output };
@@ -433,7 +433,7 @@ pub fn weighted_rows(y: &Tensor, weights: Option<&Tensor>, places: &[Option<u32>
     if k == 0 || !places.len().is_multiple_of(k) {
         let got = places.len() as f64;
         return Err(Error::Value {
-            op: OP,
+            operation: OP,
             what: "the number of places",
             got,
             expected: "a multiple of k, which is at least 1",
@@ -447,7 +447,7 @@ pub fn weighted_rows(y: &Tensor, weights: Option<&Tensor>, places: &[Option<u32>
             Some(is_used) if !*is_used => *is_used = true,
             Some(_) => {
                 return Err(Error::Value {
-                    op: OP,
+                    operation: OP,
                     what: "a place",
                     got: f64::from(place),
                     expected: "each at most once",
@@ -455,7 +455,7 @@ pub fn weighted_rows(y: &Tensor, weights: Option<&Tensor>, places: &[Option<u32>
             }
             None => {
                 let index = u64::from(place);
-                return Err(Error::IndexOutOfRange { op: OP, what: "places", position, index, bound: n });
+                return Err(Error::OutOfRange { operation: OP, what: "places", position, index, bound: n });
             }
         }
     }
@@ -464,7 +464,12 @@ pub fn weighted_rows(y: &Tensor, weights: Option<&Tensor>, places: &[Option<u32>
             return Err(Error::shape(OP, "weights", weights.shape(), format!("[{rows}, {k}]")));
         }
         if weights.dtype() != y.dtype() {
-            return Err(Error::DType { op: OP, what: "weights", got: weights.dtype(), expected: "the dtype of y" });
+            return Err(Error::DType {
+                operation: OP,
+                what: "weights",
+                got: weights.dtype(),
+                expected: "the dtype of y",
+            });
         }
     }
     if y.device().is_cpu() {

@@ -57,7 +57,7 @@ pub fn scatter_add(x: &Tensor, index: &Tensor, size: usize) -> Result<Tensor> {
     shape[0] = size;
     if let Some(position) = index.iter().position(|&i| i as usize >= size) {
         let at = u64::from(index[position]);
-        return Err(Error::IndexOutOfRange { op: OP, what: "index", position, index: at, bound: size });
+        return Err(Error::OutOfRange { operation: OP, what: "index", position, index: at, bound: size });
     }
     if x.device().is_cpu() {
         let width = x.dims()[1..].iter().product();
@@ -69,7 +69,7 @@ pub fn scatter_add(x: &Tensor, index: &Tensor, size: usize) -> Result<Tensor> {
 
 fn numbers(op: &'static str, what: &'static str, ids: &Tensor) -> Result<Vec<u32>> {
     if ids.dtype() != DType::U32 {
-        return Err(Error::DType { op, what, got: ids.dtype(), expected: "u32" });
+        return Err(Error::DType { operation: op, what, got: ids.dtype(), expected: "u32" });
     }
     Ok(ids.flatten_all()?.to_vec1::<u32>()?)
 }

@@ -32,14 +32,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         return Err(Error::shape(OP, "x", x.shape(), format!("[…, in = {inputs}]")));
     };
     if weight.dtype() != x.dtype() {
-        return Err(Error::DType { op: OP, what: "weight", got: weight.dtype(), expected: "the dtype of x" });
+        return Err(Error::DType { operation: OP, what: "weight", got: weight.dtype(), expected: "the dtype of x" });
     }
     if let Some(bias) = bias {
         if bias.dims() != [outputs] {
             return Err(Error::shape(OP, "bias", bias.shape(), format!("[out = {outputs}]")));
         }
         if bias.dtype() != x.dtype() {
-            return Err(Error::DType { op: OP, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
+            return Err(Error::DType { operation: OP, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
         }
     }
     let is_matrix = leading.len() == 1;

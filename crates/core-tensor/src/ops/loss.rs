@@ -76,7 +76,12 @@ pub fn mse(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
         return Err(Error::shape(OP, "target", target.shape(), format!("{:?} like prediction", prediction.dims())));
     }
     if prediction.dtype() != target.dtype() {
-        return Err(Error::DType { op: OP, what: "target", got: target.dtype(), expected: "the dtype of prediction" });
+        return Err(Error::DType {
+            operation: OP,
+            what: "target",
+            got: target.dtype(),
+            expected: "the dtype of prediction",
+        });
     }
     if prediction.elem_count() == 0 {
         return Err(Error::shape(OP, "prediction", prediction.shape(), "at least one element"));
@@ -98,7 +103,7 @@ fn check_targets(op: &'static str, what: &'static str, scores: &Tensor, targets:
         return Err(Error::shape(op, "targets", targets.shape(), format!("[n = {rows}]")));
     }
     if targets.dtype() != DType::U32 {
-        return Err(Error::DType { op, what: "targets", got: targets.dtype(), expected: "u32" });
+        return Err(Error::DType { operation: op, what: "targets", got: targets.dtype(), expected: "u32" });
     }
     Ok(())
 }
@@ -108,7 +113,7 @@ fn check_range(op: &'static str, targets: &[u32], classes: usize) -> Result<()> 
         None => Ok(()),
         Some(position) => {
             let index = u64::from(targets[position]);
-            Err(Error::IndexOutOfRange { op, what: "targets", position, index, bound: classes })
+            Err(Error::OutOfRange { operation: op, what: "targets", position, index, bound: classes })
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return Err(Error::shape(OP, "b", b.shape(), format!("{leading:?} and [{k}, n] like a")));
     }
     if a.dtype() != b.dtype() {
-        return Err(Error::DType { op: OP, what: "b", got: b.dtype(), expected: "the dtype of a" });
+        return Err(Error::DType { operation: OP, what: "b", got: b.dtype(), expected: "the dtype of a" });
     }
     let mut shape = leading.to_vec();
     shape.extend([*m, *n]);

@@ -53,7 +53,12 @@ pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps
     check(OP, x, channels, &[("weight", weight), ("bias", bias)], eps, "[n, channels, …]")?;
     let channels = channels.unwrap_or(0);
     if groups == 0 || channels % groups != 0 {
-        return Err(Error::Value { op: OP, what: "groups", got: groups as f64, expected: "a divisor of the channels" });
+        return Err(Error::Value {
+            operation: OP,
+            what: "groups",
+            got: groups as f64,
+            expected: "a divisor of the channels",
+        });
     }
     let plane: usize = x.dims()[2..].iter().product();
     if x.device().is_cpu() {
@@ -81,11 +86,15 @@ fn check(
             return Err(Error::shape(op, what, vector.shape(), format!("[{size}]")));
         }
         if vector.dtype() != x.dtype() {
-            return Err(Error::DType { op, what, got: vector.dtype(), expected: "the dtype of x" });
+            return Err(Error::DType { operation: op, what, got: vector.dtype(), expected: "the dtype of x" });
         }
     }
     let is_valid = eps.is_finite() && eps >= 0.;
-    if is_valid { Ok(()) } else { Err(Error::Value { op, what: "eps", got: eps, expected: "finite and not negative" }) }
+    if is_valid {
+        Ok(())
+    } else {
+        Err(Error::Value { operation: op, what: "eps", got: eps, expected: "finite and not negative" })
+    }
 }
 
 /// The mean (zero if not centred) and the inverse standard deviation of a row.

@@ -47,7 +47,7 @@ pub fn kl_div(log_probabilities: &Tensor, probabilities: &Tensor) -> Result<Tens
 pub fn huber(prediction: &Tensor, target: &Tensor, delta: f64) -> Result<Tensor> {
     let is_valid = delta > 0. && delta.is_finite();
     if !is_valid {
-        return Err(Error::Value { op: "huber", what: "delta", got: delta, expected: "positive and finite" });
+        return Err(Error::Value { operation: "huber", what: "delta", got: delta, expected: "positive and finite" });
     }
     let (a, b) = check("huber", prediction, target)?;
     if a.device().is_cpu() {
@@ -78,7 +78,7 @@ fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor)> {
     }
     if a.dtype() != b.dtype() {
         let expected = "the dtype of the first";
-        return Err(Error::DType { op, what: "the second argument", got: b.dtype(), expected });
+        return Err(Error::DType { operation: op, what: "the second argument", got: b.dtype(), expected });
     }
     if a.elem_count() == 0 {
         return Err(Error::shape(op, "the first argument", a.shape(), "at least one element"));
@@ -296,11 +296,11 @@ pub fn cross_entropy_with(logits: &Tensor, targets: &Tensor, config: &CrossEntro
         return Err(Error::shape(OP, "targets", targets.shape(), format!("[n = {n}]")));
     }
     if targets.dtype() != DType::U32 {
-        return Err(Error::DType { op: OP, what: "targets", got: targets.dtype(), expected: "u32" });
+        return Err(Error::DType { operation: OP, what: "targets", got: targets.dtype(), expected: "u32" });
     }
     let smoothing = config.label_smoothing;
     if !(0. ..=1.).contains(&smoothing) {
-        return Err(Error::Value { op: OP, what: "label_smoothing", got: smoothing, expected: "in [0, 1]" });
+        return Err(Error::Value { operation: OP, what: "label_smoothing", got: smoothing, expected: "in [0, 1]" });
     }
     let ones;
     let weights = match &config.class_weights {
@@ -311,10 +311,10 @@ pub fn cross_entropy_with(logits: &Tensor, targets: &Tensor, config: &CrossEntro
         }
     };
     if weights.len() != classes {
-        return Err(Error::Length { op: OP, what: "class_weights", got: weights.len(), expected: classes });
+        return Err(Error::Length { operation: OP, what: "class_weights", got: weights.len(), expected: classes });
     }
     if let Some(&got) = weights.iter().find(|w| !w.is_finite() || **w < 0.) {
-        return Err(Error::Value { op: OP, what: "a class weight", got, expected: "finite and not negative" });
+        return Err(Error::Value { operation: OP, what: "a class weight", got, expected: "finite and not negative" });
     }
     let mut distribution = Vec::with_capacity(n * classes);
     let mut divisor = 0.;
@@ -322,7 +322,7 @@ pub fn cross_entropy_with(logits: &Tensor, targets: &Tensor, config: &CrossEntro
         let class = target as usize;
         if class >= classes {
             let index = u64::from(target);
-            return Err(Error::IndexOutOfRange { op: OP, what: "targets", position, index, bound: classes });
+            return Err(Error::OutOfRange { operation: OP, what: "targets", position, index, bound: classes });
         }
         divisor += weights[class];
         let row = distribution.len();
@@ -332,7 +332,7 @@ pub fn cross_entropy_with(logits: &Tensor, targets: &Tensor, config: &CrossEntro
     let is_positive = divisor > 0.;
     if !is_positive {
         let expected = "positive";
-        return Err(Error::Value { op: OP, what: "the sum of the targets' weights", got: divisor, expected });
+        return Err(Error::Value { operation: OP, what: "the sum of the targets' weights", got: divisor, expected });
     }
     let distribution = Tensor::from_vec(distribution, (n, classes), &Device::Cpu)?;
     soft(logits, &distribution.to_dtype(logits.dtype())?.to_device(logits.device())?, divisor)

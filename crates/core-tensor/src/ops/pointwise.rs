@@ -61,7 +61,7 @@ fn check_pair(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     }
     if a.dtype() != b.dtype() {
         let expected = "the dtype of the first";
-        return Err(Error::DType { op, what: "the second argument", got: b.dtype(), expected });
+        return Err(Error::DType { operation: op, what: "the second argument", got: b.dtype(), expected });
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ fn biased<F: Function>(
         return Err(Error::shape(op, "bias", bias.shape(), expected));
     }
     if x.dtype() != bias.dtype() {
-        return Err(Error::DType { op, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
+        return Err(Error::DType { operation: op, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
     }
     if x.device().is_cpu() {
         return apply(Biased { function }, &[x, bias], x.shape());

@@ -139,12 +139,12 @@ fn windows(op: &'static str, x: &Tensor, config: Pool2dConfig) -> Result<(Window
     let along = |size: usize, kernel: usize, stride: usize, padding: usize| -> Result<Vec<Range<usize>>> {
         for (what, got) in [("kernel", kernel), ("stride", stride)] {
             if got == 0 {
-                return Err(Error::Value { op, what, got: 0., expected: "at least 1" });
+                return Err(Error::Value { operation: op, what, got: 0., expected: "at least 1" });
             }
         }
         if padding > kernel / 2 {
             return Err(Error::Value {
-                op,
+                operation: op,
                 what: "padding",
                 got: padding as f64,
                 expected: "at most half of the kernel",

@@ -58,7 +58,12 @@ pub fn gru(gates: &Tensor, weight_hh: &Tensor, bias_hh: &Tensor, h0: &Tensor) ->
         return Err(Error::shape(OP, "bias_hh", bias_hh.shape(), format!("[{}]", 3 * hidden)));
     }
     if bias_hh.dtype() != gates.dtype() {
-        return Err(Error::DType { op: OP, what: "bias_hh", got: bias_hh.dtype(), expected: "the dtype of gates" });
+        return Err(Error::DType {
+            operation: OP,
+            what: "bias_hh",
+            got: bias_hh.dtype(),
+            expected: "the dtype of gates",
+        });
     }
     if gates.device().is_cpu() && time > 0 {
         let weight = Tensor::cat(&[weight_hh, &bias_hh.unsqueeze(1)?], 1)?;
@@ -111,7 +116,7 @@ fn check(
     }
     for (what, tensor) in states.iter().copied().chain([("weight_hh", weight_hh)]) {
         if tensor.dtype() != gates.dtype() {
-            return Err(Error::DType { op, what, got: tensor.dtype(), expected: "the dtype of gates" });
+            return Err(Error::DType { operation: op, what, got: tensor.dtype(), expected: "the dtype of gates" });
         }
     }
     Ok(Sizes { time, batch, hidden })

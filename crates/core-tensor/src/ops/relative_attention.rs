@@ -32,7 +32,7 @@ pub fn relative_attention(qkv: &Tensor, relative: &Tensor, heads: usize) -> Resu
     }
     if relative.dtype() != qkv.dtype() {
         let expected = "the dtype of qkv";
-        return Err(Error::DType { op: OP, what: "relative", got: relative.dtype(), expected });
+        return Err(Error::DType { operation: OP, what: "relative", got: relative.dtype(), expected });
     }
     if qkv.elem_count() == 0 {
         return Ok(qkv.narrow(D::Minus1, 0, width)?);

@@ -15,7 +15,7 @@ use candle_core::{DType, Tensor, Var, WithDType};
 pub fn clip_grad_norm(vars: &[(String, Var)], grads: &mut GradStore, max_norm: f64) -> Result<f64> {
     if max_norm.is_nan() || max_norm < 0. {
         let expected = "not negative";
-        return Err(Error::Value { op: "clip_grad_norm", what: "max_norm", got: max_norm, expected });
+        return Err(Error::Value { operation: "clip_grad_norm", what: "max_norm", got: max_norm, expected });
     }
     let mut squares = 0.;
     for (_, var) in vars {
@@ -26,7 +26,7 @@ pub fn clip_grad_norm(vars: &[(String, Var)], grads: &mut GradStore, max_norm: f
     let norm = squares.sqrt();
     if !norm.is_finite() {
         return Err(Error::Value {
-            op: "clip_grad_norm",
+            operation: "clip_grad_norm",
             what: "the norm of the gradients",
             got: norm,
             expected: "finite",
@@ -50,7 +50,7 @@ pub fn clip_grad_norm(vars: &[(String, Var)], grads: &mut GradStore, max_norm: f
 /// When `limit` is negative or NaN.
 pub fn clip_grad_value(vars: &[(String, Var)], grads: &mut GradStore, limit: f64) -> Result<()> {
     if limit.is_nan() || limit < 0. {
-        return Err(Error::Value { op: "clip_grad_value", what: "limit", got: limit, expected: "not negative" });
+        return Err(Error::Value { operation: "clip_grad_value", what: "limit", got: limit, expected: "not negative" });
     }
     for (_, var) in vars {
         if let Some(gradient) = grads.remove(var) {

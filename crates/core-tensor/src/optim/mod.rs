@@ -76,7 +76,12 @@ fn check_vars(op: &'static str, vars: &[(String, Var)]) -> Result<()> {
     let mut names = std::collections::BTreeSet::new();
     for (name, var) in vars {
         if !var.dtype().is_float() {
-            return Err(Error::DType { op, what: "a parameter", got: var.dtype(), expected: "a floating-point type" });
+            return Err(Error::DType {
+                operation: op,
+                what: "a parameter",
+                got: var.dtype(),
+                expected: "a floating-point type",
+            });
         }
         if !names.insert(name) {
             return Err(Error::Parameter { name: name.clone(), reason: "is there twice".to_string() });
@@ -87,5 +92,5 @@ fn check_vars(op: &'static str, vars: &[(String, Var)]) -> Result<()> {
 
 /// `is_valid` must hold for the hyperparameter `what`.
 fn check_value(op: &'static str, what: &'static str, got: f64, expected: &'static str, is_valid: bool) -> Result<()> {
-    if is_valid { Ok(()) } else { Err(Error::Value { op, what, got, expected }) }
+    if is_valid { Ok(()) } else { Err(Error::Value { operation: op, what, got, expected }) }
 }

@@ -25,9 +25,7 @@ use std::sync::Arc;
 /// # Ok::<(), core_tensor::Error>(())
 /// ```
 pub fn dropout(x: &Tensor, p: f64, rng: &mut Rng) -> Result<Tensor> {
-    if !(0. ..1.).contains(&p) {
-        return Err(Error::Value { op: "dropout", what: "p", got: p, expected: "in [0, 1)" });
-    }
+    check_probability(p)?;
     if p == 0. {
         return Ok(x.clone());
     }
@@ -38,6 +36,14 @@ pub fn dropout(x: &Tensor, p: f64, rng: &mut Rng) -> Result<Tensor> {
     }
     let mask = Tensor::from_vec(kept, x.shape(), &Device::Cpu)?.to_dtype(x.dtype())?;
     Ok((x * (mask * scale)?.to_device(x.device())?)?)
+}
+
+/// The probability of dropping an element must leave something.
+pub(crate) fn check_probability(p: f64) -> Result<()> {
+    if (0. ..1.).contains(&p) {
+        return Ok(());
+    }
+    Err(Error::Value { operation: "dropout", what: "p", got: p, expected: "in [0, 1)" })
 }
 
 /// One byte for each element: 1 to keep it. A 32-bit threshold decides, so probabilities are exact to 2⁻³².

@@ -4,6 +4,7 @@
 mod dropout;
 mod tensors;
 
+pub(crate) use dropout::check_probability;
 pub use dropout::dropout;
 
 use rand::{RngCore, SeedableRng};

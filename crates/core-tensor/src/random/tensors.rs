@@ -23,7 +23,7 @@ impl Rng {
     ) -> Result<Tensor> {
         if !(lo <= hi && lo.is_finite() && hi.is_finite()) {
             let (what, expected) = ("the width hi − lo", "finite and not negative");
-            return Err(Error::Value { op: "Rng::uniform", what, got: hi - lo, expected });
+            return Err(Error::Value { operation: "Rng::uniform", what, got: hi - lo, expected });
         }
         let largest_f32 = largest_below(hi as f32, hi);
         let shape = shape.into();
@@ -51,7 +51,7 @@ impl Rng {
     ) -> Result<Tensor> {
         for (what, got, is_valid) in [("mean", mean, mean.is_finite()), ("std", std, std.is_finite() && std >= 0.)] {
             if !is_valid {
-                return Err(Error::Value { op: "Rng::normal", what, got, expected: "finite, std not negative" });
+                return Err(Error::Value { operation: "Rng::normal", what, got, expected: "finite, std not negative" });
             }
         }
         let draw = |rng: &mut Rng| {
@@ -68,7 +68,7 @@ impl Rng {
     /// When `p` is not in `[0, 1]`.
     pub fn bernoulli(&mut self, p: f64, shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
         if !(0. ..=1.).contains(&p) {
-            return Err(Error::Value { op: "Rng::bernoulli", what: "p", got: p, expected: "in [0, 1]" });
+            return Err(Error::Value { operation: "Rng::bernoulli", what: "p", got: p, expected: "in [0, 1]" });
         }
         let shape = shape.into();
         let values: Vec<u8> = (0..shape.elem_count()).map(|_| u8::from(self.unit() < p)).collect();
@@ -93,7 +93,12 @@ impl Rng {
                 let values: Vec<f32> = (0..count).map(|_| narrow(draw(self))).collect();
                 Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
             }
-            got => Err(Error::DType { op: "Rng", what: "the random tensor", got, expected: "f64, f32, f16 or bf16" }),
+            got => Err(Error::DType {
+                operation: "Rng",
+                what: "the random tensor",
+                got,
+                expected: "f64, f32, f16 or bf16",
+            }),
         }
     }
 }

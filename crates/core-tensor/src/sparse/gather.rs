@@ -32,7 +32,7 @@ impl Index {
         let limit = u32::MAX as usize - 1;
         for (what, got) in [("num_rows", num_rows), ("the number of indices", indices.len())] {
             if got > limit {
-                return Err(Error::TooLarge { op: OP, what, got, limit });
+                return Err(Error::TooLarge { operation: OP, what, got, limit });
             }
         }
         check_indices(OP, "indices", indices, num_rows)?;

@@ -73,7 +73,12 @@ impl SparsePattern {
             return Err(Error::shape(OP, "values", values.shape(), expected));
         }
         if values.dtype() != x.dtype() {
-            return Err(Error::DType { op: OP, what: "values", got: values.dtype(), expected: "the dtype of x" });
+            return Err(Error::DType {
+                operation: OP,
+                what: "values",
+                got: values.dtype(),
+                expected: "the dtype of x",
+            });
         }
         if has_kernel(x) {
             Ok(contiguous(values)?.apply_op2(&contiguous(x)?, WeightedSum { pattern: self.clone() })?)

@@ -68,13 +68,13 @@ impl SparsePattern {
     pub fn from_edges(num_rows: usize, num_cols: usize, rows: &[u32], cols: &[u32]) -> Result<Self> {
         const OP: &str = "SparsePattern::from_edges";
         if rows.len() != cols.len() {
-            return Err(Error::Length { op: OP, what: "cols", got: cols.len(), expected: rows.len() });
+            return Err(Error::Length { operation: OP, what: "cols", got: cols.len(), expected: rows.len() });
         }
         // Candle reads the index `u32::MAX` as "skip", so sizes stay below it.
         let limit = u32::MAX as usize - 1;
         for (what, got) in [("num_rows", num_rows), ("num_cols", num_cols), ("the number of entries", rows.len())] {
             if got > limit {
-                return Err(Error::TooLarge { op: OP, what, got, limit });
+                return Err(Error::TooLarge { operation: OP, what, got, limit });
             }
         }
         check_indices(OP, "rows", rows, num_rows)?;
@@ -263,7 +263,7 @@ pub(super) fn check_indices(op: &'static str, what: &'static str, indices: &[u32
     match indices.iter().position(|&index| index as usize >= bound) {
         None => Ok(()),
         Some(position) => {
-            Err(Error::IndexOutOfRange { op, what, position, index: u64::from(indices[position]), bound })
+            Err(Error::OutOfRange { operation: op, what, position, index: u64::from(indices[position]), bound })
         }
     }
 }

@@ -39,7 +39,12 @@ impl SparsePattern {
             return Err(Error::shape(OP, "right", right.shape(), expected));
         }
         if left.dtype() != right.dtype() {
-            return Err(Error::DType { op: OP, what: "right", got: right.dtype(), expected: "the dtype of left" });
+            return Err(Error::DType {
+                operation: OP,
+                what: "right",
+                got: right.dtype(),
+                expected: "the dtype of left",
+            });
         }
         if has_kernel(left) {
             let op = SampledDot { pattern: self.clone(), heads };

@@ -29,7 +29,12 @@ impl Segments {
     pub fn new(ids: &[u32], num_segments: usize) -> Result<Self> {
         let limit = u32::MAX as usize - 1;
         if ids.len() > limit {
-            return Err(Error::TooLarge { op: "Segments::new", what: "the number of rows", got: ids.len(), limit });
+            return Err(Error::TooLarge {
+                operation: "Segments::new",
+                what: "the number of rows",
+                got: ids.len(),
+                limit,
+            });
         }
         super::pattern::check_indices("Segments::new", "ids", ids, num_segments)?;
         let rows: Vec<u32> = (0..ids.len() as u32).collect();

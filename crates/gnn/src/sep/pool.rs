@@ -3,8 +3,9 @@
 use crate::graph::mismatch;
 use crate::pool::{Pool, Selection};
 use crate::{Batch, Result};
-use candle_core::{ModuleT, Tensor};
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use core_tensor::Mode;
 use core_tensor::nn::{BatchNorm1d, BatchNormConfig, Linear, batch_norm1d, linear};
 use core_tensor::ops;
 
@@ -43,12 +44,12 @@ impl PoolMlp {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, is_training: bool) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
         let hidden = ops::linear(x, self.linear.weight(), None)?;
         let hidden = match self.linear.bias() {
             Some(bias) => ops::bias_relu(&hidden, bias)?,
             None => ops::relu(&hidden)?,
         };
-        Ok(ops::relu(&self.norm.forward_t(&hidden, is_training)?)?)
+        Ok(self.norm.forward_relu(&hidden, mode)?)
     }
 }

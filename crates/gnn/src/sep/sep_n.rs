@@ -115,7 +115,7 @@ impl SepN {
             let Some(coarsening) = current.coarser() else {
                 return Err(mismatch(OPERATION, format!("the batch has {i} coarser levels, {blocks} are needed")));
             };
-            let pooled = self.mlps[i].forward(&coarsening.clusters.sum(&convolved)?, mode.is_training())?;
+            let pooled = self.mlps[i].forward(&coarsening.clusters.sum(&convolved)?, mode)?;
             x = Some(mode.dropout(&pooled, p_pool)?);
             skips.push(convolved);
             levels.push((current, &coarsening.clusters));
@@ -125,7 +125,7 @@ impl SepN {
             let convolved = self.convolve(2 * blocks - i, x.as_ref(), features, current)?;
             let convolved = mode.dropout(&convolved, p_convolution)?;
             let (finer, clusters) = levels[i - 1];
-            let lifted = self.mlps[2 * blocks - i].forward(&clusters.broadcast(&convolved)?, mode.is_training())?;
+            let lifted = self.mlps[2 * blocks - i].forward(&clusters.broadcast(&convolved)?, mode)?;
             let lifted = mode.dropout(&lifted, p_pool)?;
             x = Some(Tensor::cat(&[&lifted, &skips[i - 1]], 1)?);
             current = finer;

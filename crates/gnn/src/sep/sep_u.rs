@@ -45,7 +45,7 @@ impl SepU {
     ///
     /// # Errors
     /// Features that do not fit the batch or the layers.
-    pub fn forward(&self, x: &Tensor, batch: &Batch, mode: &Mode<'_>) -> Result<Reconstruction> {
+    pub fn forward(&self, x: &Tensor, batch: &Batch, mode: &mut Mode<'_>) -> Result<Reconstruction> {
         let adjacency = batch.adjacency();
         let [encode, decode, last] = [&self.convolutions[..2], &self.convolutions[2..4], &self.convolutions[4..]];
         let through = |layers: &[GcnConv], x: Tensor| {
@@ -53,8 +53,8 @@ impl SepU {
         };
         let encoded = through(encode, x.clone())?;
         let pooled = self.pool.pool(&encoded, batch)?;
-        let coarse = self.mlps[0].forward(&pooled.x, mode.is_training())?;
-        let lifted = self.mlps[1].forward(&pooled.selection.lift(&coarse)?, mode.is_training())?;
+        let coarse = self.mlps[0].forward(&pooled.x, mode)?;
+        let lifted = self.mlps[1].forward(&pooled.selection.lift(&coarse)?, mode)?;
         let decoded = through(decode, lifted)?;
         Ok(Reconstruction { x: last[0].forward(&decoded, adjacency)?, auxiliary_loss: pooled.auxiliary_loss()? })
     }

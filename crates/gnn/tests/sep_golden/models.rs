@@ -64,7 +64,7 @@ fn sep_g_computes_the_reference_log_probabilities_losses_and_gradients() {
                 let model = graph_classifier(config, store.var_builder()).expect("a model");
                 golden.fill(&store, &format!("{prefix}.w."), &[]);
                 let mut rng = Rng::new(0);
-                let out = model.forward(&x, &batch, &mut Mode::Train(&mut rng)).expect("logits");
+                let out = model.forward(&x, &batch, &mut Mode::train(&mut rng)).expect("logits");
                 let log_probabilities = ops::log_softmax(&out.logits).expect("log-softmax");
                 let name = format!("{prefix}.{kind}");
                 assert_close(&name, &log_probabilities, golden.get(&format!("{name}.logprob")), tolerance);
@@ -112,9 +112,9 @@ fn sep_n_computes_the_reference_outputs_gradients_and_running_statistics() {
                     let log_probabilities = ops::log_softmax(logits).expect("log-softmax");
                     assert_close(&name, &log_probabilities, golden.get(&name), tolerance);
                 };
-                check("eval0", &model.forward(features, &batch, &mut Mode::Evaluate).expect("logits"));
+                check("eval0", &model.forward(features, &batch, &mut Mode::evaluate()).expect("logits"));
                 let mut rng = Rng::new(0);
-                let logits = model.forward(features, &batch, &mut Mode::Train(&mut rng)).expect("logits");
+                let logits = model.forward(features, &batch, &mut Mode::train(&mut rng)).expect("logits");
                 check("train", &logits);
                 let chosen = logits.index_select(&train_index, 0).expect("rows");
                 let loss = ops::cross_entropy(&chosen, &y).expect("a loss");
@@ -124,7 +124,7 @@ fn sep_n_computes_the_reference_outputs_gradients_and_running_statistics() {
                 for name in golden.names(&format!("{prefix}.after1.")) {
                     assert_close(&name, &vars[&name], golden.get(&format!("{prefix}.after1.{name}")), tolerance);
                 }
-                check("eval1", &model.forward(features, &batch, &mut Mode::Evaluate).expect("logits"));
+                check("eval1", &model.forward(features, &batch, &mut Mode::evaluate()).expect("logits"));
             }
         }
     }
@@ -159,12 +159,12 @@ fn sep_u_computes_the_reference_reconstructions_and_gradients() {
             let model = sep_u(2, hidden, PoolKind::Sep, store.var_builder()).expect("a model");
             golden.fill(&store, &format!("{case}.w."), &[]);
             let mut rng = Rng::new(0);
-            let out = model.forward(&x, &batch, &Mode::Train(&mut rng)).expect("a reconstruction");
+            let out = model.forward(&x, &batch, &mut Mode::train(&mut rng)).expect("a reconstruction");
             assert_close(case, &out.x, golden.get(&format!("{case}.train.out")), tolerance);
             let loss = ops::mse(&out.x, &x).expect("a loss");
             assert_close(case, &loss, golden.get(&format!("{case}.train.loss")), tolerance);
             golden.check_gradients(&loss, &store, &format!("{case}.grad."), tolerance);
-            let out = model.forward(&x, &batch, &Mode::Evaluate).expect("a reconstruction");
+            let out = model.forward(&x, &batch, &mut Mode::evaluate()).expect("a reconstruction");
             assert_close(case, &out.x, golden.get(&format!("{case}.eval1.out")), tolerance);
         }
     }

@@ -175,7 +175,7 @@ pub fn train(
     }
     for step in first..config.steps {
         let (inputs, targets) = batch(text, config, || batches.below(text.len() - config.length), store.device())?;
-        let output = model.forward(&inputs, &mut Mode::Train(&mut routing))?;
+        let output = model.forward(&inputs, &mut Mode::train(&mut routing))?;
         let (cross_entropy, total) = output.loss(&targets)?;
         let mut grads = core_tensor::backward(&total)?;
         clip_grad_norm(&all, &mut grads, config.clip_norm)?;
@@ -237,7 +237,7 @@ pub fn evaluate(model: &RoutedTransformer, device: &Device, text: &[u8], config:
             (piece - 1) * last / pieces.max(2).saturating_sub(1)
         };
         let (inputs, targets) = batch(text, config, next, device)?;
-        let output = model.forward(&inputs, &mut Mode::Evaluate)?;
+        let output = model.forward(&inputs, &mut Mode::evaluate())?;
         let (cross_entropy, _) = output.loss(&targets)?;
         sum += cross_entropy.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
     }

@@ -238,7 +238,7 @@ impl RoutedTransformer {
         if ids.dtype() != DType::U32 {
             let expected = "u32";
             return Err(core_tensor::Error::DType {
-                op: "routed_transformer",
+                operation: "routed_transformer",
                 what: "ids",
                 got: ids.dtype(),
                 expected,

@@ -45,7 +45,7 @@ impl Router for Base {
     fn route(&self, tokens: &Tokens<'_>, mode: &mut Mode<'_>) -> Result<Assignment> {
         let logits = logits(tokens.x, &self.weight)?;
         let scores = host(&logits)?;
-        let experts = if mode.is_training() {
+        let experts = if mode.uses_batch_statistics {
             balanced_assignment(&scores, self.num_experts())?
         } else {
             largest(&scores, self.num_experts(), 1)

@@ -208,12 +208,12 @@ impl Router for Reinforce {
     }
 
     fn route(&self, tokens: &Tokens<'_>, mode: &mut Mode<'_>) -> Result<Assignment> {
-        match mode {
-            Mode::Train(rng) => {
+        match &mut mode.noise {
+            Some(rng) => {
                 let uniforms: Vec<f64> = (0..tokens.x.dim(0)?).map(|_| rng.unit()).collect();
                 self.decide(tokens, Some(&uniforms))
             }
-            Mode::Evaluate => self.decide(tokens, None),
+            None => self.decide(tokens, None),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Router for SBase {
     fn route(&self, tokens: &Tokens<'_>, mode: &mut Mode<'_>) -> Result<Assignment> {
         let (logits, k) = (logits(tokens.x, &self.weight)?, self.config.k);
         let mut scores = host(&logits)?;
-        if mode.is_training() {
+        if mode.uses_batch_statistics {
             let plan = sinkhorn(&scores, self.num_experts(), self.config.sinkhorn)?;
             for row in scores.chunks_exact_mut(self.num_experts()) {
                 row.iter_mut().zip(&plan.experts).for_each(|(score, f)| *score += f);

@@ -74,8 +74,8 @@ impl Router for TopK {
 
     fn route(&self, tokens: &Tokens<'_>, mode: &mut Mode<'_>) -> Result<Assignment> {
         let TopKConfig { k, normalize_gates, balance_weight, z_weight, noise } = self.config;
-        let logits = match (noise, &mut *mode) {
-            (Noise::Jitter(eps), Mode::Train(rng)) if eps != 0. => {
+        let logits = match (noise, &mut mode.noise) {
+            (Noise::Jitter(eps), Some(rng)) if eps != 0. => {
                 let x = tokens.x;
                 let factors = rng.uniform(1. - eps, 1. + eps, x.shape(), x.dtype(), x.device())?;
                 logits(&(x * factors)?, &self.weight)?
@@ -83,7 +83,7 @@ impl Router for TopK {
             _ => logits(tokens.x, &self.weight)?,
         };
         let mut scores = host(&logits)?;
-        if let (Noise::Selection(deviation), Mode::Train(rng)) = (noise, &mut *mode)
+        if let (Noise::Selection(deviation), Some(rng)) = (noise, &mut mode.noise)
             && deviation != 0.
         {
             let noise = rng.normal(0., deviation, scores.len(), candle_core::DType::F64, &candle_core::Device::Cpu)?;
@@ -96,7 +96,7 @@ impl Router for TopK {
             gates = gates.broadcast_div(&gates.sum_keepdim(1)?)?;
         }
         let mut auxiliary_loss = None;
-        if mode.is_training() && !experts.is_empty() {
+        if mode.uses_batch_statistics && !experts.is_empty() {
             auxiliary_loss = add_term(None, balance_weight, || balance_loss(&probabilities, &experts, k))?;
             auxiliary_loss = add_term(auxiliary_loss, z_weight, || z_loss(&logits))?;
         }

@@ -106,8 +106,8 @@ fn s_base_and_greedy_evaluation() {
     let Some(case) = case(RouterConfig::SBase(SBaseConfig::default())) else { return };
     let build = |store: &ParamStore| RoutedTransformer::new(case.config.clone(), store.var_builder()).unwrap();
     let (model, store) = loaded(&case, build);
-    check("sbase", &case, &model, &store, &mut Mode::Train(&mut Rng::new(0)));
-    check("greedy", &case, &model, &store, &mut Mode::Evaluate);
+    check("sbase", &case, &model, &store, &mut Mode::train(&mut Rng::new(0)));
+    check("greedy", &case, &model, &store, &mut Mode::evaluate());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn hash() {
     let Some(case) = case(RouterConfig::Hash(HashConfig::Modulo)) else { return };
     let build = |store: &ParamStore| RoutedTransformer::new(case.config.clone(), store.var_builder()).unwrap();
     let (model, store) = loaded(&case, build);
-    check("hash", &case, &model, &store, &mut Mode::Train(&mut Rng::new(0)));
+    check("hash", &case, &model, &store, &mut Mode::train(&mut Rng::new(0)));
 }
 
 #[test]
@@ -132,5 +132,5 @@ fn rl_r() {
         .unwrap()
     };
     let (model, store) = loaded(&case, build);
-    check("rl", &case, &model, &store, &mut Mode::Train(&mut Rng::new(0)));
+    check("rl", &case, &model, &store, &mut Mode::train(&mut Rng::new(0)));
 }

@@ -104,13 +104,13 @@ fn s_base_outputs_and_gradients() {
     each_file(|name, golden| {
         let x = Var::from_tensor(golden.get("x")).unwrap();
         let (dropless, _) = s_base(golden, None);
-        let out = run(&dropless, &x, &mut Mode::Train(&mut Rng::new(0)));
+        let out = run(&dropless, &x, &mut Mode::train(&mut Rng::new(0)));
         assert_eq!(out.experts, golden.u32s("sbase.selected"), "{name}");
         assert!(distance(&out.y, golden.get("sbase.output_no_drop")) < TOLERANCE);
         assert_eq!(out.statistics.dropped, 0);
 
         let (layer, store) = s_base(golden, Some(factor(golden)));
-        let out = run(&layer, &x, &mut Mode::Train(&mut Rng::new(0)));
+        let out = run(&layer, &x, &mut Mode::train(&mut Rng::new(0)));
         assert!(distance(&out.y, golden.get("sbase.output")) < TOLERANCE);
         let keep = golden.integers("sbase.keep");
         assert_eq!(out.statistics.dropped, keep.iter().filter(|&&keep| keep == 0).count());
@@ -152,7 +152,7 @@ fn places_are_given_in_order() {
 fn greedy_choice_and_balance_loss() {
     each_file(|_, golden| {
         let (layer, store) = s_base(golden, None);
-        let out = run(&layer, golden.get("x"), &mut Mode::Evaluate);
+        let out = run(&layer, golden.get("x"), &mut Mode::evaluate());
         assert_eq!(out.experts, golden.u32s("greedy.selected"));
         assert!(distance(&out.y, golden.get("greedy.output_no_drop")) < TOLERANCE);
 
@@ -176,7 +176,7 @@ fn hash_routing() {
         let config = RoutedFeedForwardConfig::new(width, hidden);
         let layer = RoutedFeedForward::new(config, Box::new(router), store.var_builder()).unwrap();
         let ids = golden.get("hash.token_ids").to_dtype(DType::U32).unwrap();
-        let out = layer.forward(golden.get("x"), Some(&ids), &mut Mode::Evaluate).unwrap();
+        let out = layer.forward(golden.get("x"), Some(&ids), &mut Mode::evaluate()).unwrap();
         assert_eq!(out.experts, golden.u32s("hash.selected"));
         assert!(distance(&out.y, golden.get("hash.output")) < TOLERANCE);
     });

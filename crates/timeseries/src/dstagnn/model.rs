@@ -148,7 +148,7 @@ impl Dstagnn {
     /// # Errors
     /// As for [`Self::forward_with`].
     pub fn forward_activations(&self, x: &Tensor) -> Result<(Tensor, Vec<BlockActivations>)> {
-        self.run(x, &mut Mode::Evaluate, true)
+        self.run(x, &mut Mode::evaluate(), true)
     }
 
     fn run(&self, x: &Tensor, mode: &mut Mode<'_>, wants_activations: bool) -> Result<(Tensor, Vec<BlockActivations>)> {
@@ -174,6 +174,6 @@ impl Dstagnn {
 impl Module for Dstagnn {
     /// `[batch, nodes, channels, time]` to `[batch, nodes, horizon]`, in evaluation mode.
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        Ok(self.forward_with(x, &mut Mode::Evaluate)?)
+        Ok(self.forward_with(x, &mut Mode::evaluate())?)
     }
 }

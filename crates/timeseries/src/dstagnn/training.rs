@@ -111,7 +111,7 @@ pub fn fit(
         let starts: Vec<usize> = split[1].clone().collect();
         for part in starts.chunks(config.batch_size) {
             let batch = windows.batch(part, scaler, store.dtype(), store.device())?;
-            let loss = huber_loss(&model.forecast(&batch.x, &mut Mode::Evaluate)?.detach(), &batch)?;
+            let loss = huber_loss(&model.forecast(&batch.x, &mut Mode::evaluate())?.detach(), &batch)?;
             losses.push(loss.to_dtype(DType::F64)?.to_scalar::<f64>()?);
         }
         let loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
@@ -129,7 +129,7 @@ pub fn fit(
         for part in permutation.chunks(config.batch_size) {
             let starts: Vec<usize> = part.iter().map(|&at| split[0].start + at as usize).collect();
             let batch = windows.batch(&starts, scaler, store.dtype(), store.device())?;
-            let prediction = model.forecast(&batch.x, &mut Mode::Train(&mut dropout))?;
+            let prediction = model.forecast(&batch.x, &mut Mode::train(&mut dropout))?;
             adam.backward_step(&huber_loss(&prediction, &batch)?)?;
         }
     }
@@ -151,7 +151,7 @@ pub fn forecast(
     let mut out = Vec::new();
     for part in starts.chunks(batch_size.max(1)) {
         let batch = windows.batch(part, scaler, store.dtype(), store.device())?;
-        let y = model.forecast(&batch.x, &mut Mode::Evaluate)?.detach();
+        let y = model.forecast(&batch.x, &mut Mode::evaluate())?.detach();
         check_prediction("forecast", &y, &batch)?;
         out.extend(y.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?);
     }

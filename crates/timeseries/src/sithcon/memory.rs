@@ -76,7 +76,7 @@ impl LogTimeMemory {
     fn taps(&self, lags: usize, dtype: DType, device: &Device) -> Result<Tensor> {
         if !matches!(dtype, DType::F32 | DType::F64) {
             let (op, what, expected) = ("log-time memory", "x", "f32 or f64");
-            return Err(core_tensor::Error::DType { op, what, got: dtype, expected }.into());
+            return Err(core_tensor::Error::DType { operation: op, what, got: dtype, expected }.into());
         }
         let mut cache = self.taps.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(taps) = &*cache

@@ -141,7 +141,7 @@ impl SithCon {
     /// # Errors
     /// Another number of features or dtype.
     pub fn forward_sequences(&self, x: &Sequences) -> Result<Tensor> {
-        self.forward_with(x, None, &mut Mode::Evaluate)
+        self.forward_with(x, None, &mut Mode::evaluate())
     }
 
     /// The outputs at every step, `[rows, outputs]`, in evaluation mode.
@@ -149,7 +149,7 @@ impl SithCon {
     /// # Errors
     /// As for [`Self::forward_sequences`].
     pub fn forward_steps(&self, x: &Sequences) -> Result<Tensor> {
-        self.run(x, None, At::Every, &mut Mode::Evaluate)
+        self.run(x, None, At::Every, &mut Mode::evaluate())
     }
 
     /// The outputs at the last steps in training or evaluation; `memory`, if given, is what [`Self::first_memory`] has found for `x`.
@@ -171,7 +171,7 @@ impl SithCon {
     fn run(&self, x: &Sequences, memory: Option<&Tensor>, at: At, mode: &mut Mode<'_>) -> Result<Tensor> {
         if x.values().dtype() != self.out.weight().dtype() {
             let (got, expected) = (x.values().dtype(), "the dtype of the parameters");
-            return Err(core_tensor::Error::DType { op: OP, what: "x", got, expected }.into());
+            return Err(core_tensor::Error::DType { operation: OP, what: "x", got, expected }.into());
         }
         let mut x = x.clone();
         let last = self.layers.len() - 1;
@@ -192,7 +192,7 @@ impl SithCon {
                 z = ops::relu(&z)?;
             }
             if let Some(norm) = self.norms.get(l) {
-                z = if mode.is_training() { norm.forward_train(&z)? } else { norm.forward_eval(&z)? };
+                z = norm.forward(&z, mode)?;
             }
             let mut u = linear.forward(&mode.dropout(&z, self.config.dropout)?)?;
             if self.config.has_relu_after_linear {

@@ -3,6 +3,7 @@
 use super::super::training::{BaseLearner, BoxError, Classifier, Examples, check_width};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Module, VarBuilder};
+use core_tensor::Mode;
 use core_tensor::nn::{BatchNorm, Conv2d, Linear, batch_norm2d, conv2d_no_bias, linear};
 use core_tensor::ops::{self, Conv2dConfig, Pool2dConfig};
 use core_tensor::optim::{Optimizer, Sgd, SgdConfig};
@@ -103,10 +104,10 @@ impl Network {
         Ok(Self { convolutions, head: linear(inputs, num_classes, vb.pp("head"))? })
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> core_tensor::Result<Tensor> {
+    fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> core_tensor::Result<Tensor> {
         let mut x = x.clone();
         for (at, (convolution, norm)) in self.convolutions.iter().enumerate() {
-            x = norm.forward_relu(&convolution.forward(&x)?, train)?;
+            x = norm.forward_relu(&convolution.forward(&x)?, mode)?;
             match at {
                 2 => x = ops::max_pool2d(&x, HALVING)?,
                 5 => x = ops::avg_pool2d(&x, HALVING)?,
@@ -208,7 +209,7 @@ impl BaseLearner for NetworkInNetwork {
                 }
                 let x = fitted.tensor(pixels, batch.len())?;
                 let labels = Tensor::new(labels, &self.device)?;
-                let loss = ops::cross_entropy(&fitted.network.forward(&x, true)?, &labels)?;
+                let loss = ops::cross_entropy(&fitted.network.forward(&x, &Mode::recalibrate())?, &labels)?;
                 optimizer.backward_step(&loss)?;
             }
         }
@@ -225,7 +226,7 @@ impl Classifier for Fitted {
             let count = images.len() / size;
             let mut pixels = Vec::with_capacity(images.len());
             images.chunks_exact(size).for_each(|image| self.append(image, (0, 0), false, &mut pixels));
-            let logits = self.network.forward(&self.tensor(pixels, count)?, false)?.to_vec2::<f32>()?;
+            let logits = self.network.forward(&self.tensor(pixels, count)?, &Mode::evaluate())?.to_vec2::<f32>()?;
             classes.extend(logits.iter().map(|row| {
                 let mut best = 0;
                 for (class, logit) in row.iter().enumerate() {
