@@ -90,6 +90,23 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A setting, or several together, make no sense.
+    #[error("{what}: {reason}")]
+    InvalidConfig {
+        /// The setting.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A [`GradientHook`](crate::train::GradientHook) failed; the source is its own error.
+    #[error(transparent)]
+    Hook(Box<dyn std::error::Error + Send + Sync>),
+
+    /// A loop was told to stop; see [`Cancellation`](crate::train::Cancellation).
+    #[error("cancelled")]
+    Cancelled,
+
     /// A device specification could not be understood or is not available in this build or on this machine.
     #[error("device `{spec}`: {reason}")]
     Device {

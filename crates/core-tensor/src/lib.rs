@@ -19,6 +19,7 @@ pub mod random;
 pub mod schedule;
 pub mod sparse;
 pub mod threads;
+pub mod train;
 
 pub use backward::{backward, backward_observed};
 pub use error::{Error, Result};

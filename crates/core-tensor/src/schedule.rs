@@ -56,6 +56,14 @@ pub enum Schedule {
         /// The factor at the end.
         minimum: f64,
     },
+    /// A straight line `step / steps` for the first `steps` steps, the first of which changes nothing, and then another schedule from its beginning (the form of Hugging Face's
+    /// schedules, where [`Schedule::Warmup`] has PyTorch's).
+    WarmupFromZero {
+        /// The number of steps of warming up.
+        steps: u64,
+        /// What follows.
+        then: Box<Schedule>,
+    },
     /// A straight line `(step + 1) / steps` for the first `steps` steps, and then another schedule from its beginning,
     /// scaled so that it starts at 1.
     Warmup {
@@ -83,6 +91,13 @@ impl Schedule {
                 minimum + (1. - minimum) * share
             }
             Self::Linear { steps, minimum } => 1. + (minimum - 1.) * progress(*steps),
+            Self::WarmupFromZero { steps, then } => {
+                if step < *steps {
+                    step as f64 / *steps as f64
+                } else {
+                    then.factor(step - steps)
+                }
+            }
             Self::Warmup { steps, then } => {
                 if step < *steps {
                     (step + 1) as f64 / *steps as f64

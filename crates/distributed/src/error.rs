@@ -129,13 +129,6 @@ pub(crate) fn same_length(operation: &'static str, what: &'static str, actual: u
 }
 
 #[cfg(feature = "trainer")]
-impl From<core_tensor::Error> for Error {
-    fn from(error: core_tensor::Error) -> Self {
-        Self::Core(std::sync::Arc::new(error))
-    }
-}
-
-#[cfg(feature = "trainer")]
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         core_tensor::Error::from(error).into()

@@ -231,7 +231,7 @@ fn a_parameter_without_a_gradient_gets_zeros() {
     launch(Launch::threads(2), |comm| -> distributed::Result<()> {
         let model = Model::new(0);
         let unused = Var::zeros(5, DType::F32, &Device::Cpu)?;
-        let mut vars = model.store.trainable();
+        let mut vars: Vec<_> = model.store.trainable().into_iter().collect();
         vars.push(("unused".to_owned(), unused.clone()));
         let mut trainer = DataParallel::new(vars, comm.clone(), DataParallelConfig::default())?;
         for step in 0..3 {

@@ -30,13 +30,23 @@ pub(super) fn tensor_bytes(tensors: &BTreeMap<String, Tensor>, path: &Path) -> R
         .map_err(|e| Error::Checkpoint { path: path.display().to_string(), reason: e.to_string() })
 }
 
-/// Writes a safetensors file, whole.
-pub(crate) fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+/// Writes a safetensors file: first beside it, then renamed, so that `path` never holds half a file.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write_tensors(path: impl AsRef<Path>, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let path = path.as_ref();
     write_whole(path, &tensor_bytes(tensors, path)?)
 }
 
-/// Reads a safetensors file to the CPU.
-pub(crate) fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+/// Reads a safetensors file, such as a state dict that PyTorch saved, to the CPU.
+///
+/// # Errors
+///
+/// When the file cannot be read or is damaged.
+pub fn read_tensors(path: impl AsRef<Path>) -> Result<BTreeMap<String, Tensor>> {
+    let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     parse_tensors(&bytes, path)
 }

@@ -7,7 +7,7 @@
 
 mod files;
 
-pub(crate) use files::{read_tensors, write_tensors};
+pub use files::{read_tensors, write_tensors};
 
 use crate::optim::OptimizerState;
 use crate::random::Rng;
@@ -54,8 +54,39 @@ pub struct Checkpoint {
     pub optimizer: Option<OptimizerState>,
     /// The random number generators, by names of your choice.
     pub rngs: BTreeMap<String, Rng>,
-    /// Anything else that serde can hold: a plateau's state, the best metric so far.
+    /// What else has a state, by name: the [trainer](crate::train::Trainer::checkpoint), the [best state](crate::train::BestState::save), residuals of compressed gradients.
+    pub sections: BTreeMap<String, Section>,
+    /// Anything else that serde can hold.
     pub extra: serde_json::Value,
+}
+
+/// A part of a [`Checkpoint`] with a name of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Section {
+    /// Tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    values: serde_json::Value,
+}
+
+impl Section {
+    /// Tensors, and numbers as serde has them.
+    ///
+    /// # Errors
+    ///
+    /// When `values` cannot be serialised.
+    pub fn new(tensors: BTreeMap<String, Tensor>, values: &impl Serialize) -> Result<Self> {
+        let values = serde_json::to_value(values).map_err(|e| damaged(Path::new("section"), e))?;
+        Ok(Self { tensors, values })
+    }
+
+    /// The numbers; `name` is for the error.
+    ///
+    /// # Errors
+    ///
+    /// When they are of another kind.
+    pub fn values<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
+        serde_json::from_value(self.values.clone()).map_err(|e| damaged(Path::new(&format!("section `{name}`")), e))
+    }
 }
 
 /// The content of the JSON file.
@@ -66,6 +97,9 @@ struct Header {
     tensors_sha256: String,
     optimizer: Option<OptimizerHeader>,
     rngs: BTreeMap<String, Rng>,
+    /// The values of the sections; absent in files of earlier versions.
+    #[serde(default)]
+    sections: BTreeMap<String, serde_json::Value>,
     extra: serde_json::Value,
 }
 
@@ -89,6 +123,7 @@ const VERSION: u32 = 1;
 const NUM_KEPT: usize = 2;
 const PARAMETER: &str = "parameter/";
 const OPTIMIZER: &str = "optimizer/";
+const SECTION: &str = "section/";
 
 impl Checkpoint {
     /// An empty checkpoint of this step.
@@ -98,8 +133,28 @@ impl Checkpoint {
             parameters: BTreeMap::new(),
             optimizer: None,
             rngs: BTreeMap::new(),
+            sections: BTreeMap::new(),
             extra: serde_json::Value::Null,
         }
+    }
+
+    /// A random stream by its name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name.
+    pub fn rng(&self, name: &str) -> Result<Rng> {
+        let missing = || damaged(Path::new("random streams"), format!("there is no `{name}`"));
+        self.rngs.get(name).cloned().ok_or_else(missing)
+    }
+
+    /// A section by its name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name.
+    pub fn section(&self, name: &str) -> Result<&Section> {
+        self.sections.get(name).ok_or_else(|| damaged(Path::new("sections"), format!("there is no `{name}`")))
     }
 
     /// Writes the checkpoint into `folder`, which is created if need be, and removes all but the two newest.
@@ -115,6 +170,14 @@ impl Checkpoint {
         if let Some(state) = &self.optimizer {
             tensors.extend(state.tensors.iter().map(|(name, tensor)| (format!("{OPTIMIZER}{name}"), tensor.clone())));
         }
+        for (section, content) in &self.sections {
+            // names of sections end at the first slash
+            if section.is_empty() || section.contains('/') {
+                return Err(damaged(folder, format!("`{section}` cannot be the name of a section")));
+            }
+            let named = |(name, tensor): (&String, &Tensor)| (format!("{SECTION}{section}/{name}"), tensor.clone());
+            tensors.extend(content.tensors.iter().map(named));
+        }
         let (tensor_path, header_path) = paths(folder, self.step);
         let bytes = files::tensor_bytes(&tensors, &tensor_path)?;
         let header = Header {
@@ -127,6 +190,7 @@ impl Checkpoint {
                 steps: state.steps.clone(),
             }),
             rngs: self.rngs.clone(),
+            sections: self.sections.iter().map(|(name, section)| (name.clone(), section.values.clone())).collect(),
             extra: self.extra.clone(),
         };
         let sealed = seal(&header).map_err(|e| damaged(&header_path, e))?;
@@ -174,12 +238,19 @@ impl Checkpoint {
             return Err(damaged(&tensor_path, "its checksum is not the one in the .json beside it"));
         }
         let mut checkpoint = Self { rngs: header.rngs, extra: header.extra, ..Self::new(step) };
+        let sections = header.sections.into_iter();
+        checkpoint.sections =
+            sections.map(|(name, values)| (name, Section { values, tensors: BTreeMap::new() })).collect();
         let mut kept = BTreeMap::new();
         for (name, tensor) in files::parse_tensors(&bytes, &tensor_path)? {
             if let Some(name) = name.strip_prefix(PARAMETER) {
                 checkpoint.parameters.insert(name.to_string(), tensor);
             } else if let Some(name) = name.strip_prefix(OPTIMIZER) {
                 kept.insert(name.to_string(), tensor);
+            } else if let Some((section, name)) = name.strip_prefix(SECTION).and_then(|name| name.split_once('/'))
+                && let Some(section) = checkpoint.sections.get_mut(section)
+            {
+                section.tensors.insert(name.to_string(), tensor);
             } else {
                 return Err(damaged(&tensor_path, format!("`{name}` is unexpected")));
             }

@@ -32,8 +32,11 @@ pub(crate) fn into_storage<T: WithDType>(values: Vec<T>) -> CpuStorage {
     T::to_cpu_storage_owned(values)
 }
 
-/// The same tensor, copied only if its elements are not in row-major order. Stays on the tape.
+/// The same tensor, copied only if its elements are not in row-major order. Stays on the tape, unless it is a variable in the midst of [`input_gradient`](crate::train::input_gradient).
 pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor> {
+    if tensor.is_variable() && crate::train::is_frozen() {
+        return tensor.detach().contiguous();
+    }
     if tensor.is_contiguous() { Ok(tensor.clone()) } else { tensor.contiguous() }
 }
 

@@ -1,6 +1,7 @@
 //! Batch normalisation.
 
 use crate::ops::Epilogue;
+use crate::params::buffer;
 use crate::{Error, Mode, Result, ops};
 use candle_core::{Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
@@ -70,8 +71,8 @@ pub fn batch_norm1d(channels: usize, config: BatchNormConfig, vb: VarBuilder<'_>
         let weight = Tensor::ones(channels, vb.dtype(), vb.device())?;
         (weight, Tensor::zeros(channels, vb.dtype(), vb.device())?)
     };
-    let running_mean = Var::from_tensor(&vb.get_with_hints(channels, "running_mean", Init::Const(0.))?)?;
-    let running_var = Var::from_tensor(&vb.get_with_hints(channels, "running_var", Init::Const(1.))?)?;
+    let running_mean = Var::from_tensor(&buffer(&vb, channels, "running_mean", Init::Const(0.))?)?;
+    let running_var = Var::from_tensor(&buffer(&vb, channels, "running_var", Init::Const(1.))?)?;
     Ok(BatchNorm { weight, bias, running_mean, running_var, config })
 }
 

@@ -1,11 +1,15 @@
 //! Adam and AdamW.
 
+use super::group::{Grouped, Settings, check_value};
 use super::slot::{Rule, Slot, export, import};
-use super::{Optimizer, OptimizerState, check_value, check_vars};
+use super::{Optimizer, OptimizerState, ParamGroup};
 use crate::Result;
 use crate::cpu::{Real, multiversion};
+use crate::params::Parameters;
+use candle_core::Tensor;
+#[cfg(feature = "cuda")]
+use candle_core::Var;
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
 
 /// The hyperparameters of [`Adam`] and [`AdamW`]; the defaults are those of `torch.optim.Adam`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,18 +33,26 @@ impl Default for AdamConfig {
     }
 }
 
-impl AdamConfig {
-    fn check(&self, op: &'static str) -> Result<()> {
+impl Settings for AdamConfig {
+    fn check(&self, operation: &'static str) -> Result<()> {
         let not_negative = |v: f64| v.is_finite() && v >= 0.;
         for (what, value) in
             [("learning_rate", self.learning_rate), ("eps", self.eps), ("weight_decay", self.weight_decay)]
         {
-            check_value(op, what, value, "finite and not negative", not_negative(value))?;
+            check_value(operation, what, value, "finite and not negative", not_negative(value))?;
         }
         for (what, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
-            check_value(op, what, value, "in [0, 1)", (0. ..1.).contains(&value))?;
+            check_value(operation, what, value, "in [0, 1)", (0. ..1.).contains(&value))?;
         }
         Ok(())
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
     }
 }
 
@@ -57,49 +69,84 @@ pub struct AdamW {
 }
 
 impl Adam {
-    /// Adam for `vars`, usually [`ParamStore::trainable`](crate::params::ParamStore::trainable).
+    /// Adam for some parameters, usually all of a [`ParamStore`](crate::params::ParamStore), by its name or by
+    /// [`trainable`](crate::params::ParamStore::trainable).
     ///
     /// # Errors
     ///
-    /// When a hyperparameter is out of its range, a name is there twice, or a parameter is not a float.
-    pub fn new(vars: Vec<(String, Var)>, config: AdamConfig) -> Result<Self> {
-        Ok(Self { core: Core::new("Adam", vars, config, false)? })
+    /// When a hyperparameter is out of its range, there are no parameters, two have one name, or one is not a float.
+    pub fn new(parameters: impl Into<Parameters>, config: AdamConfig) -> Result<Self> {
+        Self::with_groups(parameters, config, &[])
+    }
+
+    /// Adam with other settings for some groups of parameters.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Adam::new`], and when the pattern of a group matches no parameter.
+    pub fn with_groups(
+        parameters: impl Into<Parameters>,
+        config: AdamConfig,
+        groups: &[ParamGroup<AdamConfig>],
+    ) -> Result<Self> {
+        Ok(Self { core: Core::new("Adam", parameters.into(), config, groups, false)? })
     }
 
     /// The hyperparameters, with the current learning rate.
     pub fn config(&self) -> &AdamConfig {
-        &self.core.config
+        &self.core.settings.config
     }
 }
 
 impl AdamW {
-    /// AdamW for `vars`, usually [`ParamStore::trainable`](crate::params::ParamStore::trainable).
+    /// AdamW for some parameters, usually all of a [`ParamStore`](crate::params::ParamStore), by its name or by
+    /// [`trainable`](crate::params::ParamStore::trainable).
     ///
     /// # Errors
     ///
     /// As for [`Adam::new`].
-    pub fn new(vars: Vec<(String, Var)>, config: AdamConfig) -> Result<Self> {
-        Ok(Self { core: Core::new("AdamW", vars, config, true)? })
+    pub fn new(parameters: impl Into<Parameters>, config: AdamConfig) -> Result<Self> {
+        Self::with_groups(parameters, config, &[])
+    }
+
+    /// AdamW with other settings for some groups of parameters.
+    ///
+    /// # Errors
+    ///
+    /// As for [`AdamW::new`], and when the pattern of a group matches no parameter.
+    pub fn with_groups(
+        parameters: impl Into<Parameters>,
+        config: AdamConfig,
+        groups: &[ParamGroup<AdamConfig>],
+    ) -> Result<Self> {
+        Ok(Self { core: Core::new("AdamW", parameters.into(), config, groups, true)? })
     }
 
     /// The hyperparameters, with the current learning rate.
     pub fn config(&self) -> &AdamConfig {
-        &self.core.config
+        &self.core.settings.config
     }
 }
 
 /// Both optimisers; they differ in one flag.
 struct Core {
+    parameters: Parameters,
     slots: Vec<Slot<2>>,
-    config: AdamConfig,
+    settings: Grouped<AdamConfig>,
     is_decoupled: bool,
 }
 
 impl Core {
-    fn new(op: &'static str, vars: Vec<(String, Var)>, config: AdamConfig, is_decoupled: bool) -> Result<Self> {
-        config.check(op)?;
-        check_vars(op, &vars)?;
-        Ok(Self { slots: Slot::all(vars), config, is_decoupled })
+    fn new(
+        operation: &'static str,
+        parameters: Parameters,
+        config: AdamConfig,
+        groups: &[ParamGroup<AdamConfig>],
+        is_decoupled: bool,
+    ) -> Result<Self> {
+        let settings = Grouped::new(operation, &parameters, config, groups)?;
+        let slots = parameters.iter().map(Slot::new).collect();
+        Ok(Self { parameters, slots, settings, is_decoupled })
     }
 
     fn kind(&self) -> &'static str {
@@ -107,14 +154,23 @@ impl Core {
     }
 
     fn step(&mut self, grads: &GradStore) -> Result<()> {
-        let Self { slots, config, is_decoupled } = self;
-        let rule = |step: u64| AdamRule::new(config, *is_decoupled, step);
-        slots.iter_mut().try_for_each(|slot| slot.step(grads, rule))
+        for at in self.parameters.found(grads) {
+            let (config, is_decoupled) = (self.settings.of(at), self.is_decoupled);
+            self.slots[at].step(grads, |step| AdamRule::new(config, is_decoupled, step))?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<OptimizerState> {
+        let mut state = OptimizerState::new(self.kind(), self.settings.config.learning_rate);
+        self.slots.iter().try_for_each(|slot| export::<2, AdamRule>(slot, &mut state))?;
+        Ok(state)
     }
 
     fn load_state(&mut self, state: &OptimizerState) -> Result<()> {
-        import::<2, AdamRule>(self.kind(), &mut self.slots, state)?;
-        self.config.learning_rate = state.learning_rate;
+        state.check(self.kind(), &self.parameters)?;
+        import::<2, AdamRule>(self.slots.iter_mut(), state)?;
+        self.settings.set_learning_rate(state.learning_rate);
         Ok(())
     }
 }
@@ -122,20 +178,24 @@ impl Core {
 macro_rules! optimizer {
     ($name:ident) => {
         impl Optimizer for $name {
+            fn parameters(&self) -> &Parameters {
+                &self.core.parameters
+            }
+
             fn step(&mut self, grads: &GradStore) -> Result<()> {
                 self.core.step(grads)
             }
 
             fn learning_rate(&self) -> f64 {
-                self.core.config.learning_rate
+                self.core.settings.config.learning_rate
             }
 
             fn set_learning_rate(&mut self, learning_rate: f64) {
-                self.core.config.learning_rate = learning_rate;
+                self.core.settings.set_learning_rate(learning_rate);
             }
 
             fn state(&self) -> Result<OptimizerState> {
-                export::<2, AdamRule>(self.core.kind(), self.core.config.learning_rate, &self.core.slots)
+                self.core.state()
             }
 
             fn load_state(&mut self, state: &OptimizerState) -> Result<()> {

@@ -1,9 +1,10 @@
 //! Bounds on gradients.
 
 use crate::cpu::{dispatch_tensor, for_slices, multiversion, sum1, with_slice};
+use crate::params::Parameters;
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var, WithDType};
+use candle_core::{DType, Tensor, WithDType};
 
 /// Scales all gradients together so that their norm is at most `max_norm`, and returns the norm they had:
 /// `g ← g · min(1, max_norm / (norm + 1e-6))` as in PyTorch.
@@ -12,14 +13,15 @@ use candle_core::{DType, Tensor, Var, WithDType};
 ///
 /// When the norm is not finite (PyTorch would silently make all gradients zero or NaN); the gradients are unchanged then. When
 /// `max_norm` is negative or NaN.
-pub fn clip_grad_norm(vars: &[(String, Var)], grads: &mut GradStore, max_norm: f64) -> Result<f64> {
+pub fn clip_grad_norm(parameters: &Parameters, grads: &mut GradStore, max_norm: f64) -> Result<f64> {
     if max_norm.is_nan() || max_norm < 0. {
         let expected = "not negative";
         return Err(Error::Value { operation: "clip_grad_norm", what: "max_norm", got: max_norm, expected });
     }
     let mut squares = 0.;
-    for (_, var) in vars {
-        if let Some(gradient) = grads.get(var) {
+    let found = parameters.found(grads);
+    for &at in &found {
+        if let Some(gradient) = grads.get(&parameters[at].1) {
             squares += sum_of_squares(gradient)?;
         }
     }
@@ -34,7 +36,8 @@ pub fn clip_grad_norm(vars: &[(String, Var)], grads: &mut GradStore, max_norm: f
     }
     let factor = max_norm / (norm + 1e-6);
     if factor < 1. {
-        for (_, var) in vars {
+        for at in found {
+            let var = &parameters[at].1;
             if let Some(gradient) = grads.remove(var) {
                 grads.insert(var, (gradient * factor)?);
             }
@@ -48,11 +51,12 @@ pub fn clip_grad_norm(vars: &[(String, Var)], grads: &mut GradStore, max_norm: f
 /// # Errors
 ///
 /// When `limit` is negative or NaN.
-pub fn clip_grad_value(vars: &[(String, Var)], grads: &mut GradStore, limit: f64) -> Result<()> {
+pub fn clip_grad_value(parameters: &Parameters, grads: &mut GradStore, limit: f64) -> Result<()> {
     if limit.is_nan() || limit < 0. {
         return Err(Error::Value { operation: "clip_grad_value", what: "limit", got: limit, expected: "not negative" });
     }
-    for (_, var) in vars {
+    for at in parameters.found(grads) {
+        let var = &parameters[at].1;
         if let Some(gradient) = grads.remove(var) {
             grads.insert(var, gradient.detach().clamp(-limit, limit)?);
         }

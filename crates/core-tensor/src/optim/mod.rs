@@ -1,31 +1,38 @@
 //! Optimisers with PyTorch's formulas, over the named parameters of a [`ParamStore`](crate::params::ParamStore).
 //!
 //! On the CPU each parameter is updated in place by one loop, and so it is by Adam on CUDA, by one kernel; otherwise Candle
-//! operations do it. A parameter without a gradient is left alone and its step is not counted, as in PyTorch.
+//! operations do it. A step visits the gradients that were found: a parameter without one keeps its value, moments and step count
+//! to the bit, as in PyTorch, and costs nothing. Settings for some parameters are a [`ParamGroup`].
 
 mod adam;
 mod clip;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod group;
 mod sgd;
 mod slot;
 
 pub use adam::{Adam, AdamConfig, AdamW};
 pub use clip::{clip_grad_norm, clip_grad_value};
+pub use group::ParamGroup;
 pub use sgd::{Sgd, SgdConfig};
 
+use crate::params::Parameters;
 use crate::{Error, Result};
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that improves parameters, given gradients.
 pub trait Optimizer {
+    /// The parameters, in the order in which they were given.
+    fn parameters(&self) -> &Parameters;
+
     /// Changes the parameters by one step. The learning rate is the one set last.
     ///
     /// # Errors
     ///
-    /// When a gradient has not the shape and dtype of its parameter.
+    /// When a gradient does not have the shape and dtype of its parameter.
     fn step(&mut self, grads: &GradStore) -> Result<()>;
 
     /// Backpropagates from `loss` and takes a step.
@@ -71,26 +78,23 @@ pub struct OptimizerState {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
-/// Every name may be there once, and every parameter must be a float.
-fn check_vars(op: &'static str, vars: &[(String, Var)]) -> Result<()> {
-    let mut names = std::collections::BTreeSet::new();
-    for (name, var) in vars {
-        if !var.dtype().is_float() {
-            return Err(Error::DType {
-                operation: op,
-                what: "a parameter",
-                got: var.dtype(),
-                expected: "a floating-point type",
-            });
-        }
-        if !names.insert(name) {
-            return Err(Error::Parameter { name: name.clone(), reason: "is there twice".to_string() });
-        }
+impl OptimizerState {
+    fn new(kind: &str, learning_rate: f64) -> Self {
+        Self { kind: kind.to_string(), learning_rate, steps: BTreeMap::new(), tensors: BTreeMap::new() }
     }
-    Ok(())
-}
 
-/// `is_valid` must hold for the hyperparameter `what`.
-fn check_value(op: &'static str, what: &'static str, got: f64, expected: &'static str, is_valid: bool) -> Result<()> {
-    if is_valid { Ok(()) } else { Err(Error::Value { operation: op, what, got, expected }) }
+    /// It must be of this kind, and know no other parameters.
+    fn check(&self, kind: &str, parameters: &Parameters) -> Result<()> {
+        let mut problems = Vec::new();
+        if self.kind != kind {
+            problems.push(format!("it belongs to `{}`, not to `{kind}`", self.kind));
+        }
+        let known: BTreeSet<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
+        let unknown = self.steps.keys().filter(|name| !known.contains(name.as_str()));
+        problems.extend(unknown.map(|name| format!("`{name}` is unexpected")));
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Mismatch { source_name: "optimiser state".to_string(), problems })
+    }
 }

@@ -1,11 +1,13 @@
 //! Stochastic gradient descent.
 
+use super::group::{Grouped, Settings, check_value};
 use super::slot::{Rule, Slot, export, import};
-use super::{Optimizer, OptimizerState, check_value, check_vars};
+use super::{Optimizer, OptimizerState, ParamGroup};
 use crate::Result;
 use crate::cpu::{Real, multiversion};
+use crate::params::Parameters;
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
 
 /// The hyperparameters of [`Sgd`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,73 +35,127 @@ impl Default for SgdConfig {
 /// With gradient `g` and weight decay `λ`: `g ← g + λp`; with momentum `μ` and dampening `τ`, `b ← μb + (1−τ)g` (in the first
 /// step `b ← g`), then `g ← b`, or `g ← g + μb` for Nesterov; `p ← p − ηg`.
 pub struct Sgd {
-    slots: Vec<Slot<1>>,
-    /// Without momentum nothing is kept.
-    bare_slots: Vec<Slot<0>>,
-    config: SgdConfig,
+    parameters: Parameters,
+    slots: Vec<Kind>,
+    settings: Grouped<SgdConfig>,
+}
+
+/// Without momentum nothing is kept.
+enum Kind {
+    Bare(Slot<0>),
+    Momentum(Slot<1>),
+}
+
+impl Settings for SgdConfig {
+    fn check(&self, operation: &'static str) -> Result<()> {
+        let numbers =
+            [("learning_rate", self.learning_rate), ("momentum", self.momentum), ("weight_decay", self.weight_decay)];
+        for (what, value) in numbers {
+            check_value(operation, what, value, "finite and not negative", value.is_finite() && value >= 0.)?;
+        }
+        check_value(operation, "dampening", self.dampening, "finite", self.dampening.is_finite())?;
+        if self.is_nesterov {
+            check_value(operation, "momentum", self.momentum, "positive for Nesterov", self.momentum > 0.)?;
+            check_value(operation, "dampening", self.dampening, "0 for Nesterov", self.dampening == 0.)?;
+        }
+        Ok(())
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
+    }
 }
 
 impl Sgd {
-    /// SGD for `vars`, usually [`ParamStore::trainable`](crate::params::ParamStore::trainable).
+    /// SGD for some parameters, usually all of a [`ParamStore`](crate::params::ParamStore), by its name or by
+    /// [`trainable`](crate::params::ParamStore::trainable).
     ///
     /// # Errors
     ///
-    /// When a hyperparameter is out of its range, a name is there twice, or a parameter is not a float.
-    pub fn new(vars: Vec<(String, Var)>, config: SgdConfig) -> Result<Self> {
-        const OP: &str = "Sgd";
-        let numbers = [
-            ("learning_rate", config.learning_rate),
-            ("momentum", config.momentum),
-            ("weight_decay", config.weight_decay),
-        ];
-        for (what, value) in numbers {
-            check_value(OP, what, value, "finite and not negative", value.is_finite() && value >= 0.)?;
-        }
-        check_value(OP, "dampening", config.dampening, "finite", config.dampening.is_finite())?;
-        if config.is_nesterov {
-            check_value(OP, "momentum", config.momentum, "positive for Nesterov", config.momentum > 0.)?;
-            check_value(OP, "dampening", config.dampening, "0 for Nesterov", config.dampening == 0.)?;
-        }
-        check_vars(OP, &vars)?;
-        let (slots, bare_slots) =
-            if config.momentum == 0. { (Vec::new(), Slot::all(vars)) } else { (Slot::all(vars), Vec::new()) };
-        Ok(Self { slots, bare_slots, config })
+    /// When a hyperparameter is out of its range, there are no parameters, two have one name, or one is not a float.
+    pub fn new(parameters: impl Into<Parameters>, config: SgdConfig) -> Result<Self> {
+        Self::with_groups(parameters, config, &[])
+    }
+
+    /// SGD with other settings for some groups of parameters.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sgd::new`], and when the pattern of a group matches no parameter.
+    pub fn with_groups(
+        parameters: impl Into<Parameters>,
+        config: SgdConfig,
+        groups: &[ParamGroup<SgdConfig>],
+    ) -> Result<Self> {
+        let parameters = parameters.into();
+        let settings = Grouped::new("Sgd", &parameters, config, groups)?;
+        let slot = |(at, entry)| match settings.of(at).momentum {
+            0. => Kind::Bare(Slot::new(entry)),
+            _ => Kind::Momentum(Slot::new(entry)),
+        };
+        let slots = parameters.iter().enumerate().map(slot).collect();
+        Ok(Self { parameters, slots, settings })
     }
 
     /// The hyperparameters, with the current learning rate.
     pub fn config(&self) -> &SgdConfig {
-        &self.config
+        &self.settings.config
     }
 }
 
 impl Optimizer for Sgd {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
     fn step(&mut self, grads: &GradStore) -> Result<()> {
-        let config = self.config;
-        self.slots.iter_mut().try_for_each(|slot| slot.step(grads, |step| SgdRule { config, is_first: step == 1 }))?;
-        self.bare_slots.iter_mut().try_for_each(|slot| slot.step(grads, |_| SgdRule { config, is_first: false }))
+        for at in self.parameters.found(grads) {
+            let config = *self.settings.of(at);
+            match &mut self.slots[at] {
+                Kind::Bare(slot) => slot.step(grads, |_| SgdRule { config, is_first: false })?,
+                Kind::Momentum(slot) => slot.step(grads, |step| SgdRule { config, is_first: step == 1 })?,
+            }
+        }
+        Ok(())
     }
 
     fn learning_rate(&self) -> f64 {
-        self.config.learning_rate
+        self.settings.config.learning_rate
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.config.learning_rate = learning_rate;
+        self.settings.set_learning_rate(learning_rate);
     }
 
     fn state(&self) -> Result<OptimizerState> {
-        let mut state = export::<1, SgdRule>("sgd", self.config.learning_rate, &self.slots)?;
-        state.steps.extend(export::<0, SgdRule>("sgd", self.config.learning_rate, &self.bare_slots)?.steps);
+        let mut state = OptimizerState::new("sgd", self.settings.config.learning_rate);
+        for slot in &self.slots {
+            match slot {
+                Kind::Bare(slot) => export::<0, SgdRule>(slot, &mut state)?,
+                Kind::Momentum(slot) => export::<1, SgdRule>(slot, &mut state)?,
+            }
+        }
         Ok(state)
     }
 
     fn load_state(&mut self, state: &OptimizerState) -> Result<()> {
-        if self.config.momentum == 0. {
-            import::<0, SgdRule>("sgd", &mut self.bare_slots, state)?;
-        } else {
-            import::<1, SgdRule>("sgd", &mut self.slots, state)?;
-        }
-        self.config.learning_rate = state.learning_rate;
+        state.check("sgd", &self.parameters)?;
+        let momenta = self.slots.iter_mut().filter_map(|slot| match slot {
+            Kind::Momentum(slot) => Some(slot),
+            Kind::Bare(_) => None,
+        });
+        // only this can fail: nothing is kept for the others
+        import::<1, SgdRule>(momenta, state)?;
+        let bare = self.slots.iter_mut().filter_map(|slot| match slot {
+            Kind::Bare(slot) => Some(slot),
+            Kind::Momentum(_) => None,
+        });
+        import::<0, SgdRule>(bare, state)?;
+        self.settings.set_learning_rate(state.learning_rate);
         Ok(())
     }
 }

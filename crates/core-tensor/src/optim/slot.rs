@@ -44,8 +44,8 @@ enum Kept<const N: usize> {
 }
 
 impl<const N: usize> Slot<N> {
-    pub(super) fn all(vars: Vec<(String, Var)>) -> Vec<Self> {
-        vars.into_iter().map(|(name, var)| Self { name, var, steps: 0, kept: Kept::Nothing }).collect()
+    pub(super) fn new((name, var): &(String, Var)) -> Self {
+        Self { name: name.clone(), var: var.clone(), steps: 0, kept: Kept::Nothing }
     }
 
     /// The gradient of this parameter, in row-major order, or `None` when it took no part.
@@ -112,30 +112,6 @@ impl<const N: usize> Slot<N> {
         Ok(())
     }
 
-    fn export<R: Rule<N>>(&self, state: &mut OptimizerState) -> Result<()> {
-        if self.steps == 0 {
-            return Ok(());
-        }
-        state.steps.insert(self.name.clone(), self.steps);
-        for (index, kind) in R::KEPT.iter().enumerate() {
-            let tensor = match &self.kept {
-                Kept::Nothing => continue,
-                Kept::Host(kept) => {
-                    let values = Storage::Cpu(kept[index].clone());
-                    candle_core::Tensor::from_storage(
-                        values,
-                        self.var.shape().clone(),
-                        candle_core::op::BackpropOp::none(),
-                        false,
-                    )
-                }
-                Kept::Device(kept) => kept[index].copy()?,
-            };
-            state.tensors.insert(format!("{kind}.{}", self.name), tensor);
-        }
-        Ok(())
-    }
-
     /// What this slot would become, so that nothing changes when another slot does not fit.
     fn imported<R: Rule<N>>(&self, state: &OptimizerState) -> Result<(u64, Kept<N>), String> {
         let Some(&steps) = state.steps.get(&self.name) else { return Ok((0, Kept::Nothing)) };
@@ -168,45 +144,47 @@ impl<const N: usize> Slot<N> {
     }
 }
 
-/// The state of all slots.
-pub(super) fn export<const N: usize, R: Rule<N>>(
-    kind: &str,
-    learning_rate: f64,
-    slots: &[Slot<N>],
-) -> Result<OptimizerState> {
-    let mut state = OptimizerState {
-        kind: kind.to_string(),
-        learning_rate,
-        steps: Default::default(),
-        tensors: Default::default(),
-    };
-    slots.iter().try_for_each(|slot| slot.export::<R>(&mut state))?;
-    Ok(state)
+/// Adds the state of a slot.
+pub(super) fn export<const N: usize, R: Rule<N>>(slot: &Slot<N>, state: &mut OptimizerState) -> Result<()> {
+    if slot.steps == 0 {
+        return Ok(());
+    }
+    state.steps.insert(slot.name.clone(), slot.steps);
+    for (index, kind) in R::KEPT.iter().enumerate() {
+        let tensor = match &slot.kept {
+            Kept::Nothing => continue,
+            Kept::Host(kept) => {
+                let values = Storage::Cpu(kept[index].clone());
+                candle_core::Tensor::from_storage(
+                    values,
+                    slot.var.shape().clone(),
+                    candle_core::op::BackpropOp::none(),
+                    false,
+                )
+            }
+            Kept::Device(kept) => kept[index].copy()?,
+        };
+        state.tensors.insert(format!("{kind}.{}", slot.name), tensor);
+    }
+    Ok(())
 }
 
-/// Sets all slots from a state, or none.
-pub(super) fn import<const N: usize, R: Rule<N>>(
-    kind: &str,
-    slots: &mut [Slot<N>],
+/// Sets slots from a state, all or none.
+pub(super) fn import<'a, const N: usize, R: Rule<N>>(
+    slots: impl Iterator<Item = &'a mut Slot<N>>,
     state: &OptimizerState,
 ) -> Result<()> {
-    let mut problems = Vec::new();
-    if state.kind != kind {
-        problems.push(format!("it belongs to `{}`, not to `{kind}`", state.kind));
-    }
-    let unknown = state.steps.keys().filter(|name| !slots.iter().any(|slot| slot.name == **name));
-    problems.extend(unknown.map(|name| format!("`{name}` is unexpected")));
-    let mut imported = Vec::with_capacity(slots.len());
-    for slot in slots.iter() {
+    let (mut problems, mut imported) = (Vec::new(), Vec::new());
+    for slot in slots {
         match slot.imported::<R>(state) {
-            Ok(new) => imported.push(new),
+            Ok(new) => imported.push((slot, new)),
             Err(problem) => problems.push(problem),
         }
     }
     if !problems.is_empty() {
         return Err(Error::Mismatch { source_name: "optimiser state".to_string(), problems });
     }
-    for (slot, (steps, kept)) in slots.iter_mut().zip(imported) {
+    for (slot, (steps, kept)) in imported {
         (slot.steps, slot.kept) = (steps, kept);
     }
     Ok(())

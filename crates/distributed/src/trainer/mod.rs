@@ -9,6 +9,7 @@
 //! ([`core_tensor::backward_observed`]); gradients that only Candle's tape knows follow at its end.
 
 mod buckets;
+mod gradient_hook;
 mod gradients;
 mod state;
 mod worker;
@@ -22,6 +23,7 @@ use crate::{Communicator, Error, Result};
 use buckets::Bucket;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
+use core_tensor::params::Parameters;
 use gradients::Sending;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -84,6 +86,8 @@ pub struct DataParallel {
     /// Which parameters get their whole gradient from one report of the backward pass; known after the first step.
     early: Option<Vec<bool>>,
     statistics: Vec<(String, Statistics)>,
+    /// The exchange of a backward pass that a [`Trainer`](core_tensor::train::Trainer) runs.
+    pending: Option<Rc<RefCell<Sending>>>,
 }
 
 impl std::fmt::Debug for DataParallel {
@@ -107,7 +111,7 @@ impl DataParallel {
     ///
     /// When ranks have other parameters or options than rank 0, an option is outside its range, or communication fails.
     pub fn new(
-        vars: Vec<(String, Var)>,
+        parameters: impl Into<Parameters>,
         communicator: Arc<dyn Communicator>,
         config: DataParallelConfig,
     ) -> Result<Self> {
@@ -116,7 +120,7 @@ impl DataParallel {
             Ok(Box::new(crate::hook::Compressed::new(config.compression.build()?, memory, config.wire)))
         };
         let hook: Option<MakeHook<'_>> = (config.compression != Compression::None).then_some(&make);
-        Self::build(vars, communicator, config.clone(), hook)
+        Self::build(parameters.into(), communicator, config.clone(), hook)
     }
 
     /// With a hook of your own for each selected tensor, such as [`PowerSgd`](crate::hook::PowerSgd), instead of `config.compression`.
@@ -125,20 +129,21 @@ impl DataParallel {
     ///
     /// As [`DataParallel::new`], and those of `make`.
     pub fn with_hooks(
-        vars: Vec<(String, Var)>,
+        parameters: impl Into<Parameters>,
         communicator: Arc<dyn Communicator>,
         config: DataParallelConfig,
         make: MakeHook<'_>,
     ) -> Result<Self> {
-        Self::build(vars, communicator, config, Some(make))
+        Self::build(parameters.into(), communicator, config, Some(make))
     }
 
     fn build(
-        vars: Vec<(String, Var)>,
+        parameters: Parameters,
         communicator: Arc<dyn Communicator>,
         config: DataParallelConfig,
         make: Option<MakeHook<'_>>,
     ) -> Result<Self> {
+        let vars: Vec<(String, Var)> = parameters.into_iter().collect();
         buckets::check(&vars, &config)?;
         state::agree(&vars, &config, communicator.as_ref())?;
         state::broadcast_values(&vars, communicator.as_ref())?;
@@ -148,7 +153,18 @@ impl DataParallel {
         let statistics = buckets.iter().map(|bucket| (bucket.name.clone(), Statistics::default())).collect();
         let accumulated = vec![None; vars.len()];
         let buckets = Rc::new(buckets);
-        Ok(Self { vars, config, buckets, worker, communicator, step: 0, accumulated, early: None, statistics })
+        Ok(Self {
+            vars,
+            config,
+            buckets,
+            worker,
+            communicator,
+            step: 0,
+            accumulated,
+            early: None,
+            statistics,
+            pending: None,
+        })
     }
 
     /// This rank's communicator, for sums of losses and the like. Every rank must call the same operations in the same order, and none during [`DataParallel::backward`].
@@ -190,32 +206,62 @@ impl DataParallel {
             let grads = core_tensor::backward(loss)?;
             return self.average(grads);
         }
+        let observer = self.start()?;
+        match core_tensor::backward_observed(loss, observer) {
+            Ok(mut grads) => {
+                self.complete(&mut grads)?;
+                Ok(grads)
+            }
+            Err(error) => {
+                let error = Error::from(error);
+                self.give_up(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the exchange of a backward pass; what is returned wants the gradients as they are found.
+    fn start(&mut self) -> Result<impl FnMut(&Tensor, &Tensor) + 'static> {
         let sending = Rc::new(RefCell::new(self.sending()?));
-        let observer = sending.clone();
-        let grads = core_tensor::backward_observed(loss, move |variable, gradient| {
-            observer.borrow_mut().observe(variable, gradient);
-        });
-        let mut sending = match Rc::try_unwrap(sending) {
-            Ok(sending) => sending.into_inner(),
-            Err(_) => return Err(Error::Thread("the observer of the backward pass is still there".to_owned())),
+        self.pending = Some(sending.clone());
+        Ok(move |variable: &Tensor, gradient: &Tensor| sending.borrow_mut().observe(variable, gradient))
+    }
+
+    /// Ends the exchange of a backward pass that went well: the gradients become their means.
+    fn complete(&mut self, grads: &mut GradStore) -> Result<()> {
+        let Some(pending) = self.pending.take() else {
+            // nothing was observed, so that nothing has left yet
+            let mut sending = self.sending()?;
+            sending.finish(Some(grads), &self.vars)?;
+            self.end(sending);
+            return Ok(());
         };
-        let checked = grads.map_err(Error::from).and_then(|grads| {
-            let early = sending.check(&self.vars, &grads, self.early.as_deref())?;
-            Ok((grads, early))
-        });
-        let (mut grads, early) = match checked {
-            Ok(checked) => checked,
+        let Ok(sending) = Rc::try_unwrap(pending) else {
+            return Err(Error::Thread("the observer of the backward pass is still there".to_owned()));
+        };
+        let mut sending = sending.into_inner();
+        match sending.check(&self.vars, grads, self.early.as_deref()) {
+            Ok(early) => {
+                self.early.get_or_insert(early);
+            }
             Err(error) => {
                 // what has left comes back first; then the others must not wait for the rest
                 let _ = sending.finish(None, &self.vars);
                 self.communicator.abort(&error.to_string());
                 return Err(error);
             }
-        };
-        self.early.get_or_insert(early);
-        sending.finish(Some(&mut grads), &self.vars)?;
+        }
+        sending.finish(Some(grads), &self.vars)?;
         self.end(sending);
-        Ok(grads)
+        Ok(())
+    }
+
+    /// Ends the exchange of a backward pass that failed.
+    fn give_up(&mut self, error: &dyn std::fmt::Display) {
+        if let Some(Ok(sending)) = self.pending.take().map(Rc::try_unwrap) {
+            let _ = sending.into_inner().finish(None, &self.vars);
+        }
+        self.communicator.abort(&error.to_string());
     }
 
     /// Averages gradients that you computed yourself, and those accumulated, over ranks.
@@ -224,9 +270,7 @@ impl DataParallel {
     ///
     /// As [`DataParallel::backward`].
     pub fn average(&mut self, mut grads: GradStore) -> Result<GradStore> {
-        let mut sending = self.sending()?;
-        sending.finish(Some(&mut grads), &self.vars)?;
-        self.end(sending);
+        self.complete(&mut grads)?;
         Ok(grads)
     }
 
