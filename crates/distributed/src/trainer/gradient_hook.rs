@@ -8,9 +8,10 @@ use core_tensor::train::{GradientHook, Gradients, Observer};
 /// use core_tensor::optim::{Sgd, SgdConfig};
 /// use core_tensor::params::ParamStore;
 /// use core_tensor::train::Trainer;
-/// use distributed::{DataParallel, DataParallelConfig, Launch, launch};
+/// use distributed::{Communicator, DataParallel, DataParallelConfig, Launch, Result, launch};
+/// use std::sync::Arc;
 /// # use candle_core::{DType, Device, Module, Tensor};
-/// let losses = launch(Launch::threads(2), |ranks| {
+/// let losses = launch(Launch::threads(2), |ranks: Arc<dyn Communicator>| -> Result<Option<f64>> {
 ///     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
 ///     let layer = core_tensor::nn::linear(3, 1, store.var_builder())?;
 ///     let average = DataParallel::new(&store, ranks.clone(), DataParallelConfig::default())?;
