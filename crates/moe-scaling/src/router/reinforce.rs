@@ -52,7 +52,7 @@ impl Default for ReinforceConfig {
     }
 }
 
-/// RL-R: `π = softmax(H)`. With noise ([`Mode::has_noise`](crate::Mode)) the expert is sampled from `π`, without it is the most probable one.
+/// RL-R: `π = softmax(H)`. With noise ([`Mode::has_noise`](crate::Mode)) the expert is sampled from `π`; without noise it is the most probable one.
 ///
 /// The reward of a token is the log-probability of its successor, which is known only at the output of the model. The decisions are therefore
 /// returned as a [`Policy`], whose [`loss`](Policy::loss) takes the rewards.
