@@ -3,12 +3,11 @@
 use crate::{Error, Result};
 use candle_core::Device;
 
-/// Opens the device named by `spec`: `cpu`, `cuda`, `cuda:1`, `metal`, `metal:0`. Without a number the first device is meant.
+/// Opens the device with the given name: `cpu`, `cuda`, `cuda:1`, `metal`, `metal:0`. Without a number it is the first device of its kind.
 ///
 /// # Errors
 ///
-/// When the name is unknown, when this build was compiled without the feature that the device needs, or when the machine
-/// has no such device.
+/// When the name is unknown, this build lacks the feature that the device needs, or the machine has no such device.
 ///
 /// ```
 /// let device = core_tensor::device::parse("cpu")?;
@@ -24,7 +23,7 @@ pub fn parse(spec: &str) -> Result<Device> {
         Some((kind, number)) => {
             let ordinal = number
                 .parse::<usize>()
-                .map_err(|_| error(format!("`{number}` is not a device number, expected 0, 1, …")))?;
+                .map_err(|_| error(format!("`{number}` is not a device number; expected 0, 1, …")))?;
             (kind, ordinal)
         }
     };
@@ -32,12 +31,12 @@ pub fn parse(spec: &str) -> Result<Device> {
         if is_compiled {
             Ok(())
         } else {
-            Err(error(format!("this program was compiled without it; build with `--features {feature}`")))
+            Err(error(format!("this program was built without support for it; build with `--features {feature}`")))
         }
     };
     match kind.to_ascii_lowercase().as_str() {
         "cpu" if ordinal == 0 => Ok(Device::Cpu),
-        "cpu" => Err(error("there is one CPU device: `cpu`".to_string())),
+        "cpu" => Err(error("there is only one CPU device, `cpu`".to_string())),
         "cuda" => {
             compiled("cuda", candle_core::utils::cuda_is_available())?;
             Device::new_cuda(ordinal).map_err(|e| error(e.to_string()))
@@ -46,7 +45,7 @@ pub fn parse(spec: &str) -> Result<Device> {
             compiled("metal", candle_core::utils::metal_is_available())?;
             Device::new_metal(ordinal).map_err(|e| error(e.to_string()))
         }
-        _ => Err(error("unknown device, expected `cpu`, `cuda:N` or `metal:N`".to_string())),
+        _ => Err(error("unknown device; expected `cpu`, `cuda:N` or `metal:N`".to_string())),
     }
 }
 

@@ -1,17 +1,16 @@
-//! Gradients against finite differences: for the tests of every differentiable operation.
+//! Gradients compared with finite differences, for tests of differentiable operations.
 
 use crate::{Error, Result};
 use candle_core::{DType, Tensor, Var};
 
-/// How closely gradients must agree. The defaults suit smooth functions of numbers around 1 in f64.
+/// The settings of [`gradcheck_with`]. The defaults suit smooth functions of f64 values around 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradcheckConfig {
-    /// The distance by which an element is moved in each direction, 1e-5: the error of a central difference is about its
-    /// square, plus 1e-16 over it for rounding.
+    /// Step `h` of the central differences; 1e-5. Their error is about `h² + 1e-16 / h`: truncation and rounding.
     pub step: f64,
-    /// Differences up to this are accepted, 1e-7.
+    /// Accepted absolute difference; 1e-7.
     pub absolute_tolerance: f64,
-    /// Differences up to this share of the larger gradient are accepted, 1e-6.
+    /// Accepted difference as a fraction of the larger of both gradients, in addition; 1e-6.
     pub relative_tolerance: f64,
 }
 
@@ -23,13 +22,12 @@ impl Default for GradcheckConfig {
 
 /// Compares the gradients of `f` by backpropagation with central differences, for every element of every input.
 ///
-/// The output is reduced to one number by fixed, uneven weights, so that a gradient that ignores the gradient of its result
-/// is found. `f` must be deterministic, and smooth where it is evaluated: keep inputs away from kinks and ties. Each input
-/// reaches `f` once as a variable and once as the result of an operation, because Candle treats the two differently.
+/// The output is reduced to a scalar with fixed, uneven weights, which detects an operation that ignores the gradient of its output. `f` must be deterministic, and
+/// smooth near the inputs: keep them away from kinks and ties. `f` is called with variables and with results of operations, which Candle treats differently.
 ///
 /// # Errors
 ///
-/// The first element whose gradients differ, an input that is not f64, and whatever `f` returns.
+/// At the first element whose gradients differ, when an input is not f64, and when `f` fails.
 ///
 /// ```
 /// # use candle_core::{Device, Tensor};
@@ -42,7 +40,7 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> 
     gradcheck_with(f, inputs, GradcheckConfig::default())
 }
 
-/// [`gradcheck`] with other tolerances.
+/// [`gradcheck`] with other settings than the defaults.
 ///
 /// # Errors
 ///
@@ -78,7 +76,7 @@ pub fn gradcheck_with(
     Ok(())
 }
 
-/// Weights between 0.5 and 1.5 without a pattern.
+/// Irregular weights between 0.5 and 1.5.
 fn uneven_weights(like: &Tensor) -> Result<Tensor> {
     let weights: Vec<f64> = (0..like.elem_count()).map(|i| 1. + 0.5 * (1.7 * i as f64 + 0.3).sin()).collect();
     Ok(Tensor::from_vec(weights, like.shape(), like.device())?)
@@ -106,7 +104,7 @@ fn differences(value: &impl Fn(&[Tensor]) -> Result<f64>, inputs: &[Tensor], ste
 fn compare(input: usize, analytic: &[f64], numeric: &[f64], config: GradcheckConfig) -> Result<()> {
     for (position, (&analytic, &numeric)) in analytic.iter().zip(numeric).enumerate() {
         let allowed = config.absolute_tolerance + config.relative_tolerance * analytic.abs().max(numeric.abs());
-        // Written so that a NaN is a difference.
+        // this form counts a NaN as a difference
         let agrees = (analytic - numeric).abs() <= allowed;
         if !agrees {
             return Err(Error::Gradient { input, position, analytic, numeric });

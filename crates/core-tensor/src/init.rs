@@ -1,31 +1,30 @@
 //! Initial values of parameters.
 //!
-//! Where Candle's [`candle_nn::Init`] can express a distribution, a function here returns one: give it to
-//! `VarBuilder::get_with_hints`, and a [`ParamStore`](crate::params::ParamStore) draws it reproducibly. [`Init`] has the rest.
+//! The functions return distributions that Candle's [`candle_nn::Init`] can express, for `VarBuilder::get_with_hints`; a
+//! [`ParamStore`](crate::params::ParamStore) samples them reproducibly. [`Init`] has the others.
 
 use crate::random::Rng;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 
-/// How a parameter gets its first values.
+/// The distribution of a parameter's initial values.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Init {
-    /// Whatever Candle's own type can say: constants, uniform, normal, Kaiming.
+    /// A distribution of Candle: constant, uniform, normal, Kaiming.
     Hint(candle_nn::Init),
-    /// Glorot and Bengio (2010), uniform: `±gain · sqrt(6 / (fan_in + fan_out))`, the fans taken from the shape.
+    /// Uniform in `±gain · √(6 / (fan_in + fan_out))`, with the fans of the shape (Glorot and Bengio 2010).
     GlorotUniform {
         /// Factor for the non-linearity that follows; 1 for none.
         gain: f64,
     },
-    /// Glorot and Bengio (2010), normal: `std = gain · sqrt(2 / (fan_in + fan_out))`, the fans taken from the shape.
+    /// Normal with standard deviation `gain · √(2 / (fan_in + fan_out))`, with the fans of the shape (Glorot and Bengio 2010).
     GlorotNormal {
         /// Factor for the non-linearity that follows; 1 for none.
         gain: f64,
     },
-    /// A random matrix with orthonormal rows or columns (Saxe et al. 2014), whichever are fewer; later dimensions count as
-    /// columns.
+    /// A random matrix with orthonormal rows or columns, whichever are fewer. All dimensions after the first count as columns (Saxe et al. 2014).
     Orthogonal {
         /// Factor of the orthonormal matrix.
         gain: f64,
@@ -39,7 +38,7 @@ impl From<candle_nn::Init> for Init {
 }
 
 impl Init {
-    /// A tensor with these values, drawn from `rng`.
+    /// A tensor with values sampled from `rng`.
     ///
     /// # Errors
     ///
@@ -62,33 +61,33 @@ impl Init {
     }
 }
 
-/// Glorot uniform for a weight with the given fans, `±sqrt(6 / (fan_in + fan_out))`.
+/// Uniform in `±√(6 / (fan_in + fan_out))` (Glorot and Bengio 2010).
 pub fn glorot_uniform(fan_in: usize, fan_out: usize) -> candle_nn::Init {
     let bound = (6. / ((fan_in + fan_out) as f64).max(1.)).sqrt();
     candle_nn::Init::Uniform { lo: -bound, up: bound }
 }
 
-/// Glorot normal for a weight with the given fans, `std = sqrt(2 / (fan_in + fan_out))`.
+/// Normal with standard deviation `√(2 / (fan_in + fan_out))` (Glorot and Bengio 2010).
 pub fn glorot_normal(fan_in: usize, fan_out: usize) -> candle_nn::Init {
     candle_nn::Init::Randn { mean: 0., stdev: (2. / ((fan_in + fan_out) as f64).max(1.)).sqrt() }
 }
 
-/// He et al. (2015) for ReLU, uniform: `±sqrt(6 / fan_in)`, the fan taken from the shape `[out, in, …]`.
+/// Uniform in `±√(6 / fan_in)`, for ReLU, with the fan of the shape `[out, in, …]` (He et al. 2015).
 pub fn kaiming_uniform() -> candle_nn::Init {
     candle_nn::init::DEFAULT_KAIMING_UNIFORM
 }
 
-/// He et al. (2015) for ReLU, normal: `std = sqrt(2 / fan_in)`, the fan taken from the shape `[out, in, …]`.
+/// Normal with standard deviation `√(2 / fan_in)`, for ReLU, with the fan of the shape `[out, in, …]` (He et al. 2015).
 pub fn kaiming_normal() -> candle_nn::Init {
     candle_nn::init::DEFAULT_KAIMING_NORMAL
 }
 
-/// He et al. (2015) for ReLU by the fan that the backward pass sees: `std = sqrt(2 / fan_out)`.
+/// Normal with standard deviation `√(2 / fan_out)`, for ReLU: preserves the variance of gradients (He et al. 2015).
 pub fn kaiming_normal_fan_out() -> candle_nn::Init {
     candle_nn::Init::Kaiming { dist: NormalOrUniform::Normal, fan: FanInOut::FanOut, non_linearity: NonLinearity::ReLU }
 }
 
-/// PyTorch's default for weights and biases of linear and convolution layers: `±1 / sqrt(fan_in)`.
+/// Uniform in `±1 / √fan_in`: PyTorch's default for weights and biases of linear and convolution layers.
 pub fn fan_in_uniform(fan_in: usize) -> candle_nn::Init {
     let bound = 1. / (fan_in as f64).max(1.).sqrt();
     candle_nn::Init::Uniform { lo: -bound, up: bound }
@@ -126,7 +125,7 @@ fn hinted(hint: candle_nn::Init, shape: Shape, dtype: DType, device: &Device, rn
     }
 }
 
-/// Gram–Schmidt, applied twice, on normal vectors. The signs need no correction: the vectors' directions are uniform.
+/// Gram–Schmidt on normal vectors. Signs need no correction, because the directions of the vectors are uniform.
 fn orthogonal(gain: f64, shape: Shape, dtype: DType, device: &Device, rng: &mut Rng) -> Result<Tensor> {
     let [rows, rest @ ..] = shape.dims() else {
         return Err(Error::shape("Init::Orthogonal", "the parameter", &shape, "[rows, cols, …]"));
@@ -139,7 +138,7 @@ fn orthogonal(gain: f64, shape: Shape, dtype: DType, device: &Device, rng: &mut 
     let mut basis: Vec<Vec<f64>> = Vec::with_capacity(count);
     while basis.len() < count {
         let mut vector = rng.normal(0., 1., length, DType::F64, &Device::Cpu)?.to_vec1::<f64>()?;
-        // Once leaves rounding errors in the directions already taken; twice removes them.
+        // one pass leaves rounding errors along the earlier vectors, two do not
         for _ in 0..2 {
             for other in &basis {
                 let overlap: f64 = vector.iter().zip(other).map(|(a, b)| a * b).sum();

@@ -1,13 +1,13 @@
-//! What must be fast: fitting the law with its bootstrap, and the routed layer. `cargo xtask bench routed-scaling-laws [--peers]`.
+//! Benchmarks of fitting the law, its bootstrap, and the routed layer. `cargo xtask bench routed-scaling-laws [--peers]`.
 
 use candle_core::{DType, Device, Tensor, Var};
 use core_tensor::ops;
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use moe_scaling::Mode;
-use moe_scaling::law::{FitOptions, Form, Law, Point, Starts, bootstrap, fit};
-use moe_scaling::layer::{RoutedFeedForward, RoutedFeedForwardConfig};
-use moe_scaling::router::{Sinkhorn, TopK, TopKConfig, sinkhorn};
+use moe_scaling::law::{FitConfig, Form, Law, Point, Starts, bootstrap, fit};
+use moe_scaling::layer::{RoutedFeedForwardConfig, routed_feed_forward};
+use moe_scaling::router::{SinkhornConfig, TopKConfig, sinkhorn, top_k};
 use std::error::Error;
 use std::time::Instant;
 
@@ -48,7 +48,7 @@ fn main() -> Result {
     })
 }
 
-/// The grid of the paper's models with the refitted law of a router and a deterministic error; the peer computes the same.
+/// The sizes and numbers of experts of the paper's models, with losses of a known law and a deterministic error. The peer computes the same.
 fn points(law: &Law, phase: usize) -> Vec<Point> {
     const SIZES: [f64; 6] = [16_527_360., 27_279_360., 57_369_600., 132_163_584., 368_123_904., 1_308_819_456.];
     let cells = SIZES.into_iter().flat_map(|size| (0..10).map(move |power| (size, f64::from(1 << power))));
@@ -74,7 +74,7 @@ fn starts() -> Vec<[f64; 2]> {
     };
     (0..20)
         .map(|_| {
-            // the factors of a, b, c, d come first; variable projection has no use for them
+            // the factors of a, b, c and d, which variable projection does not need
             pair();
             pair();
             let [start, max] = pair();
@@ -91,11 +91,11 @@ fn laws() -> Result {
     ];
     if std::env::var_os("OBJECTIVES").is_some() {
         for points in &routers {
-            eprintln!("{:.12e}", fit(points, Form::Saturating, &FitOptions::default())?.mse_log10);
+            eprintln!("{:.12e}", fit(points, Form::Saturating, &FitConfig::default())?.mse_log10);
         }
     }
-    let given = FitOptions { starts: Starts::Given(starts()), ..FitOptions::default() };
-    // the peer's optimiser stops early by default and has a second set of options; ours always converges
+    let given = FitConfig { starts: Starts::Given(starts()), ..FitConfig::default() };
+    // the peer's optimiser stops early with its default options, so it runs with a second set as well; ours always converges
     for suffix in ["", ", converged"] {
         measure(&format!("law fit, 20 starts{suffix}"), || {
             fit(&routers[0], Form::Saturating, &given)?;
@@ -103,7 +103,7 @@ fn laws() -> Result {
         })?;
         measure(&format!("law fit of three routers, 1000 bootstrap resamples{suffix}"), || {
             for points in &routers {
-                bootstrap(points, Form::Saturating, &FitOptions::default(), 1000, 0)?;
+                bootstrap(points, Form::Saturating, &FitConfig::default(), 1000, 0)?;
             }
             Ok(())
         })?;
@@ -123,9 +123,9 @@ fn layers() -> Result {
     for (experts, k) in [(1, 1), (8, 1), (64, 1), (8, 2)] {
         let store = ParamStore::new(0, DType::F32, &device);
         let config = TopKConfig { k, balance_weight: 0., ..TopKConfig::default() };
-        let router = TopK::new(WIDTH, experts, config, store.var_builder())?;
+        let router = top_k(WIDTH, experts, config, store.var_builder())?;
         let layer =
-            RoutedFeedForward::new(RoutedFeedForwardConfig::new(WIDTH, HIDDEN), Box::new(router), store.var_builder())?;
+            routed_feed_forward(RoutedFeedForwardConfig::new(WIDTH, HIDDEN), Box::new(router), store.var_builder())?;
         let suffix = if k == 1 { String::new() } else { format!(" k={k}") };
         measure(&format!("routed layer E={experts}{suffix} f+b"), || {
             let y = layer.forward(&x, None, &mut Mode::train(&mut rng))?.y;
@@ -144,7 +144,7 @@ fn layers() -> Result {
     let logits: Tensor = rng.normal(0., 2., (TOKENS, 64), DType::F32, &device)?;
     measure("sinkhorn T=4096 E=64", || {
         let logits = logits.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        sinkhorn(&logits, 64, Sinkhorn::default())?;
+        sinkhorn(&logits, 64, SinkhornConfig::default())?;
         Ok(())
     })
 }

@@ -1,13 +1,13 @@
 //! Fits the law to your own losses: `cargo run --release -p moe-scaling --example fit_csv -- losses.csv --out fitted`.
 //!
-//! The table has a row for each trained model: its size (dense parameters `N`, or compute), its experts (1 for a dense model), its loss in nats, and
-//! maybe a series (the router); dense rows of the series named by `--dense` count for every series. For each series the program prints the
+//! The table has a row for each trained model: its size (dense parameters `N`, or compute), its number of experts (1 for a dense model), its loss in nats, and
+//! optionally a series (the router); dense rows of the series named by `--dense` count for every series. For each series the program prints the
 //! coefficients with their 95 % intervals and writes `<series>.json` (the whole analysis), `<series>.csv` (predictions beside the measured losses) and
 //! `<series>-iso-loss.svg`: which sizes and numbers of experts have equal loss.
 
 use clap::Parser;
 use experiment::{Axis, Plot, Series};
-use moe_scaling::law::{Columns, FitOptions, Form, Law, Point, Table, analyse, predictions, write_predictions};
+use moe_scaling::law::{Columns, FitConfig, Form, Law, Point, Table, analyse, predictions, write_predictions};
 use std::error::Error;
 use std::fs::File;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for name in table.series().into_iter().filter(|name| *name != arguments.dense) {
         let points = table.points_with_dense(name, &arguments.dense);
         let title = if name.is_empty() { "all" } else { name };
-        let analysis = match analyse(&points, form, &FitOptions::default(), arguments.resamples, 0.95, arguments.seed) {
+        let analysis = match analyse(&points, form, &FitConfig::default(), arguments.resamples, 0.95, arguments.seed) {
             Ok(analysis) => analysis,
             Err(error) => {
                 println!("{title}: {error}");
@@ -71,10 +71,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (which, interval) in &analysis.intervals {
             let value = fit.law.coefficient(*which).unwrap_or(f64::NAN);
             let mark = if fit.at_bound.contains(which) { "  at its bound: the points do not determine it" } else { "" };
-            println!("  {:<12} {value:>12.6}  [{:.6}, {:.6}]{mark}", format!("{which:?}"), interval.low, interval.high);
+            println!(
+                "  {:<12} {value:>12.6}  [{:.6}, {:.6}]{mark}",
+                format!("{which:?}"),
+                interval.lower,
+                interval.upper
+            );
         }
         if let Some((size, interval)) = analysis.cutoff {
-            println!("  {:<12} {size:>12.3e}  [{:.3e}, {:.3e}]", "N_cutoff", interval.low, interval.high);
+            println!("  {:<12} {size:>12.3e}  [{:.3e}, {:.3e}]", "N_cutoff", interval.lower, interval.upper);
         }
         let file = |suffix: &str| {
             let plain: String = title.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();

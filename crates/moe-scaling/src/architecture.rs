@@ -1,24 +1,24 @@
-//! Sizes of routed transformers: parameters and computation, counted as in the paper.
+//! Parameter and flop counts of routed transformers, as defined in the paper.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How tokens are routed, as far as it adds parameters.
+/// The kinds of routers that differ in their number of parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouterKind {
-    /// One `d × E` matrix in each routed layer: S-BASE, top-k, and, in the paper's counts, Hash, which does not use it.
+    /// A `d × E` matrix in each routed layer: S-BASE, BASE, top-k, and Hash in the paper's counts, although it does not use the matrix.
     Linear,
-    /// The matrix and a value network `d → ⌊d/8⌋ → 1`: RL-R.
+    /// The matrix and a value network `d → ⌊d/8⌋ → 1` without biases: RL-R.
     Reinforce,
-    /// None.
+    /// No parameters.
     Free,
 }
 
-/// The shape of a transformer. Attention has four bias-free projections and one for relative positions, the feed-forward layer is
-/// `d → 4d → d` without biases, and each block has two normalisations with scale and offset. Embeddings and the final normalisation do not count.
+/// The sizes of a transformer. Attention has four projections and one for relative positions, the feed-forward layer is `d → 4d → d`, all without
+/// biases, and each block has two normalisations with scale and offset. Embeddings and the final normalisation are not counted.
 ///
-/// These formulas are equal to the paper's released counts on all 223 of its runs.
+/// The formulas give the authors' released counts for all 223 runs.
 ///
 /// ```
 /// use moe_scaling::architecture::{Architecture, RouterKind};
@@ -31,13 +31,13 @@ pub enum RouterKind {
 pub struct Architecture {
     /// Width of the residual stream, `d`.
     pub d_model: usize,
-    /// Transformer blocks, `l`.
+    /// The number of transformer blocks, `l`.
     pub blocks: usize,
-    /// Attention heads.
+    /// The number of attention heads.
     pub heads: usize,
-    /// Width of keys, queries and values of a head.
+    /// Width of the keys, queries and values of a head.
     pub head_size: usize,
-    /// The fraction of blocks whose feed-forward layer is routed, `R`; every `1/R`-th is.
+    /// The fraction of blocks whose feed-forward layer is routed, `R`: every `1/R`-th block.
     pub routing_frequency: f64,
 }
 
@@ -45,29 +45,29 @@ impl Architecture {
     fn check(&self) -> Result<()> {
         let frequency = self.routing_frequency;
         if !(0. ..=1.).contains(&frequency) {
-            return Err(Error::options("routing_frequency", format!("{frequency} is not between 0 and 1")));
+            return Err(Error::config("routing_frequency", format!("{frequency} is not between 0 and 1")));
         }
         let limit = 1 << 24;
         let sizes = [self.d_model, self.blocks, self.heads, self.head_size];
         if sizes.iter().any(|&size| size == 0 || size > limit) {
-            return Err(Error::options("the architecture", format!("{self:?}: every size must lie in 1..={limit}")));
+            return Err(Error::config("architecture", format!("every size of {self:?} must be in 1..={limit}")));
         }
         Ok(())
     }
 
-    /// Which blocks are routed, counted from 0: those where `(l + 1)` is divisible by `1/R`.
+    /// The indices of the routed blocks: the `l` for which `l + 1` is divisible by `1/R`.
     ///
     /// # Errors
     ///
-    /// When a size is zero or `R` lies outside `[0, 1]`.
+    /// When a size is zero or above 2²⁴, or `R` is outside `[0, 1]`.
     pub fn routed_blocks(&self) -> Result<Vec<usize>> {
         self.check()?;
-        // the same as divisibility where 1/R is whole, and evenly spread elsewhere; 1e-9 absorbs the rounding of R
+        // for a whole 1/R this is divisibility, otherwise routed blocks are spread evenly; 1e-9 absorbs the rounding error of R
         let count = |blocks: usize| (blocks as f64 * self.routing_frequency + 1e-9).floor();
         Ok((0..self.blocks).filter(|&block| count(block + 1) > count(block)).collect())
     }
 
-    /// `N = l (5 d a + 8 d² + 4 d)` with `a` = heads · head size: the parameters that one token passes through.
+    /// The parameters that a token passes through: `N = l (5 d a + 8 d² + 4 d)` with `a = heads · head_size`.
     ///
     /// # Errors
     ///
@@ -78,15 +78,15 @@ impl Architecture {
         Ok(self.blocks as u64 * (5 * d * a + 8 * d * d + 4 * d))
     }
 
-    /// `P = N + n_r ((E − 1) 8 d² + d E)` with `n_r` routed layers, and `n_r (d ⌊d/8⌋ + ⌊d/8⌋)` more for RL-R: all parameters.
+    /// All parameters: `P = N + n_r ((E − 1) 8 d² + d E)` with `n_r` routed layers, and `n_r (d ⌊d/8⌋ + ⌊d/8⌋)` more for RL-R.
     ///
     /// # Errors
     ///
-    /// As for [`Self::routed_blocks`], and without experts.
+    /// As for [`Self::routed_blocks`], and when `experts` is 0.
     pub fn total_parameters(&self, experts: usize, router: RouterKind) -> Result<u64> {
         let dense = self.dense_parameters()?;
         if experts == 0 {
-            return Err(Error::options("experts", "there must be at least one"));
+            return Err(Error::config("experts", "there must be at least one"));
         }
         let (d, e) = (self.d_model as u64, experts as u64);
         let router = match router {
@@ -97,7 +97,7 @@ impl Architecture {
         Ok(dense + self.routed_blocks()?.len() as u64 * ((e - 1) * 8 * d * d + router))
     }
 
-    /// What routing adds to the forward pass of one token over the dense model, in flops (a multiply-add is two):
+    /// The flops that routing adds to the forward pass of one token, relative to the dense model (a multiply-add counts as two):
     /// `n_r (2 d E + (k − 1) 16 d²)`, and `n_r (2 d ⌊d/8⌋ + 2 ⌊d/8⌋)` more for RL-R.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Architecture {
     /// As for [`Self::total_parameters`], and when `k` is not in `1..=experts`.
     pub fn routing_flops(&self, experts: usize, k: usize, router: RouterKind) -> Result<u64> {
         if k == 0 || k > experts {
-            return Err(Error::options("k", format!("{k} experts per token of {experts}")));
+            return Err(Error::config("k", format!("{k} experts per token, of {experts}")));
         }
         let layers = self.routed_blocks()?.len() as u64;
         let (d, e) = (self.d_model as u64, experts as u64);

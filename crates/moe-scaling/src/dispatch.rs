@@ -1,19 +1,19 @@
-//! From chosen experts to groups of tokens: sorting, capacity, and what is dropped.
+//! Dispatch: tokens sorted by expert, with a capacity above which they are dropped.
 
 use crate::{Error, Result};
 use core_tensor::ops::RowGroups;
 use serde::{Deserialize, Serialize};
 
-/// How many tokens an expert takes at most.
+/// The largest number of tokens per expert.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// In training, `⌈factor · k · T / E⌉` tokens for each expert; `None` (the default) drops nothing.
+    /// Capacity factor in training: each expert takes at most `⌈factor · k · T / E⌉` tokens. `None`, the default, is no limit.
     pub factor: Option<f64>,
-    /// The same in evaluation; `None` by default.
+    /// Capacity factor in evaluation; `None` by default.
     pub evaluation_factor: Option<f64>,
-    /// At least this many in any case; 0 by default.
+    /// A lower bound of the limit; 0 by default.
     pub minimum: usize,
-    /// Who gets the places of a full expert.
+    /// Which tokens a full expert keeps; the first ones by default.
     pub priority: Priority,
 }
 
@@ -23,14 +23,14 @@ impl Default for Capacity {
     }
 }
 
-/// The order in which tokens take the places of an expert. First choices come before second ones in any case.
+/// The order in which an expert accepts tokens. First choices always come before second choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Priority {
-    /// As the tokens stand in the batch.
+    /// The order in the batch.
     #[default]
     TokenOrder,
-    /// The largest gate first (batch prioritised routing, Riquelme et al. 2021).
+    /// Descending gates (batch prioritised routing, Riquelme et al. 2021).
     Gate,
 }
 
@@ -40,67 +40,79 @@ impl Capacity {
         Self { factor: Some(factor), evaluation_factor: Some(factor), ..Self::default() }
     }
 
-    /// The number of places of an expert; `None` without a limit.
+    /// The largest number of tokens of an expert, `max(minimum, ⌈factor · k · tokens / experts⌉)`; `None` without a limit.
     ///
     /// # Errors
     ///
     /// When the factor is not a finite number above 0.
-    pub fn places(&self, tokens: usize, k: usize, experts: usize, is_training: bool) -> Result<Option<usize>> {
+    pub fn tokens_per_expert(
+        &self,
+        tokens: usize,
+        k: usize,
+        experts: usize,
+        is_training: bool,
+    ) -> Result<Option<usize>> {
         let Some(factor) = (if is_training { self.factor } else { self.evaluation_factor }) else { return Ok(None) };
         if !(factor.is_finite() && factor > 0.) {
-            return Err(Error::options("capacity factor", format!("{factor} is not a finite number above 0")));
+            return Err(Error::config("capacity factor", format!("{factor} is not a finite number above 0")));
         }
         let share = factor * k as f64 * tokens as f64 / experts.max(1) as f64;
         Ok(Some((share.ceil() as usize).max(self.minimum)))
     }
 }
 
-/// Which token goes where.
+/// The rows of each expert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispatch {
-    /// The tokens of each expert.
+    /// The tokens of each expert, as groups of rows.
     pub groups: RowGroups,
-    /// For each token and choice its place among the rows of all experts; `None` where it was dropped.
+    /// For each choice its position among the rows of all experts; `None` if it was dropped.
     pub places: Vec<Option<u32>>,
-    /// How many tokens each expert got.
+    /// The number of tokens of each expert.
     pub counts: Vec<usize>,
-    /// How many choices were dropped.
+    /// The number of dropped choices.
     pub dropped: usize,
 }
 
 impl Dispatch {
-    /// Sorts the `T · k` choices (token by token, first choices first) by expert, keeping at most `places` for each; a counting sort.
+    /// Sorts the `T · k` choices (token by token, first choices first) by expert with a counting sort, and keeps at most `limit` per expert.
     ///
-    /// `gates`, of the same length, decides with [`Priority::Gate`] who stays; without it, or with a NaN, the order of the tokens does.
+    /// With `gates`, of the same length, the largest gates are kept ([`Priority::Gate`]); without, and where a gate is NaN, the order of the tokens decides.
     ///
     /// # Errors
     ///
-    /// When an expert is not below `num_experts`, or the number of choices is not a multiple of `k ≥ 1`.
+    /// When an expert is not below `num_experts`, `k` is 0, the number of choices is not a multiple of `k`, or `gates` has another length.
     pub fn new(
         choices: &[u32],
         k: usize,
         num_experts: usize,
-        places: Option<usize>,
+        limit: Option<usize>,
         gates: Option<&[f64]>,
     ) -> Result<Self> {
         if k == 0 || !choices.len().is_multiple_of(k) {
-            return Err(Error::options("k", format!("{} choices are not {k} for each token", choices.len())));
+            return Err(Error::length(
+                "dispatch",
+                "choices",
+                choices.len(),
+                format!("a multiple of k = {k}, which is above 0"),
+            ));
         }
         if let Some(&expert) = choices.iter().find(|&&expert| expert as usize >= num_experts) {
             return Err(Error::OutOfRange {
                 operation: "dispatch",
                 what: "expert",
                 index: u64::from(expert),
-                len: num_experts,
+                bound: num_experts,
             });
         }
         if gates.is_some_and(|gates| gates.len() != choices.len()) {
-            return Err(Error::options("gates", "there must be one for each choice"));
+            let got = gates.map_or(0, <[f64]>::len);
+            return Err(Error::length("dispatch", "gates", got, format!("one for each of {} choices", choices.len())));
         }
         let tokens = choices.len() / k;
-        let limit = places.unwrap_or(usize::MAX);
+        let limit = limit.unwrap_or(usize::MAX);
         let mut counts = vec![0usize; num_experts];
-        let mut slots: Vec<Option<u32>> = vec![None; choices.len()];
+        let mut places: Vec<Option<u32>> = vec![None; choices.len()];
         let mut order: Vec<usize> = (0..tokens).collect();
         for choice in 0..k {
             if let Some(gates) = gates {
@@ -112,7 +124,7 @@ impl Dispatch {
                 let at = token * k + choice;
                 let count = &mut counts[choices[at] as usize];
                 if *count < limit {
-                    slots[at] = Some(*count as u32);
+                    places[at] = Some(*count as u32);
                     *count += 1;
                 }
             }
@@ -126,22 +138,16 @@ impl Dispatch {
         }
         let mut rows = vec![0u32; end as usize];
         let mut dropped = 0;
-        for (at, slot) in slots.iter_mut().enumerate() {
-            match slot {
-                Some(slot) => {
-                    *slot += offsets[choices[at] as usize];
-                    rows[*slot as usize] = (at / k) as u32;
+        for (at, place) in places.iter_mut().enumerate() {
+            match place {
+                Some(place) => {
+                    *place += offsets[choices[at] as usize];
+                    rows[*place as usize] = (at / k) as u32;
                 }
                 None => dropped += 1,
             }
         }
         let groups = RowGroups::new(offsets, rows, tokens)?;
-        Ok(Self { groups, places: slots, counts, dropped })
-    }
-
-    /// The position of a kept choice inside its expert's places.
-    pub fn slot(&self, choice: usize, expert: u32) -> Option<u32> {
-        let place = (*self.places.get(choice)?)?;
-        place.checked_sub(*self.groups.offsets().get(expert as usize)?)
+        Ok(Self { groups, places, counts, dropped })
     }
 }

@@ -1,88 +1,117 @@
 //! The one error type of this crate.
 
-/// What can go wrong; each variant names what was wrong, where, and what was expected.
+/// What can go wrong. Each variant says what was wrong, where, and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A number outside what its place allows.
-    #[error("{place}: {column} is {value}, expected {expected}")]
-    Value {
-        /// Which point, line or setting.
-        place: String,
-        /// What the number is.
-        column: &'static str,
-        /// The number.
-        value: f64,
-        /// What would be right.
+    /// A setting is wrong, or contradicts another one.
+    #[error("invalid {what}: {reason}")]
+    InvalidConfig {
+        /// The setting.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A number in the caller's data is outside its range, or is not a number.
+    #[error("{operation}: {item} {position}: {what} is {got}, expected {expected}")]
+    InvalidData {
+        /// The operation that was called.
+        operation: &'static str,
+        /// What is counted by `position`: a line of a file, a point.
+        item: &'static str,
+        /// The line, from 1; the index of the point, from 0.
+        position: usize,
+        /// The quantity.
+        what: &'static str,
+        /// What was found.
+        got: String,
+        /// What is accepted.
         expected: &'static str,
     },
-    /// A table without a column that is needed.
-    #[error("the table has no column named {wanted}; it has {got}")]
+    /// A table lacks a required column.
+    #[error("the table has no column named {expected}; it has {got}")]
     MissingColumn {
-        /// The names that would do.
-        wanted: String,
-        /// The names that are there.
+        /// The accepted names.
+        expected: String,
+        /// The names in the header.
         got: String,
     },
-    /// A cell that is not a number.
-    #[error("line {line}: {column} is {text:?}, expected a number")]
-    NotANumber {
-        /// The line of the file, from 1.
-        line: u64,
-        /// The column.
-        column: &'static str,
-        /// What stands there.
-        text: String,
-    },
-    /// A table that is not comma-separated values.
+    /// Comma-separated values could not be parsed or written.
     #[error("the table cannot be read or written: {0}")]
     Csv(#[from] csv::Error),
-    /// Fewer points than the form has parameters.
-    #[error("{points} points with a weight, but {needed} are needed to fit {needed} parameters")]
+    /// There are fewer points than the form has parameters.
+    #[error("{got} points have a weight above 0, but {expected} parameters need at least as many")]
     TooFewPoints {
-        /// How many points count.
-        points: usize,
-        /// How many there must be at least.
-        needed: usize,
+        /// The number of points with a weight.
+        got: usize,
+        /// The smallest possible number.
+        expected: usize,
     },
-    /// Points that leave a coefficient open.
+    /// The points do not determine every coefficient.
     #[error("the points do not determine the law: {reason}")]
     Undetermined {
         /// What is missing.
         reason: String,
     },
-    /// Options that contradict each other or the form.
-    #[error("{what}: {reason}")]
-    Options {
-        /// Which option.
+    /// An argument is outside its range.
+    #[error("{operation}: {what} is {got}, expected {expected}")]
+    Value {
+        /// The operation that was called.
+        operation: &'static str,
+        /// The argument.
         what: &'static str,
-        /// What is wrong with it.
-        reason: String,
+        /// Its value.
+        got: f64,
+        /// What is accepted.
+        expected: &'static str,
     },
-    /// A tensor of another shape than the operation needs.
-    #[cfg(feature = "layers")]
-    #[error("{operation}: {what} has shape {actual:?}, expected {expected}")]
+    /// A number that must be finite is not.
+    #[error("{operation}: {what} {position} is {got}, expected a finite number")]
+    NotFinite {
+        /// The operation that was called.
+        operation: &'static str,
+        /// The quantity and what `position` counts, such as "a logit of token".
+        what: &'static str,
+        /// Which one.
+        position: u64,
+        /// Its value.
+        got: f64,
+    },
+    /// A list has the wrong length.
+    #[error("{operation}: {what} has {got} elements, expected {expected}")]
+    Length {
+        /// The operation that was called.
+        operation: &'static str,
+        /// The list.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// What is accepted.
+        expected: String,
+    },
+    /// A tensor has the wrong shape.
+    #[error("{operation}: {what} has shape {got:?}, expected {expected}")]
     Shape {
-        /// The operation.
+        /// The operation that was called.
         operation: &'static str,
         /// The tensor.
         what: &'static str,
         /// Its shape.
-        actual: candle_core::Shape,
-        /// What it should be.
+        got: Vec<usize>,
+        /// What is accepted.
         expected: String,
     },
-    /// An index outside of what it points into.
-    #[error("{operation}: {what} {index} is outside 0..{len}")]
+    /// An index is outside what it indexes.
+    #[error("{operation}: {what} is {index}, which is not below {bound}")]
     OutOfRange {
-        /// The operation.
+        /// The operation that was called.
         operation: &'static str,
-        /// What the index is.
-        what: &'static str,
         /// The index.
+        what: &'static str,
+        /// Its value.
         index: u64,
-        /// How many there are.
-        len: usize,
+        /// The smallest value that is too large.
+        bound: usize,
     },
     /// An error of core-tensor.
     #[cfg(feature = "layers")]
@@ -94,41 +123,37 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
-/// The crate's result.
+/// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub(crate) fn csv(error: csv::Error) -> Self {
-        Self::Csv(error)
+    pub(crate) fn config(what: &'static str, reason: impl Into<String>) -> Self {
+        Self::InvalidConfig { what, reason: reason.into() }
     }
 
-    pub(crate) fn missing(wanted: &[&str], header: &csv::StringRecord) -> Self {
-        let got = header.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-        Self::MissingColumn { wanted: wanted.join(" or "), got }
+    #[cfg(feature = "layers")]
+    pub(crate) fn length(operation: &'static str, what: &'static str, got: usize, expected: impl Into<String>) -> Self {
+        Self::Length { operation, what, got, expected: expected.into() }
     }
 
-    pub(crate) fn options(what: &'static str, reason: impl Into<String>) -> Self {
-        Self::Options { what, reason: reason.into() }
-    }
-}
-
-#[cfg(feature = "layers")]
-impl Error {
+    #[cfg(feature = "layers")]
     pub(crate) fn shape(
         operation: &'static str,
         what: &'static str,
-        actual: &candle_core::Shape,
+        got: &candle_core::Shape,
         expected: impl Into<String>,
     ) -> Self {
-        Self::Shape { operation, what, actual: actual.clone(), expected: expected.into() }
+        Self::Shape { operation, what, got: got.dims().to_vec(), expected: expected.into() }
     }
 }
 
+/// An error that came from Candle goes back unchanged; others are wrapped.
 #[cfg(feature = "layers")]
 impl From<Error> for candle_core::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Candle(error) => error,
+            Error::Core(error) => error.into(),
             other => Self::wrap(other),
         }
     }

@@ -8,25 +8,25 @@ use candle_nn::{Init, VarBuilder};
 use core_tensor::ops::{self, ExpertActivation};
 use serde::{Deserialize, Serialize};
 
-/// The options of [`RoutedFeedForward`].
+/// The settings of [`RoutedFeedForward`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RoutedFeedForwardConfig {
     /// Width of the tokens, `d`.
     pub d_model: usize,
-    /// Width inside an expert, `h`; usually `4 d`.
+    /// Hidden width of an expert, `h`; usually `4 d`.
     pub hidden: usize,
-    /// GELU; [`ExpertActivation::SwiGlu`] makes experts like Mixtral's.
+    /// The activation of the experts; GELU. Mixtral has [`ExpertActivation::SwiGlu`].
     pub activation: ExpertActivation,
-    /// No limit: nothing is dropped.
+    /// The limit of tokens per expert; none, so that no token is dropped.
     pub capacity: Capacity,
-    /// Standard deviation of the first values of `w1`; 0.02.
+    /// Standard deviation of the initial values of `w1`; 0.02.
     pub init_std: f64,
-    /// That of `w2`; 0.02, in deep transformers often `0.02 / √(2 · blocks)`.
+    /// Standard deviation of the initial values of `w2`; 0.02. Deep transformers often use `0.02 / √(2 · blocks)`.
     pub output_init_std: f64,
 }
 
 impl RoutedFeedForwardConfig {
-    /// The defaults for these widths.
+    /// The default settings for the given widths.
     pub fn new(d_model: usize, hidden: usize) -> Self {
         Self {
             d_model,
@@ -39,10 +39,10 @@ impl RoutedFeedForwardConfig {
     }
 }
 
-/// `E` feed-forward networks and a router: `y_t = Σ_{e ∈ S_t} g_te W2_e act(W1_e x_t)`.
+/// `E` feed-forward networks and a router: `y_t = Σ_{e ∈ S_t} g_te W2_e act(W1_e x_t)`, where `S_t` are the experts of token `t` and `g` their gates.
 ///
-/// Tokens are sorted by expert and each expert multiplies its own rows; nothing is padded, so the cost depends on the number of choices only, not on `E`.
-/// Add the output to the residual stream: a dropped token's output is zero.
+/// Tokens are sorted by expert, and each expert multiplies its own rows without padding, so the cost depends on the number of choices, not on `E`.
+/// The output belongs on a residual stream: it is zero for a dropped token.
 #[derive(Debug)]
 pub struct RoutedFeedForward {
     config: RoutedFeedForwardConfig,
@@ -51,34 +51,34 @@ pub struct RoutedFeedForward {
     w2: Tensor,
 }
 
-/// What a routed layer gives back.
+/// The output of a routed layer.
 #[derive(Debug, Clone)]
 pub struct Routed {
-    /// Of the shape of the input.
+    /// The output, of the input's shape.
     pub y: Tensor,
-    /// To be added to the model's loss, weighted already.
+    /// A scalar to add to the model's loss, already weighted.
     pub auxiliary_loss: Option<Tensor>,
-    /// For RL-R: to be given its reward ([`Policy::loss`]).
+    /// The decisions of RL-R, which need rewards ([`Policy::loss`]).
     pub policy: Option<Policy>,
-    /// What happened.
+    /// The loads of the experts.
     pub statistics: RoutingStatistics,
-    /// The experts chosen, token by token, before anything was dropped.
+    /// The chosen experts, token by token, before dropping.
     pub experts: Vec<u32>,
 }
 
-/// How tokens were spread.
+/// The loads of the experts of one layer in one batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutingStatistics {
-    /// How many tokens each expert computed.
+    /// The number of tokens that each expert computed.
     pub counts: Vec<usize>,
-    /// How many choices found no place.
+    /// The number of choices that were dropped.
     pub dropped: usize,
-    /// How many choices there were.
+    /// The number of all choices, `T · k`.
     pub choices: usize,
 }
 
 impl RoutingStatistics {
-    /// The largest number of tokens of an expert over the mean; 1 when they are spread evenly, 0 without tokens.
+    /// The largest load divided by the mean load: 1 if tokens are spread evenly, 0 if there are none.
     pub fn max_over_mean(&self) -> f64 {
         let total: usize = self.counts.iter().sum();
         let largest = self.counts.iter().copied().max().unwrap_or(0);
@@ -91,45 +91,49 @@ impl RoutingStatistics {
     }
 }
 
-impl RoutedFeedForward {
-    /// A layer with the parameters `experts.w1` `[E, h, d]` (`[E, 2h, d]` for SwiGLU) and `experts.w2` `[E, d, h]`, and those of the router that you built.
-    ///
-    /// # Errors
-    ///
-    /// When a width is zero, or a parameter exists in another shape.
-    pub fn new(config: RoutedFeedForwardConfig, router: Box<dyn Router>, vb: VarBuilder<'_>) -> Result<Self> {
-        let RoutedFeedForwardConfig { d_model, hidden, activation, .. } = config;
-        if d_model == 0 || hidden == 0 {
-            return Err(Error::options("a routed layer", format!("widths {d_model} and {hidden} must be above 0")));
-        }
-        let (count, experts) = (router.num_experts(), vb.pp("experts"));
-        let init = |stdev| Init::Randn { mean: 0., stdev };
-        let w1 = experts.get_with_hints((count, activation.width(hidden), d_model), "w1", init(config.init_std))?;
-        let w2 = experts.get_with_hints((count, d_model, hidden), "w2", init(config.output_init_std))?;
-        Ok(Self { config, router, w1, w2 })
+/// A [`RoutedFeedForward`] layer with the given router and the parameters `experts.w1` `[E, h, d]` (`[E, 2h, d]` for SwiGLU) and `experts.w2` `[E, d, h]`.
+///
+/// # Errors
+///
+/// When a width is zero, or a parameter exists in another shape.
+pub fn routed_feed_forward(
+    config: RoutedFeedForwardConfig,
+    router: Box<dyn Router>,
+    vb: VarBuilder<'_>,
+) -> Result<RoutedFeedForward> {
+    let RoutedFeedForwardConfig { d_model, hidden, activation, .. } = config;
+    if d_model == 0 || hidden == 0 {
+        return Err(Error::config("widths", format!("d_model {d_model} and hidden {hidden} must be above 0")));
     }
+    let (count, experts) = (router.num_experts(), vb.pp("experts"));
+    let init = |stdev| Init::Randn { mean: 0., stdev };
+    let w1 = experts.get_with_hints((count, activation.width(hidden), d_model), "w1", init(config.init_std))?;
+    let w2 = experts.get_with_hints((count, d_model, hidden), "w2", init(config.output_init_std))?;
+    Ok(RoutedFeedForward { config, router, w1, w2 })
+}
 
+impl RoutedFeedForward {
     /// The router.
     pub fn router(&self) -> &dyn Router {
         self.router.as_ref()
     }
 
-    /// Routes the tokens of `x` `[…, d]`; `ids`, u32 of the shape of `x` without its last dimension, are for routers that need them.
+    /// Routes the tokens of `x` `[…, d]`. Routers that need token ids take them from `ids`, u32 with the shape of `x` without its last dimension.
     ///
     /// # Errors
     ///
-    /// When `x` is not `d` wide, `ids` have another shape or dtype, or the router fails.
+    /// When the last dimension of `x` is not `d`, `ids` has another shape or dtype, or the router fails.
     pub fn forward(&self, x: &Tensor, ids: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Routed> {
-        const OP: &str = "routed_feed_forward";
+        const OPERATION: &str = "routed_feed_forward";
         let d_model = self.config.d_model;
         if x.dims().last() != Some(&d_model) {
-            return Err(Error::shape(OP, "x", x.shape(), format!("[…, {d_model}]")));
+            return Err(Error::shape(OPERATION, "x", x.shape(), format!("[…, {d_model}]")));
         }
         let flat = x.reshape(((), d_model))?;
         let ids = match ids {
             Some(ids) if ids.dims() != &x.dims()[..x.rank() - 1] => {
-                let expected = format!("{:?} like x", &x.dims()[..x.rank() - 1]);
-                return Err(Error::shape(OP, "ids", ids.shape(), expected));
+                let expected = format!("{:?}, the shape of x without its last dimension", &x.dims()[..x.rank() - 1]);
+                return Err(Error::shape(OPERATION, "ids", ids.shape(), expected));
             }
             Some(ids) => Some(ids.flatten_all()?.to_dtype(DType::U32)?.to_vec1::<u32>()?),
             None => None,
@@ -137,14 +141,14 @@ impl RoutedFeedForward {
         let assignment = self.router.route(&Tokens { x: &flat, ids: ids.as_deref() }, mode)?;
         let (count, k) = (self.router.num_experts(), assignment.k);
         let capacity = self.config.capacity;
-        let places = capacity.places(flat.dim(0)?, k, count, mode.uses_batch_statistics)?;
+        let limit = capacity.tokens_per_expert(flat.dim(0)?, k, count, mode.uses_batch_statistics)?;
         let priority = match (&assignment.gates, capacity.priority) {
-            (Some(gates), Priority::Gate) if places.is_some() => {
+            (Some(gates), Priority::Gate) if limit.is_some() => {
                 Some(gates.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?)
             }
             _ => None,
         };
-        let dispatch = Dispatch::new(&assignment.experts, k, count, places, priority.as_deref())?;
+        let dispatch = Dispatch::new(&assignment.experts, k, count, limit, priority.as_deref())?;
         let rows = ops::grouped_feed_forward(&flat, &self.w1, &self.w2, &dispatch.groups, self.config.activation)?;
         let y = ops::weighted_rows(&rows, assignment.gates.as_ref(), &dispatch.places, k)?;
         let statistics =

@@ -1,12 +1,12 @@
-//! How uncertain a statistic is.
+//! The uncertainty of a statistic.
 
 use crate::random::Rng;
 use crate::{Error, Result};
 
-/// An estimate with its confidence interval.
+/// A statistic and its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// The statistic of the values themselves.
+    /// The statistic of the values.
     pub estimate: f64,
     /// The lower end.
     pub lower: f64,
@@ -14,13 +14,13 @@ pub struct Interval {
     pub upper: f64,
 }
 
-/// The arithmetic mean; NaN for no values.
+/// The arithmetic mean; NaN if there are no values.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The percentile bootstrap (Efron 1979): the statistic is computed for `resamples` samples of `values` with replacement, and
-/// the interval holds the middle `level` of the results.
+/// The percentile bootstrap (Efron 1979): the statistic is computed for `resamples` samples of `values`, drawn with replacement, and the interval spans the
+/// central fraction `level` of the results.
 ///
 /// # Errors
 ///
@@ -39,14 +39,14 @@ pub fn bootstrap_interval(
     level: f64,
     rng: &mut Rng,
 ) -> Result<Interval> {
-    const OP: &str = "bootstrap_interval";
+    const OPERATION: &str = "bootstrap_interval";
     for (what, count) in [("the number of values", values.len()), ("resamples", resamples)] {
         if count == 0 {
-            return Err(Error::Value { operation: OP, what, got: 0., expected: "at least 1" });
+            return Err(Error::Value { operation: OPERATION, what, got: 0., expected: "at least 1" });
         }
     }
     if !(level > 0. && level < 1.) {
-        return Err(Error::Value { operation: OP, what: "level", got: level, expected: "in (0, 1)" });
+        return Err(Error::Value { operation: OPERATION, what: "level", got: level, expected: "in (0, 1)" });
     }
     let mut sample = vec![0.; values.len()];
     let mut results: Vec<f64> = (0..resamples)
@@ -58,7 +58,7 @@ pub fn bootstrap_interval(
     let estimate = statistic(values);
     if estimate.is_nan() || results.iter().any(|r| r.is_nan()) {
         return Err(Error::Value {
-            operation: OP,
+            operation: OPERATION,
             what: "the statistic",
             got: f64::NAN,
             expected: "a number for every sample",
@@ -69,11 +69,11 @@ pub fn bootstrap_interval(
     Ok(Interval { estimate, lower: quantile(&results, tail), upper: quantile(&results, 1. - tail) })
 }
 
-/// The quantile of sorted values, by linear interpolation between neighbours.
+/// The quantile of sorted values, interpolated linearly.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    below + (above - below) * (place - place.floor())
+    let position = share * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+    below + (above - below) * (position - position.floor())
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_of_a_mean_has_the_width_that_theory_says() {
+    fn the_interval_of_a_mean_has_the_theoretical_width() {
         // 400 values of standard deviation 1: the 95 % interval of the mean is ±1.96 / 20 = ±0.098.
         let mut rng = Rng::new(5);
         let values: Vec<f64> = (0..400).map(|i| if i % 2 == 0 { 1. } else { -1. }).collect();

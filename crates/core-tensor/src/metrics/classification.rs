@@ -1,9 +1,9 @@
-//! Metrics of class predictions.
+//! Metrics of predicted classes.
 
 use super::check_lengths;
 use crate::{Error, Result};
 
-/// The share of predictions that equal the truth.
+/// The fraction of predictions that equal the truth.
 ///
 /// # Errors
 ///
@@ -19,19 +19,18 @@ pub fn accuracy(predictions: &[u32], truth: &[u32]) -> Result<f64> {
     Ok(correct as f64 / truth.len() as f64)
 }
 
-/// The mean over the classes of `F₁ = 2 TP / (2 TP + FP + FN)`. A class that is neither predicted nor present counts as 0, as
-/// in scikit-learn with `labels` given.
+/// The mean of `F₁ = 2 TP / (2 TP + FP + FN)` over the classes. A class that is neither predicted nor present counts as 0, as in scikit-learn with `labels`.
 ///
 /// # Errors
 ///
 /// When the lists are empty or differ in length, or a class is not below `num_classes`.
 pub fn macro_f1(predictions: &[u32], truth: &[u32], num_classes: usize) -> Result<f64> {
-    const OP: &str = "macro_f1";
-    check_lengths(OP, "truth", truth.len(), predictions.len())?;
+    const OPERATION: &str = "macro_f1";
+    check_lengths(OPERATION, "truth", truth.len(), predictions.len())?;
     for (what, classes) in [("predictions", predictions), ("truth", truth)] {
         if let Some(position) = classes.iter().position(|&class| class as usize >= num_classes) {
             let index = u64::from(classes[position]);
-            return Err(Error::OutOfRange { operation: OP, what, position, index, bound: num_classes });
+            return Err(Error::OutOfRange { operation: OPERATION, what, position, index, bound: num_classes });
         }
     }
     let (mut hits, mut total) = (vec![0_u64; num_classes], vec![0_u64; num_classes]);
@@ -44,24 +43,29 @@ pub fn macro_f1(predictions: &[u32], truth: &[u32], num_classes: usize) -> Resul
     Ok(scores.sum::<f64>() / num_classes as f64)
 }
 
-/// The expected calibration error (Guo et al. 2017): `Σ_b |B_b| / n · |accuracy(B_b) − mean confidence(B_b)|` over `bins`
-/// equally wide bins of the confidence, `((b−1)/bins, b/bins]`.
+/// The expected calibration error (Guo et al. 2017): `Σ_b |B_b| / n · |accuracy(B_b) − mean confidence(B_b)|` over `bins` bins of equal width,
+/// `((b−1)/bins, b/bins]`.
 ///
 /// # Errors
 ///
 /// When the lists are empty or differ in length, `bins` is zero, or a confidence is not in `[0, 1]`.
 pub fn expected_calibration_error(confidences: &[f64], is_correct: &[bool], bins: usize) -> Result<f64> {
-    const OP: &str = "expected_calibration_error";
-    check_lengths(OP, "is_correct", is_correct.len(), confidences.len())?;
+    const OPERATION: &str = "expected_calibration_error";
+    check_lengths(OPERATION, "is_correct", is_correct.len(), confidences.len())?;
     if bins == 0 {
-        return Err(Error::Value { operation: OP, what: "bins", got: 0., expected: "at least 1" });
+        return Err(Error::Value { operation: OPERATION, what: "bins", got: 0., expected: "at least 1" });
     }
-    // For each bin, the sum of hits minus confidences: its absolute value is |B| · |accuracy − confidence|.
+    // for each bin the sum of hits minus confidences, whose absolute value is |B| · |accuracy − confidence|
     let mut gaps = vec![0.; bins];
     for (&confidence, &correct) in confidences.iter().zip(is_correct) {
         let in_range = (0. ..=1.).contains(&confidence);
         if !in_range {
-            return Err(Error::Value { operation: OP, what: "a confidence", got: confidence, expected: "in [0, 1]" });
+            return Err(Error::Value {
+                operation: OPERATION,
+                what: "a confidence",
+                got: confidence,
+                expected: "in [0, 1]",
+            });
         }
         let bin = ((confidence * bins as f64).ceil() as usize).clamp(1, bins) - 1;
         gaps[bin] += f64::from(u8::from(correct)) - confidence;

@@ -1,4 +1,4 @@
-//! How good predictions are, over plain slices.
+//! Metrics of predictions, on plain slices.
 
 mod bootstrap;
 mod classification;
@@ -12,10 +12,10 @@ pub use regression::{mae, mape, rmse};
 
 use crate::{Error, Result};
 
-/// Both lists must be equally long and not empty.
-fn check_lengths(op: &'static str, what: &'static str, got: usize, expected: usize) -> Result<()> {
+/// Both lists must have the same length, which must not be 0.
+fn check_lengths(operation: &'static str, what: &'static str, got: usize, expected: usize) -> Result<()> {
     if expected == 0 {
-        return Err(Error::Value { operation: op, what: "the number of values", got: 0., expected: "at least 1" });
+        return Err(Error::Value { operation, what: "the number of values", got: 0., expected: "at least 1" });
     }
-    if got == expected { Ok(()) } else { Err(Error::Length { operation: op, what, got, expected }) }
+    if got == expected { Ok(()) } else { Err(Error::Length { operation, what, got, expected }) }
 }

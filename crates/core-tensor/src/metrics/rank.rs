@@ -1,4 +1,4 @@
-//! Correlations of two lists of numbers.
+//! Correlations.
 
 use super::check_lengths;
 use crate::{Error, Result};
@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 ///
 /// # Errors
 ///
-/// When the lists differ in length or have fewer than two values, hold a NaN, or one of them is constant (τ_b is undefined).
+/// When the lists differ in length, have fewer than two values or contain a NaN, or one of them is constant (then τ_b is undefined).
 ///
 /// ```
 /// let tau = core_tensor::metrics::kendall_tau(&[1., 2., 3., 4.], &[1., 3., 2., 4.])?;
@@ -17,24 +17,23 @@ use std::cmp::Ordering;
 /// # Ok::<(), core_tensor::Error>(())
 /// ```
 pub fn kendall_tau(x: &[f64], y: &[f64]) -> Result<f64> {
-    const OP: &str = "kendall_tau";
-    check(OP, x, y)?;
-    let mut places: Vec<usize> = (0..x.len()).collect();
-    places.sort_by(|&a, &b| order(x[a], x[b]).then(order(y[a], y[b])));
-    let sorted: Vec<(f64, f64)> = places.into_iter().map(|i| (x[i], y[i])).collect();
+    check("kendall_tau", x, y)?;
+    let mut positions: Vec<usize> = (0..x.len()).collect();
+    positions.sort_by(|&a, &b| order(x[a], x[b]).then(order(y[a], y[b])));
+    let sorted: Vec<(f64, f64)> = positions.into_iter().map(|i| (x[i], y[i])).collect();
     let ties_x = tied_pairs(sorted.iter().map(|pair| pair.0));
     let ties_both = tied_pairs(sorted.iter().copied());
     let mut ys: Vec<f64> = sorted.iter().map(|pair| pair.1).collect();
     let discordant = count_inversions(&mut ys);
-    // Counting inversions has sorted the values.
+    // counting inversions has sorted the values
     let ties_y = tied_pairs(ys.iter().copied());
     let pairs = x.len() as u64 * (x.len() as u64 - 1) / 2;
     let difference = pairs as f64 - (ties_x + ties_y) as f64 + ties_both as f64 - 2. * discordant as f64;
-    // The product under the root can exceed 64 bits.
+    // the product under the root can exceed 64 bits
     Ok(difference / ((pairs - ties_x) as f64).sqrt() / ((pairs - ties_y) as f64).sqrt())
 }
 
-/// Spearman's ρ: the correlation of the ranks, where ties share the mean of their ranks.
+/// Spearman's ρ: Pearson's correlation of the ranks. Ties have the mean of their ranks.
 ///
 /// # Errors
 ///
@@ -44,7 +43,7 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<f64> {
     pearson(&ranks(x), &ranks(y))
 }
 
-/// Pearson's correlation, `cov(x, y) / √(var(x) var(y))`.
+/// Pearson's correlation `cov(x, y) / √(var(x) var(y))`.
 ///
 /// # Errors
 ///
@@ -63,25 +62,20 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Result<f64> {
     Ok((xy / (xx.sqrt() * yy.sqrt())).clamp(-1., 1.))
 }
 
-fn check(op: &'static str, x: &[f64], y: &[f64]) -> Result<()> {
-    check_lengths(op, "y", y.len(), x.len())?;
+fn check(operation: &'static str, x: &[f64], y: &[f64]) -> Result<()> {
+    check_lengths(operation, "y", y.len(), x.len())?;
     for (what, values) in [("x", x), ("y", y)] {
         if values.iter().any(|v| v.is_nan()) {
-            return Err(Error::Value { operation: op, what, got: f64::NAN, expected: "numbers" });
+            return Err(Error::Value { operation, what, got: f64::NAN, expected: "numbers" });
         }
         if values.iter().all(|&v| v == values[0]) {
-            return Err(Error::Value {
-                operation: op,
-                what,
-                got: values[0],
-                expected: "at least two different values",
-            });
+            return Err(Error::Value { operation, what, got: values[0], expected: "at least two different values" });
         }
     }
     Ok(())
 }
 
-/// An order of numbers without NaN in which the two zeros are equal.
+/// The order of numbers that are not NaN; 0 and −0 are equal.
 fn order(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or(Ordering::Equal)
 }
@@ -98,7 +92,7 @@ fn tied_pairs<V: PartialEq>(sorted: impl Iterator<Item = V>) -> u64 {
     pairs
 }
 
-/// The number of pairs that are out of order, by merge sort; the values are sorted afterwards.
+/// The number of pairs out of order, by a merge sort that leaves the values sorted.
 fn count_inversions(values: &mut Vec<f64>) -> u64 {
     let n = values.len();
     let (mut inversions, mut width) = (0, 1);
@@ -126,14 +120,14 @@ fn count_inversions(values: &mut Vec<f64>) -> u64 {
 }
 
 fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut places: Vec<usize> = (0..values.len()).collect();
-    places.sort_by(|&a, &b| order(values[a], values[b]));
+    let mut positions: Vec<usize> = (0..values.len()).collect();
+    positions.sort_by(|&a, &b| order(values[a], values[b]));
     let mut ranks = vec![0.; values.len()];
     let mut start = 0;
-    while start < places.len() {
-        let same = places[start..].iter().take_while(|&&i| values[i] == values[places[start]]).count();
+    while start < positions.len() {
+        let same = positions[start..].iter().take_while(|&&i| values[i] == values[positions[start]]).count();
         let shared = start as f64 + (same as f64 - 1.) / 2.;
-        places[start..start + same].iter().for_each(|&i| ranks[i] = shared);
+        positions[start..start + same].iter().for_each(|&i| ranks[i] = shared);
         start += same;
     }
     ranks
@@ -190,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn both_zeros_are_one_value() {
+    fn both_zeros_are_equal() {
         assert_eq!(
             kendall_tau(&[0., -0., 1.], &[2., 1., 3.]).unwrap(),
             kendall_tau(&[0., 0., 1.], &[2., 1., 3.]).unwrap()

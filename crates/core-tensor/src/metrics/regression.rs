@@ -1,20 +1,20 @@
-//! Metrics of real predictions.
+//! Metrics of predicted numbers.
 
 use super::check_lengths;
 use crate::{Error, Result};
 
-/// The mean of `|prediction − truth|`.
+/// The mean absolute error, `mean |prediction − truth|`.
 ///
 /// # Errors
 ///
-/// When the lists are empty or differ in length; so for the others.
+/// When the lists are empty or differ in length.
 pub fn mae(predictions: &[f64], truth: &[f64]) -> Result<f64> {
     check_lengths("mae", "truth", truth.len(), predictions.len())?;
     let sum: f64 = predictions.iter().zip(truth).map(|(p, t)| (p - t).abs()).sum();
     Ok(sum / truth.len() as f64)
 }
 
-/// The root of the mean of `(prediction − truth)²`.
+/// The root mean square error, `√(mean (prediction − truth)²)`.
 ///
 /// # Errors
 ///
@@ -25,12 +25,12 @@ pub fn rmse(predictions: &[f64], truth: &[f64]) -> Result<f64> {
     Ok((sum / truth.len() as f64).sqrt())
 }
 
-/// The mean of `|prediction − truth| / |truth|`, as a fraction (not in per cent). Elements whose truth is zero are left out,
-/// from the sum and from the count, as is usual for traffic data, where a zero means that a sensor failed.
+/// The mean absolute percentage error, `mean |prediction − truth| / |truth|`, as a fraction rather than in per cent. Elements whose truth is 0 are left out, as is
+/// usual for traffic data, where 0 marks a missing measurement.
 ///
 /// # Errors
 ///
-/// As for [`mae`], and when every truth is zero.
+/// As for [`mae`], and when every truth is 0.
 pub fn mape(predictions: &[f64], truth: &[f64]) -> Result<f64> {
     check_lengths("mape", "truth", truth.len(), predictions.len())?;
     let (mut sum, mut count) = (0., 0_usize);
@@ -43,7 +43,7 @@ pub fn mape(predictions: &[f64], truth: &[f64]) -> Result<f64> {
             operation: "mape",
             what: "every truth",
             got: 0.,
-            expected: "some that are not zero",
+            expected: "at least one other than 0",
         });
     }
     Ok(sum / count as f64)

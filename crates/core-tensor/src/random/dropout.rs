@@ -7,10 +7,9 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rand::RngCore;
 use std::sync::Arc;
 
-/// Sets each element to zero with probability `p` and divides the others by `1 − p`.
+/// Sets each element to 0 with probability `p` and divides the others by `1 − p`.
 ///
-/// The mask is drawn from `rng` on the host, so every device drops the same elements. With `p = 0` the result is `x` itself
-/// and nothing is drawn.
+/// The mask is sampled on the host, so every device drops the same elements. With `p = 0` the result is `x`, and `rng` does not advance.
 ///
 /// # Errors
 ///
@@ -38,7 +37,7 @@ pub fn dropout(x: &Tensor, p: f64, rng: &mut Rng) -> Result<Tensor> {
     Ok((x * (mask * scale)?.to_device(x.device())?)?)
 }
 
-/// The probability of dropping an element must leave something.
+/// The probability must be in `[0, 1)`.
 pub(crate) fn check_probability(p: f64) -> Result<()> {
     if (0. ..1.).contains(&p) {
         return Ok(());
@@ -46,7 +45,7 @@ pub(crate) fn check_probability(p: f64) -> Result<()> {
     Err(Error::Value { operation: "dropout", what: "p", got: p, expected: "in [0, 1)" })
 }
 
-/// One byte for each element: 1 to keep it. A 32-bit threshold decides, so probabilities are exact to 2⁻³².
+/// One byte for each element: 1 to keep it, 0 to drop it. Probabilities are exact to 2⁻³².
 fn draw(count: usize, p: f64, rng: &mut Rng) -> Vec<u8> {
     let threshold = (p * 2f64.powi(32)) as u32;
     (0..count).map(|_| u8::from(rng.next_u32() >= threshold)).collect()
@@ -85,7 +84,7 @@ impl CustomOp1 for Dropout {
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        // Linear, so its own gradient: this also gives second derivatives.
+        // the operation is linear and its own gradient, which gives second derivatives too
         let op = Dropout { kept: self.kept.clone(), scale: self.scale };
         Ok(Some(contiguous(grad)?.apply_op1(op)?))
     }

@@ -1,5 +1,5 @@
-//! Seeded randomness: everything random in this workspace is drawn on the host from an [`Rng`], so that a seed gives the same
-//! numbers on every device. Candle's own CPU generator cannot be seeded.
+//! Seeded randomness. All random numbers of this workspace come from an [`Rng`] on the host, so that a seed gives the same numbers on every device. Candle's
+//! generator for the CPU cannot be seeded.
 
 mod dropout;
 mod tensors;
@@ -12,8 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// A seeded random number generator (ChaCha with 8 rounds). It implements [`rand::RngCore`], so everything in `rand` and
-/// `rand_distr` works with it, and [`serde`] with its exact position in the stream.
+/// A seeded random number generator (ChaCha with 8 rounds). It implements [`rand::RngCore`], for use with `rand` and `rand_distr`, and [`serde`]'s traits, which
+/// store its exact position in the stream.
 ///
 /// ```
 /// use core_tensor::random::Rng;
@@ -28,13 +28,13 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The generator with this seed.
+    /// A generator with the given seed.
     pub fn new(seed: u64) -> Self {
         Self { stream: ChaCha8Rng::seed_from_u64(seed) }
     }
 
-    /// An independent generator that belongs to `name`. It depends on the seed of `self` and on `name` only, not on how much
-    /// was drawn from `self`, which does not advance: `rng.fork("fold 3").fork("init")` names a stream once and for all.
+    /// An independent generator for `name`. It depends only on the seed of `self` and on `name`, not on how much was drawn from `self`, and `self` does not
+    /// advance: `rng.fork("fold 3").fork("init")` is always the same stream.
     pub fn fork(&self, name: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(self.stream.get_seed());
@@ -42,14 +42,14 @@ impl Rng {
         Self { stream: ChaCha8Rng::from_seed(hash.finalize().into()) }
     }
 
-    /// A number in `[0, 1)` with 53 random bits.
+    /// A uniform number in `[0, 1)` with 53 random bits.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// A number in `[0, bound)`, every one equally likely; zero if `bound` is zero.
+    /// A uniform integer in `0..bound`; 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        // Lemire's multiplication method; the loop rejects the few values that would make small results likelier.
+        // Lemire's multiplication method; the loop rejects the few values that would bias the result
         let bound = bound as u64;
         let mut product = u128::from(self.next_u64()) * u128::from(bound);
         if (product as u64) < bound {
@@ -61,23 +61,21 @@ impl Rng {
         (product >> 64) as usize
     }
 
-    /// Puts the elements into a random order, every order equally likely.
+    /// Shuffles the elements; every order is equally likely.
     pub fn shuffle<T>(&mut self, values: &mut [T]) {
         for last in (1..values.len()).rev() {
             values.swap(last, self.below(last + 1));
         }
     }
 
-    /// The numbers `0..n` in a random order.
-    ///
-    /// `n` must fit into 32 bits; larger numbers are cut off there.
+    /// The numbers `0..n` in random order. `n` is cut to `u32::MAX` if it is larger.
     pub fn permutation(&mut self, n: usize) -> Vec<u32> {
         let mut values: Vec<u32> = (0..u32::try_from(n).unwrap_or(u32::MAX)).collect();
         self.shuffle(&mut values);
         values
     }
 
-    /// `k` different numbers of `0..n` in random order; all of them when `k` is larger than `n`. Cost linear in `n`.
+    /// `k` distinct numbers of `0..n` in random order; all of them if `k` is larger than `n`. The cost is linear in `n`.
     pub fn sample_without_replacement(&mut self, n: usize, k: usize) -> Vec<u32> {
         let mut values: Vec<u32> = (0..u32::try_from(n).unwrap_or(u32::MAX)).collect();
         let k = k.min(values.len());
@@ -104,8 +102,7 @@ impl RngCore for Rng {
     }
 }
 
-/// The state in a form that every serde format can hold: the position is counted in blocks of sixteen words, which fits into
-/// 64 bits.
+/// The state in a form that every serde format supports: 128-bit positions are stored as the index of a block of sixteen words and the word in it.
 #[derive(Serialize, Deserialize)]
 struct State {
     seed: [u8; 32],

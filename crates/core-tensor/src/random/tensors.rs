@@ -6,13 +6,13 @@ use candle_core::{DType, Device, Shape, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 
 impl Rng {
-    /// Independent numbers, uniform in `[lo, hi)`.
+    /// Independent uniform numbers in `[lo, hi)`.
     ///
-    /// They are drawn in f64 and rounded to `dtype`, so that f32 and f64 tensors of one seed agree.
+    /// They are sampled in f64 and rounded to `dtype`, so that f32 and f64 tensors of one seed agree.
     ///
     /// # Errors
     ///
-    /// When `lo > hi` or one of them is not finite, or `dtype` is not a floating-point type.
+    /// When `lo > hi`, a bound is not finite, or `dtype` is not a floating-point type.
     pub fn uniform(
         &mut self,
         lo: f64,
@@ -36,11 +36,11 @@ impl Rng {
         )
     }
 
-    /// Independent normal numbers.
+    /// Independent normal numbers with mean `mean` and standard deviation `std`, sampled in f64 and rounded to `dtype`.
     ///
     /// # Errors
     ///
-    /// When `std` is negative or one of the parameters is not finite, or `dtype` is not a floating-point type.
+    /// When `std` is negative, `mean` or `std` is not finite, or `dtype` is not a floating-point type.
     pub fn normal(
         &mut self,
         mean: f64,
@@ -61,7 +61,7 @@ impl Rng {
         self.fill(shape.into(), dtype, device, draw, |v| v as f32)
     }
 
-    /// Independent ones, with probability `p`, and zeros.
+    /// Independent numbers that are 1 with probability `p`, else 0.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl Rng {
     }
 }
 
-/// Rounding to f32 may reach the excluded upper bound: the largest f32 below it.
+/// The largest f32 below `hi`, since rounding to f32 may reach this excluded bound.
 fn largest_below(rounded: f32, hi: f64) -> f32 {
     if f64::from(rounded) >= hi { rounded.next_down() } else { rounded }
 }

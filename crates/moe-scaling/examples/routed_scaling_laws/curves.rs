@@ -4,7 +4,7 @@ use crate::figures;
 use datasets::routing_curves::{self, Evaluation, Router};
 use experiment::{Context, Measured, Result};
 use moe_scaling::law::{
-    Analysis, Coefficient, FitOptions, Form, Interval, Law, Point, analyse, compare, fit, leave_one_out,
+    Analysis, Coefficient, FitConfig, Form, Interval, Law, Point, analyse, compare, fit, leave_one_out,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -58,12 +58,12 @@ pub(crate) fn report(context: &mut Context) -> Result<()> {
         let loss = run.loss_validation.ok_or_else(|| experiment::BoxError::from("a run without a loss"))?;
         Ok(Point::new(run.dense_parameters, f64::from(run.num_experts), loss))
     };
-    let options = FitOptions::default();
+    let config = FitConfig::default();
     let mut all = Vec::new();
     for router in ROUTERS {
         let runs: Vec<&Evaluation> = of(router).filter(|run| is_main(run)).collect();
         let points = runs.iter().map(|run| point(run)).collect::<Result<Vec<_>>>()?;
-        let analysis = analyse(&points, Form::Saturating, &options, RESAMPLES, 0.95, context.seed())?;
+        let analysis = analyse(&points, Form::Saturating, &config, RESAMPLES, 0.95, context.seed())?;
         all.push(Series { router, ids: runs.iter().map(|run| run.hyper_id).collect(), points, analysis });
     }
     against_reference(context, &all)?;
@@ -127,7 +127,7 @@ fn against_published(context: &mut Context, all: &[Series]) -> Result<()> {
     for (series, known) in all.iter().zip(PUBLISHED) {
         for (at, (name, which)) in NAMES.into_iter().enumerate() {
             let interval = series.analysis.intervals.iter().find(|(found, _)| *found == which).map(|(_, range)| *range);
-            let Interval { low, high } = interval.unwrap_or(Interval { low: f64::NAN, high: f64::NAN });
+            let Interval { lower, upper } = interval.unwrap_or(Interval { lower: f64::NAN, upper: f64::NAN });
             let shown = |value: f64| if at < 4 { value } else { value.exp2() };
             table.rows.push(
                 [
@@ -135,20 +135,20 @@ fn against_published(context: &mut Context, all: &[Series]) -> Result<()> {
                     name.to_owned(),
                     format!("{}", known[at]),
                     format!("{:.5}", coefficients(series.law())[at]),
-                    format!("{:.5}", shown(low)),
-                    format!("{:.5}", shown(high)),
+                    format!("{:.5}", shown(lower)),
+                    format!("{:.5}", shown(upper)),
                 ]
                 .into(),
             );
         }
-        let (size, Interval { low, high }) =
+        let (size, Interval { lower, upper }) =
             series.analysis.cutoff.ok_or_else(|| experiment::BoxError::from("a law without a cut-off"))?;
         let id = match series.router {
             Router::SBase => "cutoff-s-base",
             Router::RlR => "cutoff-rl-r",
             _ => "cutoff-hash",
         };
-        let note = format!("95% interval of {RESAMPLES} resamples: {low:.2e} to {high:.2e}");
+        let note = format!("95% interval of {RESAMPLES} resamples: {lower:.2e} to {upper:.2e}");
         context.claim(id, Measured { note: Some(note), ..measured(size, series.points.len()) })?;
         cutoffs.push(size);
     }
@@ -162,9 +162,9 @@ fn forms(context: &mut Context, all: &[Series]) -> Result<()> {
     for series in all {
         let mut errors = BTreeMap::new();
         for form in Form::ALL.into_iter().filter(|form| *form != Form::Dense) {
-            let options = FitOptions::default();
-            let rmsle = fit(&series.points, form, &options)?.rmsle;
-            let left_out = leave_one_out(&series.points, form, &options)?.rmsle;
+            let config = FitConfig::default();
+            let rmsle = fit(&series.points, form, &config)?.rmsle;
+            let left_out = leave_one_out(&series.points, form, &config)?.rmsle;
             table.rows.push(
                 [series.router.name().into(), format!("{form:?}"), format!("{rmsle:.5}"), format!("{left_out:.5}")]
                     .into(),
@@ -196,7 +196,7 @@ fn slopes(context: &mut Context, all: &[Series]) -> Result<()> {
             // a power law in E: the dense form with the experts in the place of the size
             let swapped = series.points.iter().filter(|point| point.size == size);
             let swapped: Vec<Point> = swapped.map(|point| Point::new(point.experts, 1., point.loss)).collect();
-            let slope = fit(&swapped, Form::Dense, &FitOptions::default())?.law.a;
+            let slope = fit(&swapped, Form::Dense, &FitConfig::default())?.law.a;
             table.rows.push([series.router.name().into(), format!("{:.0}M", size / 1e6), format!("{slope:.5}")].into());
             slopes.push(slope);
         }
@@ -232,7 +232,7 @@ fn effective_counts(context: &mut Context, all: &[Series]) -> Result<()> {
         let equivalent =
             |point: &Point| Point::new(law.effective_parameter_count(point.size, point.experts), 1., point.loss);
         let points: Vec<Point> = series.points.iter().map(equivalent).collect();
-        let line = fit(&points, Form::Dense, &FitOptions::default())?;
+        let line = fit(&points, Form::Dense, &FitConfig::default())?;
         worst = worst.max(line.rmsle - series.analysis.fit.rmsle);
     }
     context.claim("epc-unifies", measured(worst, all.len()))
@@ -264,9 +264,9 @@ fn general_law(context: &mut Context, last: &[&Evaluation], all: &[Series]) -> R
                 let compute = run.flops_per_step / 524_288. / 1e12;
                 in_compute.push(Point::new(compute, (utilisation(run) / reference).max(1.), loss));
             }
-            let options = FitOptions::flops_and_utilisation();
-            let general = fit(&in_compute, Form::Saturating, &options)?.rmsle;
-            let main = fit(&in_size, Form::Saturating, &FitOptions::default())?.rmsle;
+            let config = FitConfig::flops_and_utilisation();
+            let general = fit(&in_compute, Form::Saturating, &config)?.rmsle;
+            let main = fit(&in_size, Form::Saturating, &FitConfig::default())?.rmsle;
             let row = [
                 series.router.name().into(),
                 name.into(),
@@ -301,7 +301,7 @@ fn hold_outs(context: &mut Context, all: &[Series]) -> Result<()> {
         ] {
             let (test, train): (Vec<Point>, Vec<Point>) = series.points.iter().partition(is_held_out);
             for form in Form::ALL.into_iter().filter(|form| *form != Form::Dense) {
-                let law = fit(&train, form, &FitOptions::default())?.law;
+                let law = fit(&train, form, &FitConfig::default())?.law;
                 let squares = test.iter().map(|p| (law.predict(p.size, p.experts) / p.loss).ln().powi(2)).sum::<f64>();
                 let rmsle = (squares / test.len() as f64).sqrt();
                 table.rows.push(
@@ -323,7 +323,7 @@ fn comparisons(context: &mut Context, all: &[Series]) -> Result<()> {
         let found = compare(
             [&first.points, &second.points],
             Form::Saturating,
-            &FitOptions::default(),
+            &FitConfig::default(),
             &at,
             RESAMPLES,
             0.95,
@@ -337,8 +337,8 @@ fn comparisons(context: &mut Context, all: &[Series]) -> Result<()> {
                     format!("{size:.1e}"),
                     experts.to_string(),
                     format!("{:.5}", result.log_ratio),
-                    format!("{:.5}", result.interval.low),
-                    format!("{:.5}", result.interval.high),
+                    format!("{:.5}", result.interval.lower),
+                    format!("{:.5}", result.interval.upper),
                     format!("{:.3}", result.first_wins),
                 ]
                 .into(),
@@ -367,7 +367,7 @@ fn earlier_steps(context: &mut Context, curves: &routing_curves::Curves) -> Resu
                     Some(Point::new(run.dense_parameters, f64::from(run.num_experts), run.loss_validation?))
                 })
                 .collect();
-            let law = fit(&points, Form::Saturating, &FitOptions::default())?.law;
+            let law = fit(&points, Form::Saturating, &FitConfig::default())?.law;
             let cutoff = law.cutoff().map_or("none".into(), |size| format!("{size:.2e}"));
             table.rows.push(
                 [

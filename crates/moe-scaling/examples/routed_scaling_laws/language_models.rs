@@ -6,9 +6,9 @@ use core_tensor::params::ParamStore;
 use datasets::synthetic::{TopicsOptions, topics};
 use experiment::{Context, Measured, Outcome, Result, Scale, Trial, statistics};
 use moe_scaling::architecture::RouterKind;
-use moe_scaling::law::{FitOptions, Form, Point, fit, leave_one_out};
-use moe_scaling::model::{RoutedTransformer, RouterConfig, TrainConfig, TrainReport, TransformerConfig, train};
-use moe_scaling::router::{BaseConfig, HashConfig, ReinforceConfig, SBaseConfig, TopKConfig};
+use moe_scaling::law::{FitConfig, Form, Point, fit, leave_one_out};
+use moe_scaling::model::{RouterConfig, TrainConfig, TrainReport, TransformerConfig, routed_transformer, train};
+use moe_scaling::router::{HashConfig, ReinforceConfig, SBaseConfig, TopKConfig};
 use serde::{Deserialize, Serialize};
 
 /// Width, blocks, heads, width of a head.
@@ -60,7 +60,7 @@ pub(crate) struct Runs {
 
 pub(crate) fn run(context: &mut Context) -> Result<Runs> {
     let is_smoke = context.scale() == Scale::Smoke;
-    // two thirds of the steps of our specification, so that two cores need less than half an hour
+    // as many steps as two cores can take in half an hour
     let (steps, batch, text_bytes) = if is_smoke { (60, 8, 200_000) } else { (1000, 16, 2_000_000) };
     let base = Setting {
         size: 0,
@@ -128,7 +128,7 @@ fn one(
     let (_, d_model, blocks, heads, head_size) = SIZES[setting.size];
     let router = match setting.routing {
         Routing::Dense | Routing::SBase => RouterConfig::SBase(SBaseConfig::default()),
-        Routing::RlR => RouterConfig::RlR(ReinforceConfig::default()),
+        Routing::RlR => RouterConfig::Reinforce(ReinforceConfig::default()),
         Routing::Hash => {
             let mut frequencies = vec![0u64; 256];
             training.iter().for_each(|&byte| frequencies[usize::from(byte)] += 1);
@@ -136,11 +136,11 @@ fn one(
         }
         Routing::Random => RouterConfig::Hash(HashConfig::Random { vocabulary: 256, seed }),
         Routing::TopK => RouterConfig::TopK(TopKConfig::default()),
-        Routing::Base => RouterConfig::Base(BaseConfig::default()),
+        Routing::Base => RouterConfig::Base,
     };
     let config = TransformerConfig::bytes(d_model, blocks, heads, head_size, setting.experts, router);
     let store = ParamStore::new(seed, DType::F32, device);
-    let model = RoutedTransformer::new(config.clone(), store.var_builder())?;
+    let model = routed_transformer(config.clone(), store.var_builder())?;
     let training_config = TrainConfig {
         batch: setting.batch,
         seed,
@@ -224,8 +224,8 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
         let points: Vec<Point> = grid
             .map(|(s, trained)| Point::new(trained.dense_parameters as f64, s.experts as f64, trained.report.loss()))
             .collect();
-        let found = fit(&points, Form::Saturating, &FitOptions::default())?;
-        let left_out = leave_one_out(&points, Form::Saturating, &FitOptions::default())?.rmsle;
+        let found = fit(&points, Form::Saturating, &FitConfig::default())?;
+        let left_out = leave_one_out(&points, Form::Saturating, &FitConfig::default())?.rmsle;
         worst = worst.max(left_out);
         let law = found.law;
         let numbers = [law.a, law.b, law.c, law.d, found.rmsle, left_out].map(|value| format!("{value:.4}"));

@@ -1,7 +1,7 @@
 //! A law that is known, and losses made from it.
 
 use experiment::{Context, Measured, Result};
-use moe_scaling::law::{FitOptions, Form, Law, Point, fit};
+use moe_scaling::law::{FitConfig, Form, Law, Point, fit};
 use rand::SeedableRng;
 use rand_distr::{Distribution, Normal};
 
@@ -22,7 +22,7 @@ pub(crate) fn report(context: &mut Context) -> Result<()> {
                 points.push(Point::new(size, experts, truth.predict(size, experts) * f64::exp(noise.sample(&mut rng))));
             }
         }
-        let law = fit(&points, Form::Saturating, &FitOptions::default())?.law;
+        let law = fit(&points, Form::Saturating, &FitConfig::default())?.law;
         let square = |point: &Point| {
             (law.predict(point.size, point.experts) / truth.predict(point.size, point.experts)).ln().powi(2)
         };

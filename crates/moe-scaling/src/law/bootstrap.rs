@@ -1,41 +1,44 @@
-//! How certain a fit is: resampled points, points left out, and two routers side by side.
+//! The uncertainty of a fit: bootstrap, leave-one-out errors, and the comparison of two routers.
 
+use super::config::{FitConfig, Starts};
 use super::fit::fit_samples;
+use super::form::Form;
+use super::formula::Law;
+use super::points::{self, Point};
 use super::residuals::Samples;
-use super::{FitOptions, Form, Law, Point, Starts, points};
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A range that holds a quantity with some confidence.
+/// A confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
-    pub low: f64,
+    pub lower: f64,
     /// The upper end.
-    pub high: f64,
+    pub upper: f64,
 }
 
 impl Interval {
-    /// Whether `value` lies in it, ends included.
+    /// Whether `lower ≤ value ≤ upper`.
     pub fn contains(&self, value: f64) -> bool {
-        self.low <= value && value <= self.high
+        self.lower <= value && value <= self.upper
     }
 }
 
 /// Laws fitted to resampled points.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bootstrap {
-    /// One for each resample that determines a law, in a fixed order.
+    /// One law for each resample that determines one, in a fixed order.
     pub laws: Vec<Law>,
-    /// Resamples that do not: too few different points were drawn.
+    /// The number of resamples that do not determine a law because too few different points were drawn.
     pub failed: usize,
 }
 
 impl Bootstrap {
-    /// The percentile interval of any quantity of the laws; resamples for which it is `None` or NaN are left out. Infinite values count.
+    /// The percentile interval of a quantity of the laws. Resamples whose quantity is `None` or NaN are left out; infinite values count.
     ///
     /// ```
     /// # use moe_scaling::law::*;
@@ -43,16 +46,16 @@ impl Bootstrap {
     /// # let law = Law::saturating(-0.083, -0.118, 0.01, 1.11, 2., 240.);
     /// # let points: Vec<Point> = [1.5e7, 5.5e7, 3.7e8].into_iter()
     /// #     .flat_map(|n| [1., 4., 16., 64., 256.].map(|e| Point::new(n, e, law.predict(n, e)))).collect();
-    /// let laws = bootstrap(&points, Form::Bilinear, &FitOptions::default(), 200, 0)?;
+    /// let laws = bootstrap(&points, Form::Bilinear, &FitConfig::default(), 200, 0)?;
     /// let loss_of_a_larger_model = laws.interval(0.95, |law| Some(law.predict(1e10, 64.)))?;
-    /// assert!(loss_of_a_larger_model.low < loss_of_a_larger_model.high);
+    /// assert!(loss_of_a_larger_model.lower < loss_of_a_larger_model.upper);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// When the level is not between 0 and 1, or no resample has the quantity.
+    /// When `level` is not in `(0, 1)`, or no resample has the quantity.
     pub fn interval(&self, level: f64, quantity: impl Fn(&Law) -> Option<f64>) -> Result<Interval> {
         percentiles(self.laws.iter().filter_map(quantity).collect(), level)
     }
@@ -60,12 +63,12 @@ impl Bootstrap {
 
 fn percentiles(mut values: Vec<f64>, level: f64) -> Result<Interval> {
     if !(0. < level && level < 1.) {
-        return Err(Error::options("the level of an interval", format!("{level} is not between 0 and 1")));
+        return Err(Error::Value { operation: "interval", what: "level", got: level, expected: "in (0, 1)" });
     }
     values.retain(|value| !value.is_nan());
     values.sort_by(f64::total_cmp);
     if values.is_empty() {
-        return Err(Error::Undetermined { reason: "no resample has the quantity asked for".into() });
+        return Err(Error::Undetermined { reason: "no resample has the requested quantity".into() });
     }
     let at = |share: f64| {
         let position = share * (values.len() - 1) as f64;
@@ -73,21 +76,20 @@ fn percentiles(mut values: Vec<f64>, level: f64) -> Result<Interval> {
         let (low, high) = (values[below], values[(below + 1).min(values.len() - 1)]);
         if part == 0. || low == high { low } else { low + part * (high - low) }
     };
-    Ok(Interval { low: at((1. - level) / 2.), high: at((1. + level) / 2.) })
+    Ok(Interval { lower: at((1. - level) / 2.), upper: at((1. + level) / 2.) })
 }
 
-/// Fits `resamples` sets of as many points, drawn with replacement, in parallel. The result depends on the seed, not on the threads.
-///
-/// Each resample is searched as thoroughly as the whole, besides from the whole's optimum.
+/// The bootstrap over points: fits `resamples` samples of as many points, drawn with replacement, in parallel. The result depends on the seed, not on
+/// the number of threads. Each resample is searched from all starting points of `config`.
 ///
 /// # Errors
 ///
 /// As for [`super::fit()`], and when no resample can be fitted.
-pub fn bootstrap(points: &[Point], form: Form, options: &FitOptions, resamples: usize, seed: u64) -> Result<Bootstrap> {
+pub fn bootstrap(points: &[Point], form: Form, config: &FitConfig, resamples: usize, seed: u64) -> Result<Bootstrap> {
     points::check(points)?;
-    options.check(form)?;
+    config.check(form)?;
     let samples = Samples::new(points);
-    fit_samples(&samples, form, options)?;
+    fit_samples(&samples, form, config)?;
     let laws: Vec<Option<Law>> = (0..resamples as u64)
         .into_par_iter()
         .map(|resample| {
@@ -98,7 +100,7 @@ pub fn bootstrap(points: &[Point], form: Form, options: &FitOptions, resamples: 
                 counts[rng.random_range(0..samples.len())] += 1;
             }
             let weights: Vec<f64> = counts.iter().zip(&samples.weight).map(|(&n, w)| f64::from(n) * w).collect();
-            fit_samples(&samples.with_weights(&weights), form, options).ok().map(|fit| fit.law)
+            fit_samples(&samples.with_weights(&weights), form, config).ok().map(|fit| fit.law)
         })
         .collect();
     let laws: Vec<Law> = laws.into_iter().flatten().collect();
@@ -108,30 +110,30 @@ pub fn bootstrap(points: &[Point], form: Form, options: &FitOptions, resamples: 
     Ok(Bootstrap { failed: resamples - laws.len(), laws })
 }
 
-/// Errors of points that their own fit has not seen.
+/// Leave-one-out errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeaveOneOut {
-    /// Predicted minus measured `ln L` of each point; NaN for a point without weight, and for one without which the law is undetermined.
+    /// Predicted minus measured `ln L` of each point; NaN for a point of weight 0, and for a point without which the law is undetermined.
     pub errors: Vec<f64>,
-    /// Root mean square of those that exist.
+    /// Root mean square of the errors that are not NaN.
     pub rmsle: f64,
 }
 
-/// Predicts each point from a fit to all the others, in parallel.
+/// Predicts each point by a fit to all others, in parallel.
 ///
 /// # Errors
 ///
-/// As for [`super::fit()`], and when there is no point without which the law can be fitted.
-pub fn leave_one_out(points: &[Point], form: Form, options: &FitOptions) -> Result<LeaveOneOut> {
+/// As for [`super::fit()`], and when the law is undetermined without any one of the points.
+pub fn leave_one_out(points: &[Point], form: Form, config: &FitConfig) -> Result<LeaveOneOut> {
     points::check(points)?;
-    options.check(form)?;
-    let whole = fit_samples(&Samples::new(points), form, options)?;
-    // one point moves the optimum little, so the whole's is the best start
-    let near = match (&options.starts, whole.law.saturation) {
+    config.check(form)?;
+    let whole = fit_samples(&Samples::new(points), form, config)?;
+    // one point moves the optimum little, so the optimum of all points is the best start
+    let near = match (&config.starts, whole.law.saturation) {
         (Starts::Grid { .. }, Some(saturation)) => {
-            FitOptions { starts: Starts::Given(vec![[saturation.log2_start, saturation.log2_max]]), ..options.clone() }
+            FitConfig { starts: Starts::Given(vec![[saturation.log2_start, saturation.log2_max]]), ..config.clone() }
         }
-        _ => options.clone(),
+        _ => config.clone(),
     };
     let errors: Vec<f64> = (0..points.len())
         .into_par_iter()
@@ -148,27 +150,27 @@ pub fn leave_one_out(points: &[Point], form: Form, options: &FitOptions) -> Resu
         .collect();
     let known: Vec<f64> = errors.iter().copied().filter(|error| !error.is_nan()).collect();
     if known.is_empty() {
-        return Err(Error::TooFewPoints { points: whole.points, needed: whole.points + 1 });
+        return Err(Error::TooFewPoints { got: whole.points, expected: whole.points + 1 });
     }
     let rmsle = (known.iter().map(|error| error * error).sum::<f64>() / known.len() as f64).sqrt();
     Ok(LeaveOneOut { errors, rmsle })
 }
 
-/// Two routers at one model size and number of experts.
+/// The comparison of two routers at one size and number of experts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// `ln L₁ − ln L₂` as the fits to all points predict: negative where the first router is better.
+    /// `ln L₁ − ln L₂` predicted by the fits to all points: negative where the first router is better.
     pub log_ratio: f64,
-    /// Its interval over resamples.
+    /// The interval of `log_ratio` over the resamples.
     pub interval: Interval,
-    /// The share of resamples in which the first router has the lower loss.
+    /// The fraction of resamples in which the first router has the lower loss.
     pub first_wins: f64,
 }
 
-/// Compares what two routers' laws predict at each `(size, experts)` asked about.
+/// Compares the predictions of two routers' laws at each `(size, experts)` in `at`.
 ///
-/// The resamples are paired: points of equal size and experts are drawn together from both sets, and so are dense points that both share, because
-/// what two models of one size have in common must not count as evidence for a difference.
+/// The resamples are paired: points of equal size and number of experts are drawn together from both sets, because what two models of one size have in
+/// common (shared dense points above all) is no evidence of a difference.
 ///
 /// # Errors
 ///
@@ -176,7 +178,7 @@ pub struct Comparison {
 pub fn compare(
     [first, second]: [&[Point]; 2],
     form: Form,
-    options: &FitOptions,
+    config: &FitConfig,
     at: &[(f64, f64)],
     resamples: usize,
     level: f64,
@@ -184,10 +186,10 @@ pub fn compare(
 ) -> Result<Vec<Comparison>> {
     points::check(first)?;
     points::check(second)?;
-    options.check(form)?;
+    config.check(form)?;
     let sets = [Samples::new(first), Samples::new(second)];
     let [best_first, best_second] =
-        [fit_samples(&sets[0], form, options)?.law, fit_samples(&sets[1], form, options)?.law];
+        [fit_samples(&sets[0], form, config)?.law, fit_samples(&sets[1], form, config)?.law];
     let mut cells: Vec<(u64, u64)> = Vec::new();
     let cells_of: Vec<Vec<usize>> = sets
         .iter()
@@ -215,7 +217,7 @@ pub fn compare(
             let mut laws = sets.iter().zip(&cells_of).map(|(set, cells)| {
                 let weights: Vec<f64> =
                     cells.iter().zip(&set.weight).map(|(&cell, w)| f64::from(counts[cell]) * w).collect();
-                fit_samples(&set.with_weights(&weights), form, options).ok().map(|fit| fit.law)
+                fit_samples(&set.with_weights(&weights), form, config).ok().map(|fit| fit.law)
             });
             Some([laws.next()??, laws.next()??])
         })

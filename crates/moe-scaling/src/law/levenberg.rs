@@ -1,71 +1,71 @@
-//! Levenberg–Marquardt for a handful of bounded parameters.
+//! Levenberg–Marquardt for a few bounded parameters.
 
-use super::Coefficient;
+use super::form::Coefficient;
 
-/// As many parameters as any fit has.
-pub(crate) const MAX: usize = Coefficient::COUNT;
+/// The largest number of parameters of a fit.
+pub(super) const MAX: usize = Coefficient::COUNT;
 
-/// A sum of squares around one place: half of it, its gradient, and the Gauss–Newton matrix.
-pub(crate) struct Local {
-    pub(crate) cost: f64,
-    pub(crate) gradient: [f64; MAX],
-    pub(crate) curvature: [[f64; MAX]; MAX],
+/// Half a sum of squares at one position, its gradient, and the Gauss–Newton matrix.
+pub(super) struct Local {
+    pub(super) cost: f64,
+    pub(super) gradient: [f64; MAX],
+    pub(super) curvature: [[f64; MAX]; MAX],
 }
 
-/// Minimises from `start` within `bounds`. `local` gives `None` where the function does not exist. Returns the place, its cost, and whether the
-/// steps came to rest.
+/// Minimises from `start` within `bounds`. `local` returns `None` where the objective is undefined. Returns the position, its cost, and whether the
+/// search converged.
 ///
-/// A parameter at a bound that the descent would cross is held there for the step. The damping is Marquardt's, in the scale of each parameter.
-pub(crate) fn minimise(
+/// A parameter at a bound that a step would cross is fixed for that step. The damping is Marquardt's, in the scale of each parameter.
+pub(super) fn minimise(
     start: &[f64],
     bounds: &[(f64, f64)],
     max_iterations: usize,
     mut local: impl FnMut(&[f64]) -> Option<Local>,
 ) -> Option<(Vec<f64>, f64, bool)> {
     let n = start.len();
-    let mut place: Vec<f64> = start.iter().zip(bounds).map(|(&p, &(low, high))| p.clamp(low, high)).collect();
-    let mut here = local(&place).filter(|here| here.cost.is_finite())?;
+    let mut position: Vec<f64> = start.iter().zip(bounds).map(|(&p, &(low, high))| p.clamp(low, high)).collect();
+    let mut here = local(&position).filter(|here| here.cost.is_finite())?;
     let mut damping = 1e-3;
     for _ in 0..max_iterations {
         let is_free: Vec<bool> = (0..n)
             .map(|k| {
                 let (low, high) = bounds[k];
-                !((place[k] <= low && here.gradient[k] > 0.) || (place[k] >= high && here.gradient[k] < 0.))
+                !((position[k] <= low && here.gradient[k] > 0.) || (position[k] >= high && here.gradient[k] < 0.))
             })
             .collect();
         let Some(step) = damped_step(&here, &is_free, damping) else {
             damping *= 10.;
             if damping > 1e12 {
-                return Some((place, here.cost, false));
+                return Some((position, here.cost, false));
             }
             continue;
         };
         let next: Vec<f64> =
-            place.iter().zip(&step).zip(bounds).map(|((p, s), &(low, high))| (p + s).clamp(low, high)).collect();
-        let moved = next.iter().zip(&place).map(|(a, b)| (a - b).abs() / (1. + b.abs())).fold(0., f64::max);
+            position.iter().zip(&step).zip(bounds).map(|((p, s), &(low, high))| (p + s).clamp(low, high)).collect();
+        let moved = next.iter().zip(&position).map(|(a, b)| (a - b).abs() / (1. + b.abs())).fold(0., f64::max);
         match local(&next) {
             Some(there) if there.cost <= here.cost => {
                 let gain = here.cost - there.cost;
                 let is_done = gain <= 1e-15 * here.cost && moved < 1e-7;
-                (place, here) = (next, there);
+                (position, here) = (next, there);
                 damping = (damping * 0.2).max(1e-12);
                 if is_done || here.cost == 0. {
-                    return Some((place, here.cost, true));
+                    return Some((position, here.cost, true));
                 }
             }
             _ => {
-                // no smaller value within the reach of rounding: this is the minimum
+                // no smaller value can be told apart from rounding errors: this is the minimum
                 if moved < 1e-12 {
-                    return Some((place, here.cost, true));
+                    return Some((position, here.cost, true));
                 }
                 damping *= 5.;
                 if damping > 1e12 {
-                    return Some((place, here.cost, true));
+                    return Some((position, here.cost, true));
                 }
             }
         }
     }
-    Some((place, here.cost, false))
+    Some((position, here.cost, false))
 }
 
 /// `−(H + damping · diag H)⁻¹ g` over the free parameters, zero for the others.
@@ -73,7 +73,7 @@ fn damped_step(here: &Local, is_free: &[bool], damping: f64) -> Option<Vec<f64>>
     let free: Vec<usize> = (0..is_free.len()).filter(|&k| is_free[k]).collect();
     let mut matrix = [[0.; MAX]; MAX];
     let mut right = [0.; MAX];
-    // in units in which the diagonal is one
+    // scaled so that the diagonal is 1
     let scale: Vec<f64> = free.iter().map(|&k| here.curvature[k][k].sqrt().max(f64::MIN_POSITIVE.sqrt())).collect();
     for (row, &i) in free.iter().enumerate() {
         right[row] = -here.gradient[i] / scale[row];

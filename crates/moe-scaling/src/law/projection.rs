@@ -1,19 +1,21 @@
-//! Variable projection: for fixed `E_start` and `E_max` the other coefficients are a linear least-squares problem, so what has to be searched
-//! has two dimensions (Golub and Pereyra, 1973; the Jacobian is Kaufman's, 1975).
+//! Variable projection: for fixed `E_start` and `E_max` the other coefficients solve a linear least-squares problem, so the search has two
+//! dimensions (Golub and Pereyra, 1973; with Kaufman's Jacobian, 1975).
 
+use super::form::{Coefficient, Form};
+use super::formula::Law;
 use super::levenberg::{Local, MAX};
 use super::residuals::{Samples, regressor};
-use super::{Coefficient, Form, Law, Saturation};
+use super::saturation::Saturation;
 
-/// More columns than any form has terms.
+/// The largest number of terms of a form.
 const TERMS: usize = 6;
 
-/// A linear fit with orthogonal columns: scratch space that is used again and again.
-pub(crate) struct Projection<'a> {
+/// A linear fit by orthogonal columns. Its buffers are reused.
+pub(super) struct Projection<'a> {
     samples: &'a Samples,
     terms: Vec<Coefficient>,
     root_weights: Vec<f64>,
-    /// What fixed linear coefficients leave of `y`: only their terms are known before the levels are.
+    /// The fixed linear coefficients, whose part of `y` is subtracted.
     fixed: Vec<(Coefficient, f64)>,
     form: Form,
     columns: Vec<Vec<f64>>,
@@ -21,14 +23,14 @@ pub(crate) struct Projection<'a> {
     shape_columns: [Vec<f64>; 2],
 }
 
-/// Of each number of experts: `log10 Ê` and its derivatives by the exponents of `E_start` and `E_max`.
+/// For each number of experts `log10 Ê` and its derivatives with respect to the exponents of `E_start` and `E_max`.
 type Levels = Vec<(f64, [f64; 2])>;
 
-/// Why a linear fit has no unique answer: the term that the others already say.
-pub(crate) struct Dependent(pub(crate) Coefficient);
+/// A linear fit without a unique solution: the term that is a combination of the others.
+pub(super) struct Dependent(pub(super) Coefficient);
 
 impl<'a> Projection<'a> {
-    pub(crate) fn new(samples: &'a Samples, form: Form, fixed: &[(Coefficient, f64)]) -> Self {
+    pub(super) fn new(samples: &'a Samples, form: Form, fixed: &[(Coefficient, f64)]) -> Self {
         let is_fixed = |term: &Coefficient| fixed.iter().any(|(name, _)| name == term);
         let terms: Vec<_> = form.terms().iter().copied().filter(|term| !is_fixed(term)).collect();
         let n = samples.len();
@@ -44,8 +46,8 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// The best law with this shape, and half the weighted sum of its squared errors.
-    pub(crate) fn solve(&mut self, saturation: Option<Saturation>) -> Result<(Law, f64), Dependent> {
+    /// The best law for a given saturation, and half the weighted sum of its squared errors.
+    pub(super) fn solve(&mut self, saturation: Option<Saturation>) -> Result<(Law, f64), Dependent> {
         let (law, cost, _) = self.decompose(saturation)?;
         Ok((law, cost))
     }
@@ -61,11 +63,11 @@ impl<'a> Projection<'a> {
                 column[at] = self.root_weights[at] * regressor(term, x, z);
             }
         }
-        // Gram–Schmidt, each column twice against those before, which makes it as accurate as Householder's reflections
+        // Gram–Schmidt, applied twice, is as accurate as Householder reflections
         let count = self.terms.len();
         let mut triangle = [[0.; TERMS]; TERMS];
         let mut right = [0.; TERMS];
-        // the constant first: what remains of the others is centred
+        // the constant comes first, which centres the other columns
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by_key(|&k| self.terms[k] != Coefficient::D);
         for (step, &k) in order.iter().enumerate() {
@@ -100,8 +102,8 @@ impl<'a> Projection<'a> {
         Ok((law, dot(&self.residual, &self.residual) / 2., levels))
     }
 
-    /// Half the sum of squares as a function of the shape, with derivatives by `E_start`'s and `E_max`'s exponents (those in `free`).
-    pub(crate) fn local(&mut self, saturation: Saturation, free: &[usize]) -> Option<(Law, Local)> {
+    /// Half the sum of squares as a function of the saturation, with derivatives with respect to the exponents of `E_start` (0) and `E_max` (1) in `free`.
+    pub(super) fn local(&mut self, saturation: Saturation, free: &[usize]) -> Option<(Law, Local)> {
         let (law, cost, levels) = self.decompose(Some(saturation)).ok()?;
         let mut local = Local { cost, gradient: [0.; MAX], curvature: [[0.; MAX]; MAX] };
         for &which in free {
@@ -135,7 +137,7 @@ fn two(columns: &mut [Vec<f64>], k: usize, j: usize) -> (&mut [f64], &[f64]) {
     }
 }
 
-/// In four sums, which the compiler keeps in vector registers.
+/// In four partial sums, which the compiler keeps in a vector register.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.; 4];
     let (mut aa, mut bb) = (a.chunks_exact(4), b.chunks_exact(4));

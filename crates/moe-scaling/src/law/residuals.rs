@@ -1,24 +1,27 @@
 //! The points as a least-squares problem, and its residuals with closed-form derivatives.
 
+use super::form::{Coefficient, Form};
+use super::formula::Law;
 use super::levenberg::{Local, MAX};
-use super::{Coefficient, Form, Law, Point, Saturation};
+use super::points::Point;
+use super::saturation::Saturation;
 
-/// Points with a weight, in the variables of the law.
+/// The points with a weight above 0, in the variables of the law.
 #[derive(Clone)]
-pub(crate) struct Samples {
+pub(super) struct Samples {
     /// `log10 size`
-    pub(crate) x: Vec<f64>,
+    pub(super) x: Vec<f64>,
     /// `log10 loss`
-    pub(crate) y: Vec<f64>,
-    pub(crate) loss: Vec<f64>,
-    pub(crate) weight: Vec<f64>,
-    /// Which of `experts` a point has; grids repeat few numbers of experts, and logarithms are dear.
-    pub(crate) level: Vec<usize>,
-    pub(crate) experts: Vec<f64>,
+    pub(super) y: Vec<f64>,
+    pub(super) loss: Vec<f64>,
+    pub(super) weight: Vec<f64>,
+    /// The index of the point's number of experts in `experts`: grids repeat few numbers, and logarithms are expensive.
+    pub(super) level: Vec<usize>,
+    pub(super) experts: Vec<f64>,
 }
 
 impl Samples {
-    pub(crate) fn new(points: &[Point]) -> Self {
+    pub(super) fn new(points: &[Point]) -> Self {
         let mut samples = Self {
             x: Vec::with_capacity(points.len()),
             y: Vec::with_capacity(points.len()),
@@ -41,12 +44,12 @@ impl Samples {
         samples
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.x.len()
     }
 
-    /// Other weights for the same points; zero leaves a point out.
-    pub(crate) fn with_weights(&self, weights: &[f64]) -> Self {
+    /// The same points with other weights; 0 leaves a point out.
+    pub(super) fn with_weights(&self, weights: &[f64]) -> Self {
         let mut samples = Self { experts: self.experts.clone(), ..Self::new(&[]) };
         for (at, &weight) in weights.iter().enumerate().filter(|&(_, &weight)| weight > 0.) {
             samples.x.push(self.x[at]);
@@ -58,12 +61,12 @@ impl Samples {
         samples
     }
 
-    pub(crate) fn total_weight(&self) -> f64 {
+    pub(super) fn total_weight(&self) -> f64 {
         self.weight.iter().sum()
     }
 
-    /// `z` of each number of experts and its derivatives by the exponents of `E_start` and `E_max`.
-    pub(crate) fn levels(&self, saturation: Option<Saturation>) -> Vec<(f64, [f64; 2])> {
+    /// For each number of experts `z` and its derivatives with respect to the exponents of `E_start` and `E_max`.
+    pub(super) fn levels(&self, saturation: Option<Saturation>) -> Vec<(f64, [f64; 2])> {
         let level = |&experts: &f64| match saturation {
             Some(saturation) => saturation.log10_with_gradient(experts),
             None => (experts.log10(), [0.; 2]),
@@ -72,8 +75,8 @@ impl Samples {
     }
 }
 
-/// The value of a term without its coefficient.
-pub(crate) fn regressor(term: Coefficient, x: f64, z: f64) -> f64 {
+/// The factor of a coefficient in `log10 L`.
+pub(super) fn regressor(term: Coefficient, x: f64, z: f64) -> f64 {
     match term {
         Coefficient::A => x,
         Coefficient::B => z,
@@ -84,8 +87,8 @@ pub(crate) fn regressor(term: Coefficient, x: f64, z: f64) -> f64 {
     }
 }
 
-/// The prediction's `log10` of one point and its derivatives by all coefficients, in the order of [`Coefficient::ALL`].
-pub(crate) fn log10_loss_with_gradient(law: &Law, x: f64, level: (f64, [f64; 2])) -> (f64, [f64; MAX]) {
+/// The predicted `log10 L` of one point and its derivatives with respect to all coefficients, in the order of [`Coefficient::ALL`].
+pub(super) fn log10_loss_with_gradient(law: &Law, x: f64, level: (f64, [f64; 2])) -> (f64, [f64; MAX]) {
     let (z, by_shape) = level;
     let power = law.a * x + law.b * z + law.c * x * z + law.d + law.f * z * z + law.g * x * x;
     let slope = law.b + law.c * x + 2. * law.f * z;
@@ -101,8 +104,8 @@ pub(crate) fn log10_loss_with_gradient(law: &Law, x: f64, level: (f64, [f64; 2])
     (loss.log10(), gradient)
 }
 
-/// Half the weighted sum of squared errors of `log10 L`, or Huber's, with its derivatives by the coefficients `free`.
-pub(crate) fn local(samples: &Samples, law: &Law, free: &[Coefficient], huber_log10: Option<f64>) -> Option<Local> {
+/// Half the weighted sum of squared errors of `log10 L` (or Huber's loss of them), with its derivatives with respect to the coefficients `free`.
+pub(super) fn local(samples: &Samples, law: &Law, free: &[Coefficient], huber_log10: Option<f64>) -> Option<Local> {
     let levels = samples.levels(law.saturation);
     let mut local = Local { cost: 0., gradient: [0.; MAX], curvature: [[0.; MAX]; MAX] };
     for at in 0..samples.len() {
@@ -134,7 +137,7 @@ pub(crate) fn local(samples: &Samples, law: &Law, free: &[Coefficient], huber_lo
 }
 
 /// The coefficients of a form that are not fixed.
-pub(crate) fn free_coefficients(form: Form, fixed: &[(Coefficient, f64)], fits_irreducible: bool) -> Vec<Coefficient> {
+pub(super) fn free_coefficients(form: Form, fixed: &[(Coefficient, f64)], fits_irreducible: bool) -> Vec<Coefficient> {
     let shape: &[Coefficient] =
         if form == Form::Saturating { &[Coefficient::Log2Start, Coefficient::Log2Max] } else { &[] };
     let irreducible: &[Coefficient] = if fits_irreducible { &[Coefficient::Irreducible] } else { &[] };
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
     use approx::assert_relative_eq;
 
-    /// Every derivative against a central difference, for every form, with and without an irreducible loss, squared and Huber.
+    /// For every form, with and without an irreducible loss, squared and Huber.
     #[test]
     fn derivatives_are_those_of_the_formula() {
         let points: Vec<Point> = (0..12)

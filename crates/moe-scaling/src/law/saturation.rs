@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `1/Ê = 1/(E − 1 + (1/E_start − 1/E_max)⁻¹) + 1/E_max` (the paper's Eq. 1): a dense model counts as `E_start` experts, infinitely many
-/// experts as `E_max`, and in between `Ê` grows with `E`.
+/// `1/Ê = 1/(E − 1 + (1/E_start − 1/E_max)⁻¹) + 1/E_max` (the paper's Eq. 1): `Ê` rises with `E` from `E_start` for a dense model to `E_max` for
+/// infinitely many experts.
 ///
-/// Both ends are kept as exponents of 2, in which they are fitted.
+/// Both are stored as exponents of 2, in which they are fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Saturation {
     /// `log2 E_start`.
     pub log2_start: f64,
-    /// `log2 E_max`; infinity for a transform without a bound, `E − 1 + E_start`.
+    /// `log2 E_max`; infinity for the unbounded transform `E − 1 + E_start`.
     pub log2_max: f64,
 }
 
@@ -35,8 +35,8 @@ impl Saturation {
         1. / (1. / (experts - 1. + reach) + 1. / max)
     }
 
-    /// `log10 Ê` and its derivatives by `log2 E_start` and `log2 E_max`.
-    pub(crate) fn log10_with_gradient(&self, experts: f64) -> (f64, [f64; 2]) {
+    /// `log10 Ê` and its derivatives with respect to `log2 E_start` and `log2 E_max`.
+    pub(super) fn log10_with_gradient(&self, experts: f64) -> (f64, [f64; 2]) {
         let (start, max) = (self.start(), self.max());
         if start >= max {
             return (f64::NAN, [f64::NAN; 2]);
@@ -45,7 +45,7 @@ impl Saturation {
         let reach = 1. / (per_start - per_max);
         let shifted = experts - 1. + reach;
         let effective = 1. / (1. / shifted + per_max);
-        // u = 1/Ê; every derivative by an exponent of 2 has a factor ln 2 · (the quantity itself)
+        // a derivative with respect to log2 q has the factor ln 2 · q
         let share = (reach / shifted).powi(2);
         let by_start = effective * share * per_start;
         let by_max = effective * (1. - share) * per_max;

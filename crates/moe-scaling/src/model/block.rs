@@ -1,4 +1,4 @@
-//! The parts of a block.
+//! The parts of a transformer block.
 
 use crate::Result;
 use candle_core::Tensor;
@@ -9,7 +9,7 @@ fn normal(stdev: f64) -> Init {
     Init::Randn { mean: 0., stdev }
 }
 
-/// Normalisation with scale and offset.
+/// Layer normalisation with scale and offset.
 #[derive(Debug)]
 pub(super) struct Norm {
     weight: Tensor,
@@ -68,7 +68,7 @@ impl Attention {
     }
 }
 
-/// A feed-forward layer that every token passes.
+/// A dense feed-forward layer.
 #[derive(Debug)]
 pub(super) struct FeedForward {
     w1: Tensor,

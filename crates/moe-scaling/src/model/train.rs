@@ -1,6 +1,6 @@
-//! Training and evaluation on a text.
+//! Training and evaluation on text.
 
-use super::RoutedTransformer;
+use super::transformer::RoutedTransformer;
 use crate::layer::RoutingStatistics;
 use crate::{Error, Mode, Result};
 use candle_core::{Device, Tensor};
@@ -12,33 +12,33 @@ use core_tensor::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// How a model is trained. The paper does not say how it trained; these are our choice.
+/// The settings of [`train`]. The paper does not give its settings; the defaults are our choice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
-    /// Optimiser steps.
+    /// The number of optimiser steps.
     pub steps: u64,
-    /// Sequences in a step; 16.
+    /// Sequences per step; 16.
     pub batch: usize,
-    /// Tokens of a sequence; 128.
+    /// Tokens per sequence; 128.
     pub length: usize,
-    /// AdamW's step size at its peak, after a linear warm-up over 1 % of the steps and before a cosine to a tenth; `3e-3 · √(64/d)`.
+    /// Peak learning rate of AdamW, reached by a linear warm-up over 1 % of the steps and followed by a cosine decay to a tenth; `3e-3 · √(64/d)`.
     pub learning_rate: f64,
-    /// AdamW's decay of matrices; 0.1. Scales and offsets do not decay.
+    /// Weight decay of AdamW for matrices; 0.1. Scales and offsets are not decayed.
     pub weight_decay: f64,
-    /// Gradients of a larger norm are scaled down; 1.
+    /// Gradients are clipped to this norm; 1.
     pub clip_norm: f64,
-    /// Seed of the batches and of the routers' randomness.
+    /// Seed of the batches and of the routers' noise; 0.
     pub seed: u64,
-    /// The held-out loss is measured every so many steps, and at the end; 250.
+    /// The number of steps between measurements of the held-out loss, which is also measured at the end; 250.
     pub evaluate_every: u64,
-    /// On so many batches of the held-out text, always the same; 64.
+    /// The number of batches of the held-out text, the same each time; 64.
     pub evaluation_batches: usize,
-    /// Where checkpoints are written every `evaluate_every` steps, and where training continues from; none.
+    /// The folder where checkpoints are written every `evaluate_every` steps and from which training resumes; none.
     pub checkpoints: Option<PathBuf>,
 }
 
 impl TrainConfig {
-    /// The defaults for a model of this width.
+    /// The default settings for a model of this width.
     pub fn new(d_model: usize, steps: u64) -> Self {
         Self {
             steps,
@@ -55,39 +55,39 @@ impl TrainConfig {
     }
 }
 
-/// The held-out loss after some steps.
+/// The held-out loss after a number of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct EvalPoint {
-    /// Steps taken.
+pub struct EvaluationPoint {
+    /// The number of steps taken.
     pub step: u64,
-    /// Held-out cross-entropy, nats per token.
+    /// Held-out cross-entropy, in nats per token.
     pub loss: f64,
 }
 
-/// What training gives back.
+/// The results of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainReport {
-    /// The held-out losses.
-    pub evaluations: Vec<EvalPoint>,
-    /// The mean training cross-entropy of the last tenth of the steps.
+    /// The held-out losses, in the order of the steps.
+    pub evaluations: Vec<EvaluationPoint>,
+    /// The mean training cross-entropy over the last tenth of the steps, in nats per token.
     pub final_training_loss: f64,
-    /// For each routed layer, the largest load over the mean, averaged over the last tenth of the steps.
+    /// For each routed layer, [`RoutingStatistics::max_over_mean`] averaged over the last tenth of the steps.
     pub max_over_mean: Vec<f64>,
-    /// For each routed layer, the fraction of dropped choices, averaged likewise.
+    /// For each routed layer, [`RoutingStatistics::dropped_fraction`] averaged over the last tenth of the steps.
     pub dropped: Vec<f64>,
 }
 
 impl TrainReport {
-    /// The last held-out loss.
+    /// The last held-out loss; NaN if none was measured.
     pub fn loss(&self) -> f64 {
         self.evaluations.last().map_or(f64::NAN, |point| point.loss)
     }
 }
 
-/// What a checkpoint holds besides parameters, optimisers and generators.
+/// The part of a checkpoint besides parameters, optimisers and generators.
 #[derive(Serialize, Deserialize)]
 struct Progress {
-    evaluations: Vec<EvalPoint>,
+    evaluations: Vec<EvaluationPoint>,
     tail: Tail,
 }
 
@@ -117,13 +117,13 @@ impl Tail {
     }
 }
 
-/// Trains on `text` and measures on `held_out`, both token ids (bytes, say). `each_step(step, training loss)` is called after every step and may end the run by
-/// an error. With `checkpoints` in the configuration an interrupted run continues with the same bits.
+/// Trains on `text` and measures the loss on `held_out`; both are token ids, such as bytes. `each_step(step, training_loss)` is called after every step and
+/// ends the run if it returns an error. With `checkpoints`, a run that was interrupted resumes and ends with the same bits.
 ///
 /// # Errors
 ///
-/// When a text is shorter than a sequence and its target, an id lies outside of the vocabulary, a setting is out of range, the loss becomes NaN, or files cannot
-/// be written.
+/// When a text is not longer than a sequence, an id is outside the vocabulary, a setting is out of range, the loss is not finite, a checkpoint is of another
+/// run, or a file cannot be read or written; and the error of `each_step`.
 pub fn train(
     model: &RoutedTransformer,
     store: &ParamStore,
@@ -133,9 +133,9 @@ pub fn train(
     mut each_step: impl FnMut(u64, f64) -> Result<()>,
 ) -> Result<TrainReport> {
     check(text, "text", config)?;
-    check(held_out, "held-out text", config)?;
+    check(held_out, "held_out", config)?;
     if config.steps == 0 || config.evaluate_every == 0 {
-        return Err(Error::options("training", "steps and evaluate_every must be above 0"));
+        return Err(Error::config("TrainConfig", "steps and evaluate_every must be above 0"));
     }
     let adam = AdamConfig {
         learning_rate: config.learning_rate,
@@ -155,7 +155,7 @@ pub fn train(
     let mut routing = Rng::new(config.seed).fork("routing");
     let mut progress = Progress { evaluations: Vec::new(), tail: Tail::default() };
     let mut first = 0;
-    // one checkpoint file for each optimiser: they are steps of two folders
+    // a checkpoint holds one optimiser, so each optimiser has a folder of its own
     let folders = config.checkpoints.as_ref().map(|folder| [folder.join("matrices"), folder.join("vectors")]);
     if let Some([one, other]) = &folders
         && let (Some(a), Some(b)) = (Checkpoint::load_latest(one)?, Checkpoint::load_latest(other)?)
@@ -167,7 +167,10 @@ pub fn train(
         a.optimizer.iter().try_for_each(|state| decayed.load_state(state))?;
         b.optimizer.iter().try_for_each(|state| plain.load_state(state))?;
         let rng = |name: &str| a.rngs.get(name).cloned();
-        let broken = || Error::options("the checkpoint", "it is not one of this training");
+        let broken = || {
+            let reason = "it was not written by this training run".to_owned();
+            Error::from(core_tensor::Error::Checkpoint { path: one.display().to_string(), reason })
+        };
         batches = rng("batches").ok_or_else(broken)?;
         routing = rng("routing").ok_or_else(broken)?;
         progress = serde_json::from_value(a.extra.clone()).map_err(|_| broken())?;
@@ -186,8 +189,7 @@ pub fn train(
         plain.step(&grads)?;
         let loss = cross_entropy.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
         if !loss.is_finite() {
-            let place = format!("step {step}");
-            return Err(Error::Value { place, column: "the training loss", value: loss, expected: "a finite number" });
+            return Err(Error::NotFinite { operation: "train", what: "the loss of step", position: step, got: loss });
         }
         if step >= config.steps - config.steps.div_ceil(10) {
             progress.tail.add(loss, &output.statistics);
@@ -195,8 +197,8 @@ pub fn train(
         each_step(step + 1, loss)?;
         let done = step + 1;
         if done % config.evaluate_every == 0 || done == config.steps {
-            let loss = evaluate(model, store.device(), held_out, config)?;
-            progress.evaluations.push(EvalPoint { step: done, loss });
+            let loss = evaluate(model, held_out, config)?;
+            progress.evaluations.push(EvaluationPoint { step: done, loss });
             if let Some([one, other]) = &folders {
                 let mut b = Checkpoint::new(done);
                 b.optimizer = Some(plain.state()?);
@@ -220,12 +222,12 @@ pub fn train(
     })
 }
 
-/// The cross-entropy in nats per token on `evaluation_batches` batches of evenly spaced pieces of `text`.
+/// The cross-entropy in nats per token on `evaluation_batches` batches of evenly spaced sequences of `text`.
 ///
 /// # Errors
 ///
-/// As for [`train`].
-pub fn evaluate(model: &RoutedTransformer, device: &Device, text: &[u8], config: &TrainConfig) -> Result<f64> {
+/// When the text is not longer than a sequence, an id is outside the vocabulary, or a setting is 0.
+pub fn evaluate(model: &RoutedTransformer, text: &[u8], config: &TrainConfig) -> Result<f64> {
     check(text, "text", config)?;
     let pieces = config.batch * config.evaluation_batches;
     let last = text.len() - config.length - 1;
@@ -236,7 +238,7 @@ pub fn evaluate(model: &RoutedTransformer, device: &Device, text: &[u8], config:
             piece += 1;
             (piece - 1) * last / pieces.max(2).saturating_sub(1)
         };
-        let (inputs, targets) = batch(text, config, next, device)?;
+        let (inputs, targets) = batch(text, config, next, model.device())?;
         let output = model.forward(&inputs, &mut Mode::evaluate())?;
         let (cross_entropy, _) = output.loss(&targets)?;
         sum += cross_entropy.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
@@ -246,16 +248,16 @@ pub fn evaluate(model: &RoutedTransformer, device: &Device, text: &[u8], config:
 
 fn check(text: &[u8], what: &'static str, config: &TrainConfig) -> Result<()> {
     if config.batch == 0 || config.length == 0 || config.evaluation_batches == 0 {
-        return Err(Error::options("training", "batch, length and evaluation_batches must be above 0"));
+        return Err(Error::config("TrainConfig", "batch, length and evaluation_batches must be above 0"));
     }
     if text.len() < config.length + 1 {
-        let reason = format!("{} tokens are not enough for sequences of {} and a target", text.len(), config.length);
-        return Err(Error::options(what, reason));
+        let expected = format!("at least {}: a sequence and its last target", config.length + 1);
+        return Err(Error::length("train", what, text.len(), expected));
     }
     Ok(())
 }
 
-/// Inputs and targets `[batch, length]` of pieces that begin where `start` says.
+/// Inputs and targets, `[batch, length]`, of sequences whose offsets `start` returns.
 fn batch(
     text: &[u8],
     config: &TrainConfig,

@@ -1,80 +1,79 @@
-//! The transformer.
+//! The routed transformer.
 
 use super::block::{Attention, FeedForward, Norm, sinusoids};
 use crate::architecture::{Architecture, RouterKind};
 use crate::dispatch::Capacity;
-use crate::layer::{RoutedFeedForward, RoutedFeedForwardConfig, RoutingStatistics};
+use crate::layer::{RoutedFeedForward, RoutedFeedForwardConfig, RoutingStatistics, routed_feed_forward};
 use crate::router::{
-    Base, BaseConfig, Hash, HashConfig, Policy, Reinforce, ReinforceConfig, Router, SBase, SBaseConfig, TopK,
-    TopKConfig,
+    HashConfig, Policy, ReinforceConfig, Router, SBaseConfig, TopKConfig, base, hash, reinforce, s_base, top_k,
 };
 use crate::{Error, Mode, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, VarBuilder};
 use core_tensor::ops;
 use serde::{Deserialize, Serialize};
 
-/// Which router a model has.
+/// The router of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouterConfig {
-    /// See [`SBase`].
+    /// [`s_base`].
     SBase(SBaseConfig),
-    /// See [`Reinforce`].
-    RlR(ReinforceConfig),
-    /// See [`Hash`](struct@Hash).
+    /// [`reinforce()`](crate::router::reinforce()).
+    Reinforce(ReinforceConfig),
+    /// [`hash()`](crate::router::hash()).
     Hash(HashConfig),
-    /// See [`TopK`].
+    /// [`top_k`].
     TopK(TopKConfig),
-    /// See [`Base`].
-    Base(BaseConfig),
+    /// [`base()`](crate::router::base()).
+    Base,
 }
 
 impl RouterConfig {
-    /// Builds the router for one layer.
+    /// The router of one layer.
     ///
     /// # Errors
     ///
     /// Those of the router.
     pub fn build(&self, d_model: usize, num_experts: usize, vb: VarBuilder<'_>) -> Result<Box<dyn Router>> {
         Ok(match self {
-            Self::SBase(config) => Box::new(SBase::new(d_model, num_experts, *config, vb)?),
-            Self::RlR(config) => Box::new(Reinforce::new(d_model, num_experts, *config, vb)?),
-            Self::Hash(config) => Box::new(Hash::new(num_experts, config)?),
-            Self::TopK(config) => Box::new(TopK::new(d_model, num_experts, *config, vb)?),
-            Self::Base(config) => Box::new(Base::new(d_model, num_experts, *config, vb)?),
+            Self::SBase(config) => Box::new(s_base(d_model, num_experts, *config, vb)?),
+            Self::Reinforce(config) => Box::new(reinforce(d_model, num_experts, *config, vb)?),
+            Self::Hash(config) => Box::new(hash(num_experts, config)?),
+            Self::TopK(config) => Box::new(top_k(d_model, num_experts, *config, vb)?),
+            Self::Base => Box::new(base(d_model, num_experts, vb)?),
         })
     }
 
-    /// Which parameters the router has.
+    /// The kind of router for parameter counts.
     pub fn kind(&self) -> RouterKind {
         match self {
-            Self::RlR(_) => RouterKind::Reinforce,
+            Self::Reinforce(_) => RouterKind::Reinforce,
             Self::Hash(_) => RouterKind::Free,
             _ => RouterKind::Linear,
         }
     }
 }
 
-/// The options of [`RoutedTransformer`].
+/// The settings of [`RoutedTransformer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TransformerConfig {
-    /// Number of token ids; 256 for bytes.
+    /// The number of token ids; 256 for bytes.
     pub vocabulary: usize,
-    /// The longest sequence.
+    /// The length of the longest sequence.
     pub context: usize,
-    /// Widths, depth, and which blocks are routed.
+    /// Widths, depth, and the fraction of routed blocks.
     pub architecture: Architecture,
-    /// Experts in each routed layer; 1 makes the model dense, without a router.
+    /// The number of experts in each routed layer. With 1 the model is dense and has no router.
     pub experts: usize,
     /// The router.
     pub router: RouterConfig,
-    /// How many tokens an expert takes.
+    /// The limit of tokens per expert.
     pub capacity: Capacity,
 }
 
 impl TransformerConfig {
-    /// A byte-level model with context 128, every second feed-forward layer routed, nothing dropped.
+    /// A byte-level model with context 128. Every second feed-forward layer is routed and no token is dropped.
     pub fn bytes(
         d_model: usize,
         blocks: usize,
@@ -102,7 +101,7 @@ struct Block {
     mixer: Mixer,
 }
 
-/// The model; see [the module](super).
+/// A decoder-only transformer with routed feed-forward layers; see [`model`](crate::model).
 #[derive(Debug)]
 pub struct RoutedTransformer {
     config: TransformerConfig,
@@ -112,32 +111,32 @@ pub struct RoutedTransformer {
     norm_final: Norm,
 }
 
-/// What a forward pass gives back.
+/// The output of a forward pass.
 #[derive(Debug, Clone)]
 pub struct ModelOutput {
-    /// `[batch, length, vocabulary]`.
+    /// Logits of the next token, `[batch, length, vocabulary]`.
     pub logits: Tensor,
-    /// The routers' own losses, summed, weighted already.
+    /// The sum of the routers' auxiliary losses, already weighted.
     pub auxiliary_loss: Option<Tensor>,
-    /// The decisions that wait for a reward, one for each layer routed by RL-R.
+    /// The decisions of each layer routed by RL-R; they need rewards.
     pub policies: Vec<Policy>,
-    /// For each routed layer, how its tokens were spread.
+    /// The loads of the experts of each routed layer.
     pub statistics: Vec<RoutingStatistics>,
-    /// For each routed layer, the experts of each token.
+    /// The experts of each token, for each routed layer.
     pub experts: Vec<Vec<u32>>,
 }
 
 impl ModelOutput {
-    /// The mean cross-entropy in nats per token, and the loss to minimise: cross-entropy plus the routers' losses. The reward of a policy's decision is the
-    /// log-probability of the token's successor. `targets` is u32 `[batch, length]`.
+    /// The mean cross-entropy in nats per token, and the loss to minimise: the cross-entropy plus the routers' losses. The reward of a policy's decision
+    /// is the log-probability of the token's target. `targets` is u32 `[batch, length]`.
     ///
     /// # Errors
     ///
-    /// When the targets have another shape or lie outside of the vocabulary.
+    /// When the targets have another shape, or one is outside the vocabulary.
     pub fn loss(&self, targets: &Tensor) -> Result<(Tensor, Tensor)> {
         let (batch, length, vocabulary) = self.logits.dims3()?;
         if targets.dims() != [batch, length] {
-            return Err(Error::shape("loss", "targets", targets.shape(), format!("[{batch}, {length}]")));
+            return Err(Error::shape("ModelOutput::loss", "targets", targets.shape(), format!("[{batch}, {length}]")));
         }
         let each = ops::cross_entropy_each(&self.logits.reshape(((), vocabulary))?, &targets.flatten_all()?)?;
         let cross_entropy = ops::mean_all(&each)?;
@@ -153,80 +152,89 @@ impl ModelOutput {
     }
 }
 
-impl RoutedTransformer {
-    /// A model with the router of its configuration. Parameters: `embedding`, `norm_final.{weight,bias}` and for each block `l`
-    /// `block.l.{norm1,norm2}.{weight,bias}`, `block.l.attention.{q,k,v,r,o}`, `block.l.ffn.{w1,w2}` or `block.l.experts.{w1,w2}`, and the router's.
-    ///
-    /// # Errors
-    ///
-    /// When a size is zero, the width is odd, or a parameter exists in another shape.
-    pub fn new(config: TransformerConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let router = config.router.clone();
-        let (d_model, experts) = (config.architecture.d_model, config.experts);
-        Self::with_routers(config, vb, |_, vb| router.build(d_model, experts, vb))
-    }
+/// A [`RoutedTransformer`] with the router of its configuration. Parameters: `embedding`, `norm_final.{weight,bias}` and for each block `l`
+/// `block.l.{norm1,norm2}.{weight,bias}`, `block.l.attention.{q,k,v,r,o}`, `block.l.ffn.{w1,w2}` or `block.l.experts.{w1,w2}`, and those of the router.
+///
+/// # Errors
+///
+/// When a size is zero, `d_model` is odd, or a parameter exists in another shape.
+pub fn routed_transformer(config: TransformerConfig, vb: VarBuilder<'_>) -> Result<RoutedTransformer> {
+    let router = config.router.clone();
+    let (d_model, experts) = (config.architecture.d_model, config.experts);
+    routed_transformer_with(config, vb, |_, vb| router.build(d_model, experts, vb))
+}
 
-    /// A model whose routers you build: `router(l, vb)` for each routed block `l`, with the block's own `vb`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::new`], and those of `router`; and when a router has another number of experts than the configuration.
-    pub fn with_routers(
-        config: TransformerConfig,
-        vb: VarBuilder<'_>,
-        router: impl Fn(usize, VarBuilder<'_>) -> Result<Box<dyn Router>>,
-    ) -> Result<Self> {
-        let Architecture { d_model, blocks, heads, head_size, .. } = config.architecture;
-        let routed = config.architecture.routed_blocks()?;
-        if d_model % 2 != 0 {
-            return Err(Error::options("d_model", format!("{d_model} is odd; relative positions need halves")));
-        }
-        if config.vocabulary == 0 || config.context == 0 || config.experts == 0 {
-            return Err(Error::options("the transformer", "vocabulary, context and experts must be above 0"));
-        }
-        let output_std = 0.02 / (2. * blocks as f64).sqrt();
-        let mut built = Vec::with_capacity(blocks);
-        for block in 0..blocks {
-            let vb = vb.pp(format!("block.{block}"));
-            let mixer = if config.experts > 1 && routed.contains(&block) {
-                let router = router(block, vb.clone())?;
-                if router.num_experts() != config.experts {
-                    let reason = format!("{} experts, the configuration has {}", router.num_experts(), config.experts);
-                    return Err(Error::options("a router", reason));
-                }
-                let layer = RoutedFeedForwardConfig {
-                    capacity: config.capacity,
-                    output_init_std: output_std,
-                    ..RoutedFeedForwardConfig::new(d_model, 4 * d_model)
-                };
-                Mixer::Routed(RoutedFeedForward::new(layer, router, vb.clone())?)
-            } else {
-                Mixer::Dense(FeedForward::new(d_model, 4 * d_model, output_std, &vb.pp("ffn"))?)
+/// [`routed_transformer`] with routers of your own: `router(l, vb)` builds that of each routed block `l` from the block's `vb`.
+///
+/// # Errors
+///
+/// As for [`routed_transformer`]; when `router` fails, or its result has another number of experts than `config`.
+pub fn routed_transformer_with(
+    config: TransformerConfig,
+    vb: VarBuilder<'_>,
+    router: impl Fn(usize, VarBuilder<'_>) -> Result<Box<dyn Router>>,
+) -> Result<RoutedTransformer> {
+    let Architecture { d_model, blocks, heads, head_size, .. } = config.architecture;
+    let routed = config.architecture.routed_blocks()?;
+    if d_model % 2 != 0 {
+        return Err(Error::config(
+            "d_model",
+            format!("{d_model} is odd, but sines and cosines of positions need one half each"),
+        ));
+    }
+    if config.vocabulary == 0 || config.context == 0 || config.experts == 0 {
+        return Err(Error::config("TransformerConfig", "vocabulary, context and experts must be above 0"));
+    }
+    let output_std = 0.02 / (2. * blocks as f64).sqrt();
+    let mut built = Vec::with_capacity(blocks);
+    for block in 0..blocks {
+        let vb = vb.pp(format!("block.{block}"));
+        let mixer = if config.experts > 1 && routed.contains(&block) {
+            let router = router(block, vb.clone())?;
+            if router.num_experts() != config.experts {
+                let reason = format!("it has {} experts, expected {}", router.num_experts(), config.experts);
+                return Err(Error::config("router", reason));
+            }
+            let layer = RoutedFeedForwardConfig {
+                capacity: config.capacity,
+                output_init_std: output_std,
+                ..RoutedFeedForwardConfig::new(d_model, 4 * d_model)
             };
-            built.push(Block {
-                norm1: Norm::new(d_model, &vb.pp("norm1"))?,
-                attention: Attention::new(d_model, heads, head_size, output_std, &vb.pp("attention"))?,
-                norm2: Norm::new(d_model, &vb.pp("norm2"))?,
-                mixer,
-            });
-        }
-        let embedding =
-            vb.get_with_hints((config.vocabulary, d_model), "embedding", Init::Randn { mean: 0., stdev: 0.02 })?;
-        let table = sinusoids(config.context, d_model);
-        let positions = Tensor::from_vec(table, (config.context, d_model), vb.device())?.to_dtype(embedding.dtype())?;
-        Ok(Self { embedding, positions, blocks: built, norm_final: Norm::new(d_model, &vb.pp("norm_final"))?, config })
+            Mixer::Routed(routed_feed_forward(layer, router, vb.clone())?)
+        } else {
+            Mixer::Dense(FeedForward::new(d_model, 4 * d_model, output_std, &vb.pp("ffn"))?)
+        };
+        built.push(Block {
+            norm1: Norm::new(d_model, &vb.pp("norm1"))?,
+            attention: Attention::new(d_model, heads, head_size, output_std, &vb.pp("attention"))?,
+            norm2: Norm::new(d_model, &vb.pp("norm2"))?,
+            mixer,
+        });
     }
+    let embedding =
+        vb.get_with_hints((config.vocabulary, d_model), "embedding", Init::Randn { mean: 0., stdev: 0.02 })?;
+    let table = sinusoids(config.context, d_model);
+    let positions = Tensor::from_vec(table, (config.context, d_model), vb.device())?.to_dtype(embedding.dtype())?;
+    let norm_final = Norm::new(d_model, &vb.pp("norm_final"))?;
+    Ok(RoutedTransformer { embedding, positions, blocks: built, norm_final, config })
+}
 
+impl RoutedTransformer {
     /// The configuration.
     pub fn config(&self) -> &TransformerConfig {
         &self.config
     }
 
-    /// The logits of the next token at every position: `ids` is u32 `[batch, length]` with a length up to the context.
+    /// The device of the parameters.
+    pub(super) fn device(&self) -> &Device {
+        self.embedding.device()
+    }
+
+    /// The logits of the next token at every position, for `ids` u32 `[batch, length]` with `length` up to the context.
     ///
     /// # Errors
     ///
-    /// When `ids` has another shape or dtype, or lies outside of the vocabulary.
+    /// When `ids` has another shape or dtype, or an id is outside the vocabulary.
     pub fn forward(&self, ids: &Tensor, mode: &mut Mode<'_>) -> Result<ModelOutput> {
         let &[_, length] = ids.dims() else {
             return Err(Error::shape("routed_transformer", "ids", ids.shape(), "[batch, length]"));
@@ -236,14 +244,8 @@ impl RoutedTransformer {
             return Err(Error::shape("routed_transformer", "ids", ids.shape(), expected));
         }
         if ids.dtype() != DType::U32 {
-            let expected = "u32";
-            return Err(core_tensor::Error::DType {
-                operation: "routed_transformer",
-                what: "ids",
-                got: ids.dtype(),
-                expected,
-            }
-            .into());
+            let (operation, what, got) = ("routed_transformer", "ids", ids.dtype());
+            return Err(core_tensor::Error::DType { operation, what, got, expected: "u32" }.into());
         }
         let positions = self.positions.narrow(0, 0, length)?;
         let mut x = ops::embedding(&self.embedding, ids)?;

@@ -1,104 +1,43 @@
-//! The balanced assignment of largest total score.
+//! The interface of a router.
 
-use crate::{Error, Result};
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use super::policy::Policy;
+use crate::{Mode, Result};
+use candle_core::Tensor;
 
-/// A finite score, ordered.
-#[derive(PartialEq)]
-struct Gain(f64, usize);
-
-impl Eq for Gain {}
-
-impl PartialOrd for Gain {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// The tokens of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Tokens<'a> {
+    /// Hidden states, `[T, d]`.
+    pub x: &'a Tensor,
+    /// Ids in the vocabulary, one for each token, for routers that need them.
+    pub ids: Option<&'a [u32]>,
 }
 
-impl Ord for Gain {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // of equal gains the token that came first
-        self.0.total_cmp(&other.0).then(other.1.cmp(&self.1))
-    }
+/// The experts of each token.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// `T · k` experts, token by token, first choices first.
+    pub experts: Vec<u32>,
+    /// The number of experts of each token.
+    pub k: usize,
+    /// The factors of the experts' outputs, `[T, k]`, differentiable; all 1 if `None`.
+    pub gates: Option<Tensor>,
+    /// A scalar to add to the model's loss, already weighted.
+    pub auxiliary_loss: Option<Tensor>,
+    /// The decisions of a policy that learns from rewards.
+    pub policy: Option<Policy>,
 }
 
-/// The expert of each token such that no expert has more than `⌈T/E⌉` and the sum of the chosen `scores` (`[T, E]`, row by row) is the largest possible.
-///
-/// Tokens are added one after another along the best chain of moves: a new token enters an expert, which passes another one on, and so forth, until an
-/// expert with a free place. The best move from one expert to another stands on a heap, so a token costs `O(E² + E log T)` besides
-/// the search among the `E` experts (Bellman–Ford), whatever `T` is.
-///
-/// # Errors
-///
-/// When the number of scores is not a multiple of `num_experts`, or one is not finite.
-pub fn balanced_assignment(scores: &[f64], num_experts: usize) -> Result<Vec<u32>> {
-    if num_experts == 0 || !scores.len().is_multiple_of(num_experts) {
-        return Err(Error::options("the scores", format!("{} are not {num_experts} for each token", scores.len())));
-    }
-    if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
-        let place = format!("token {}", at / num_experts);
-        return Err(Error::Value { place, column: "a score", value: scores[at], expected: "a finite number" });
-    }
-    let tokens = scores.len() / num_experts;
-    let limit = tokens.div_ceil(num_experts);
-    let score = |token: usize, expert: usize| scores[token * num_experts + expert];
-    let mut of = vec![usize::MAX; tokens];
-    let mut loads = vec![0usize; num_experts];
-    // heaps[a][b]: tokens that were in a, by what moving them to b gains; those that left are skipped when they surface
-    let mut heaps: Vec<Vec<BinaryHeap<Gain>>> =
-        (0..num_experts).map(|_| (0..num_experts).map(|_| BinaryHeap::new()).collect()).collect();
-    for token in 0..tokens {
-        // best[e]: the largest gain of a chain that puts one token more into e
-        let mut best: Vec<f64> = (0..num_experts).map(|expert| score(token, expert)).collect();
-        let mut from = vec![usize::MAX; num_experts];
-        let mut moves = vec![vec![(f64::NEG_INFINITY, usize::MAX); num_experts]; num_experts];
-        for a in (0..num_experts).filter(|&a| loads[a] == limit) {
-            for b in (0..num_experts).filter(|&b| b != a) {
-                let heap = &mut heaps[a][b];
-                while heap.peek().is_some_and(|top| of[top.1] != a) {
-                    heap.pop();
-                }
-                if let Some(top) = heap.peek() {
-                    moves[a][b] = (top.0, top.1);
-                }
-            }
-        }
-        for _ in 0..num_experts {
-            let mut has_changed = false;
-            for a in 0..num_experts {
-                for b in 0..num_experts {
-                    // rounding alone must not send a chain in circles
-                    let gain = best[a] + moves[a][b].0;
-                    if gain > best[b] + 1e-12 * (1. + best[b].abs()) {
-                        (best[b], from[b]) = (gain, a);
-                        has_changed = true;
-                    }
-                }
-            }
-            if !has_changed {
-                break;
-            }
-        }
-        let free = (0..num_experts).filter(|&expert| loads[expert] < limit);
-        let Some(end) = free.max_by(|&p, &q| best[p].total_cmp(&best[q]).then(q.cmp(&p))) else { break };
-        loads[end] += 1;
-        let mut at = end;
-        let mut steps = 0;
-        let mut enter = |of: &mut Vec<usize>, token: usize, expert: usize| {
-            of[token] = expert;
-            for other in (0..num_experts).filter(|&other| other != expert) {
-                heaps[expert][other].push(Gain(score(token, other) - score(token, expert), token));
-            }
-        };
-        // an expert is visited once, so what was read of the heaps still holds along the chain
-        while from[at] != usize::MAX && steps < num_experts {
-            let previous = from[at];
-            enter(&mut of, moves[previous][at].1, at);
-            at = previous;
-            steps += 1;
-        }
-        enter(&mut of, token, at);
-    }
-    Ok(of.into_iter().map(|expert| expert as u32).collect())
+/// Chooses the experts of each token. Implement it for a routing method of your own: dispatch, capacity and the experts belong to the
+/// [routed layer](crate::layer::RoutedFeedForward).
+pub trait Router: Send + Sync + std::fmt::Debug {
+    /// The number of experts, `E`.
+    fn num_experts(&self) -> usize;
+
+    /// Chooses the experts of all tokens of a batch.
+    ///
+    /// # Errors
+    ///
+    /// When the tokens do not have what the router needs, such as ids, or a logit is NaN.
+    fn route(&self, tokens: &Tokens<'_>, mode: &mut Mode<'_>) -> Result<Assignment>;
 }

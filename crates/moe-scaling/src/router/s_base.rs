@@ -1,56 +1,50 @@
-//! S-BASE: assignment balanced by Sinkhorn's algorithm.
+//! S-BASE: routing balanced by Sinkhorn's algorithm (the paper, section 3).
 
-use super::{
-    Assignment, Router, Sinkhorn, Tokens, check_choice, gather, host, largest, logits, router_weight, sinkhorn,
-};
+use super::assignment::{Assignment, Router, Tokens};
+use super::logits::{check_choice, gather, host, largest, logits, router_weight};
+use super::sinkhorn::{SinkhornConfig, sinkhorn};
 use crate::{Mode, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use core_tensor::ops;
 use serde::{Deserialize, Serialize};
 
-/// The options of [`SBase`].
+/// The settings of [`SBase`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SBaseConfig {
-    /// Experts for each token; 1.
+    /// The number of experts of each token; 1.
     pub k: usize,
-    /// When the balancing stops.
-    pub sinkhorn: Sinkhorn,
+    /// The settings of the balancing.
+    pub sinkhorn: SinkhornConfig,
 }
 
 impl Default for SBaseConfig {
     fn default() -> Self {
-        Self { k: 1, sinkhorn: Sinkhorn::default() }
+        Self { k: 1, sinkhorn: SinkhornConfig::default() }
     }
 }
 
-/// In training each token visits the experts of largest `H_te + f_e`, where `f` balances all tokens of the batch ([`sinkhorn`]); in evaluation those of
-/// largest `H_te`. The gates are `softmax(H)`, through which alone the router learns.
+/// S-BASE. In training each token goes to the experts of largest `H_te + f_e`, where `f` balances the tokens of the batch ([`sinkhorn`]); in evaluation
+/// to those of largest `H_te`. The gates are `softmax(H)`; the router learns through them alone.
 #[derive(Debug, Clone)]
 pub struct SBase {
     config: SBaseConfig,
     weight: Tensor,
 }
 
-impl SBase {
-    /// A router with the parameter `router`, `[num_experts, d_model]`.
-    ///
-    /// # Errors
-    ///
-    /// When `k` is not in `1..=num_experts`, or the parameter exists in another shape.
-    pub fn new(d_model: usize, num_experts: usize, config: SBaseConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        check_choice(num_experts, config.k)?;
-        Ok(Self { config, weight: router_weight(d_model, num_experts, &vb)? })
-    }
+/// An [`SBase`] router with the parameter `router`, `[num_experts, d_model]`.
+///
+/// # Errors
+///
+/// When `k` is not in `1..=num_experts`, or the parameter exists in another shape.
+pub fn s_base(d_model: usize, num_experts: usize, config: SBaseConfig, vb: VarBuilder<'_>) -> Result<SBase> {
+    check_choice(num_experts, config.k)?;
+    Ok(SBase { config, weight: router_weight(d_model, num_experts, &vb)? })
 }
 
 impl Router for SBase {
     fn num_experts(&self) -> usize {
         self.weight.dims()[0]
-    }
-
-    fn experts_per_token(&self) -> usize {
-        self.config.k
     }
 
     fn route(&self, tokens: &Tokens<'_>, mode: &mut Mode<'_>) -> Result<Assignment> {

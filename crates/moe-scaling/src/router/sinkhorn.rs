@@ -3,19 +3,19 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// When [`sinkhorn`] stops.
+/// The settings of [`sinkhorn`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sinkhorn {
-    /// When no row's mass differs from `1/T` by more than this fraction; 0.01.
+pub struct SinkhornConfig {
+    /// The iteration stops when the mass of every row is within this fraction of `1/T`; 0.01.
     pub tolerance: f64,
-    /// After so many iterations at the latest; 100.
+    /// The largest number of iterations; 100.
     pub max_iterations: usize,
-    /// The factor `τ` of the entropy; 1, as in the paper. The plan is balanced, but the largest entries of its rows need not be, above all where logits are
-    /// small; a smaller `τ` brings both together, at the price of more iterations.
+    /// The factor `τ` of the entropy; 1, as in the paper. A balanced plan does not imply that the largest entries of its rows are balanced, least of all
+    /// for small logits. A smaller `τ` brings both together but takes more iterations.
     pub temperature: f64,
 }
 
-impl Default for Sinkhorn {
+impl Default for SinkhornConfig {
     fn default() -> Self {
         Self { tolerance: 1e-2, max_iterations: 100, temperature: 1. }
     }
@@ -24,41 +24,42 @@ impl Default for Sinkhorn {
 /// A balanced plan `Π = exp((H + f_e + g_t) / τ)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkhornPlan {
-    /// The potential of each expert, defined up to a constant that `tokens` takes back.
+    /// The potential `f` of each expert. A constant may be moved between `f` and `g`.
     pub experts: Vec<f64>,
-    /// The potential of each token.
+    /// The potential `g` of each token.
     pub tokens: Vec<f64>,
-    /// `max_t |T Σ_e Π_te − 1|` after each iteration. The experts' masses are exact.
+    /// `max_t |T Σ_e Π_te − 1|` after each iteration. The masses of the experts are exact.
     pub errors: Vec<f64>,
 }
 
-/// The largest range of a row's logits whose exponentials, and products of a few of them, are far from the ends of f64.
+/// The largest range of a row's logits for which exponentials, and products of a few of them, neither overflow nor underflow in f64.
 const MAX_RANGE: f64 = 200.;
 
 /// Maximises `⟨Π, H⟩ − τ ⟨Π, log Π⟩` over plans whose rows (tokens) have mass `1/T` and columns (experts) `1/E`, for `logits` `[T, E]` row by row.
 ///
-/// With `τ = 1`, from `f = 0`: `g_t ← −log T − logsumexp_e(H + f)`, `f_e ← −log E − logsumexp_t(H + g)`, repeated. Where the logits allow it the iteration runs on
-/// `exp(H)`, with two products of matrix and vector each; otherwise on logarithms, for logits of any size.
+/// With `τ = 1`, starting from `f = 0`, it repeats `g_t ← −log T − logsumexp_e(H + f)` and `f_e ← −log E − logsumexp_t(H + g)`. Where the range of the
+/// logits permits, the iteration works on `exp(H)`, with two matrix-vector products each; otherwise on logarithms, for logits of any size.
 ///
 /// # Errors
 ///
 /// When the number of logits is not a multiple of `num_experts`, one is not finite, or a setting is out of range.
-pub fn sinkhorn(logits: &[f64], num_experts: usize, config: Sinkhorn) -> Result<SinkhornPlan> {
+pub fn sinkhorn(logits: &[f64], num_experts: usize, config: SinkhornConfig) -> Result<SinkhornPlan> {
     if num_experts == 0 || !logits.len().is_multiple_of(num_experts) {
-        return Err(Error::options("the logits", format!("{} are not {num_experts} for each token", logits.len())));
+        let expected = format!("a multiple of {num_experts} experts");
+        return Err(Error::length("sinkhorn", "logits", logits.len(), expected));
     }
     if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
-        let place = format!("token {}", at / num_experts);
-        return Err(Error::Value { place, column: "a router logit", value: logits[at], expected: "a finite number" });
+        let (what, position) = ("a logit of token", (at / num_experts) as u64);
+        return Err(Error::NotFinite { operation: "sinkhorn", what, position, got: logits[at] });
     }
     let is_positive = config.temperature.is_finite() && config.temperature > 0.;
     if config.tolerance.is_nan() || config.max_iterations == 0 || !is_positive {
-        let reason = "a tolerance, at least one iteration and a finite temperature above 0 are needed";
-        return Err(Error::options("Sinkhorn", reason));
+        let reason = "it needs a tolerance that is a number, at least one iteration and a finite temperature above 0";
+        return Err(Error::config("SinkhornConfig", reason));
     }
     if config.temperature != 1. {
         let cooled: Vec<f64> = logits.iter().map(|logit| logit / config.temperature).collect();
-        let mut plan = sinkhorn(&cooled, num_experts, Sinkhorn { temperature: 1., ..config })?;
+        let mut plan = sinkhorn(&cooled, num_experts, SinkhornConfig { temperature: 1., ..config })?;
         plan.experts.iter_mut().chain(&mut plan.tokens).for_each(|potential| *potential *= config.temperature);
         return Ok(plan);
     }
@@ -79,7 +80,7 @@ pub fn sinkhorn(logits: &[f64], num_experts: usize, config: Sinkhorn) -> Result<
     }
 }
 
-fn scaled(logits: &[f64], largest: &[f64], num_experts: usize, config: Sinkhorn) -> SinkhornPlan {
+fn scaled(logits: &[f64], largest: &[f64], num_experts: usize, config: SinkhornConfig) -> SinkhornPlan {
     let tokens = largest.len();
     let (token_mass, expert_mass) = (1. / tokens as f64, 1. / num_experts as f64);
     let mut kernel = Vec::with_capacity(logits.len());
@@ -115,7 +116,7 @@ fn scaled(logits: &[f64], largest: &[f64], num_experts: usize, config: Sinkhorn)
     }
 }
 
-fn logarithmic(logits: &[f64], num_experts: usize, config: Sinkhorn) -> SinkhornPlan {
+fn logarithmic(logits: &[f64], num_experts: usize, config: SinkhornConfig) -> SinkhornPlan {
     let tokens = logits.len() / num_experts;
     let (log_tokens, log_experts) = ((tokens as f64).ln(), (num_experts as f64).ln());
     let (mut f, mut g) = (vec![0.; num_experts], vec![0.; tokens]);
@@ -171,9 +172,9 @@ mod tests {
     use approx::assert_relative_eq;
 
     #[test]
-    fn both_iterations_are_the_same() {
+    fn both_iterations_agree() {
         let logits: Vec<f64> = (0..60).map(|i| 3. * f64::from(i * 7919 % 61) / 61. - 1.).collect();
-        let config = Sinkhorn { tolerance: 1e-9, max_iterations: 500, temperature: 1. };
+        let config = SinkhornConfig { tolerance: 1e-9, max_iterations: 500, temperature: 1. };
         let fast = sinkhorn(&logits, 5, config).unwrap();
         let slow = logarithmic(&logits, 5, config);
         assert_eq!(fast.errors.len(), slow.errors.len());
@@ -185,7 +186,8 @@ mod tests {
     #[test]
     fn huge_logits_stay_finite_and_balanced() {
         let logits: Vec<f64> = (0..40).map(|i| f64::from(i * 7919 % 41) * 100. - 2000.).collect();
-        let plan = sinkhorn(&logits, 4, Sinkhorn { tolerance: 1e-3, max_iterations: 20, temperature: 1. }).unwrap();
+        let plan =
+            sinkhorn(&logits, 4, SinkhornConfig { tolerance: 1e-3, max_iterations: 20, temperature: 1. }).unwrap();
         assert!(plan.experts.iter().chain(&plan.tokens).all(|potential| potential.is_finite()));
         for expert in 0..4 {
             let mass: f64 =

@@ -1,40 +1,39 @@
-//! The softmax router of most mixture-of-experts models.
+//! The softmax router, used by most mixture-of-experts models.
 
-use super::{
-    Assignment, Router, Tokens, add_term, balance_loss, check_choice, gather, host, largest, logits, router_weight,
-    z_loss,
-};
+use super::assignment::{Assignment, Router, Tokens};
+use super::logits::{check_choice, gather, host, largest, logits, router_weight};
+use super::losses::{add_term, balance_loss, z_loss};
 use crate::{Mode, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use core_tensor::ops;
 use serde::{Deserialize, Serialize};
 
-/// Randomness of the choice in training.
+/// Noise in the choice of experts in training.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Noise {
     /// None.
     #[default]
     None,
-    /// The router sees its input times uniform numbers from `[1 − ε, 1 + ε]` (Switch Transformer; 0.01 there).
+    /// The router's input is multiplied by uniform numbers from `[1 − ε, 1 + ε]` (Switch Transformer, with ε = 0.01).
     Jitter(f64),
-    /// Normal numbers of this standard deviation are added to the logits for the choice, not for the gates (`1/E` in GShard).
-    Selection(f64),
+    /// Normal numbers of this standard deviation are added to the logits that decide the choice, but not to those of the gates (`1/E` in V-MoE).
+    Normal(f64),
 }
 
-/// The options of [`TopK`].
+/// The settings of [`TopK`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TopKConfig {
-    /// Experts for each token; 1.
+    /// The number of experts of each token; 1.
     pub k: usize,
-    /// Whether the gates of a token are divided by their sum, as in Mixtral; false. They are the probabilities otherwise.
+    /// Whether the gates of a token are divided by their sum, as in Mixtral; false.
     pub normalize_gates: bool,
-    /// The factor of [`balance_loss`]; 0.01.
+    /// Weight of [`balance_loss`]; 0.01.
     pub balance_weight: f64,
-    /// The factor of [`z_loss`]; 0, usual values are near 0.001.
+    /// Weight of [`z_loss`]; 0. Usual values are near 0.001.
     pub z_weight: f64,
-    /// None.
+    /// Noise in training; none.
     pub noise: Noise,
 }
 
@@ -44,32 +43,26 @@ impl Default for TopKConfig {
     }
 }
 
-/// `p = softmax(x W_rᵀ)`; each token visits the `k` experts of largest `p`, with `p` as their gates.
+/// `p = softmax(x W_rᵀ)`: each token goes to the `k` experts of largest `p`, with `p` as gates.
 #[derive(Debug, Clone)]
 pub struct TopK {
     config: TopKConfig,
     weight: Tensor,
 }
 
-impl TopK {
-    /// A router with the parameter `router`, `[num_experts, d_model]`.
-    ///
-    /// # Errors
-    ///
-    /// When `k` is not in `1..=num_experts`, or the parameter exists in another shape.
-    pub fn new(d_model: usize, num_experts: usize, config: TopKConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        check_choice(num_experts, config.k)?;
-        Ok(Self { config, weight: router_weight(d_model, num_experts, &vb)? })
-    }
+/// A [`TopK`] router with the parameter `router`, `[num_experts, d_model]`.
+///
+/// # Errors
+///
+/// When `k` is not in `1..=num_experts`, or the parameter exists in another shape.
+pub fn top_k(d_model: usize, num_experts: usize, config: TopKConfig, vb: VarBuilder<'_>) -> Result<TopK> {
+    check_choice(num_experts, config.k)?;
+    Ok(TopK { config, weight: router_weight(d_model, num_experts, &vb)? })
 }
 
 impl Router for TopK {
     fn num_experts(&self) -> usize {
         self.weight.dims()[0]
-    }
-
-    fn experts_per_token(&self) -> usize {
-        self.config.k
     }
 
     fn route(&self, tokens: &Tokens<'_>, mode: &mut Mode<'_>) -> Result<Assignment> {
@@ -83,7 +76,7 @@ impl Router for TopK {
             _ => logits(tokens.x, &self.weight)?,
         };
         let mut scores = host(&logits)?;
-        if let (Noise::Selection(deviation), Some(rng)) = (noise, &mut mode.noise)
+        if let (Noise::Normal(deviation), Some(rng)) = (noise, &mut mode.noise)
             && deviation != 0.
         {
             let noise = rng.normal(0., deviation, scores.len(), candle_core::DType::F64, &candle_core::Device::Cpu)?;

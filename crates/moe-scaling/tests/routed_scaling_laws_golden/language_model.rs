@@ -6,8 +6,10 @@ use candle_core::{DType, Device, Tensor};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use moe_scaling::architecture::Architecture;
-use moe_scaling::model::{RoutedTransformer, RouterConfig, TransformerConfig};
-use moe_scaling::router::{Assignment, HashConfig, Reinforce, ReinforceConfig, Router, SBaseConfig, Tokens};
+use moe_scaling::model::{
+    RoutedTransformer, RouterConfig, TransformerConfig, routed_transformer, routed_transformer_with,
+};
+use moe_scaling::router::{Assignment, HashConfig, Reinforce, ReinforceConfig, Router, SBaseConfig, Tokens, reinforce};
 use moe_scaling::{Mode, Result};
 
 /// Four blocks in f64.
@@ -23,10 +25,6 @@ struct Replayed {
 impl Router for Replayed {
     fn num_experts(&self) -> usize {
         self.router.num_experts()
-    }
-
-    fn experts_per_token(&self) -> usize {
-        1
     }
 
     fn route(&self, tokens: &Tokens<'_>, _mode: &mut Mode<'_>) -> Result<Assignment> {
@@ -104,7 +102,7 @@ fn loaded(case: &Case, build: impl FnOnce(&ParamStore) -> RoutedTransformer) -> 
 #[test]
 fn s_base_and_greedy_evaluation() {
     let Some(case) = case(RouterConfig::SBase(SBaseConfig::default())) else { return };
-    let build = |store: &ParamStore| RoutedTransformer::new(case.config.clone(), store.var_builder()).unwrap();
+    let build = |store: &ParamStore| routed_transformer(case.config.clone(), store.var_builder()).unwrap();
     let (model, store) = loaded(&case, build);
     check("sbase", &case, &model, &store, &mut Mode::train(&mut Rng::new(0)));
     check("greedy", &case, &model, &store, &mut Mode::evaluate());
@@ -113,7 +111,7 @@ fn s_base_and_greedy_evaluation() {
 #[test]
 fn hash() {
     let Some(case) = case(RouterConfig::Hash(HashConfig::Modulo)) else { return };
-    let build = |store: &ParamStore| RoutedTransformer::new(case.config.clone(), store.var_builder()).unwrap();
+    let build = |store: &ParamStore| routed_transformer(case.config.clone(), store.var_builder()).unwrap();
     let (model, store) = loaded(&case, build);
     check("hash", &case, &model, &store, &mut Mode::train(&mut Rng::new(0)));
 }
@@ -121,11 +119,11 @@ fn hash() {
 #[test]
 fn rl_r() {
     let config = ReinforceConfig::default();
-    let Some(case) = case(RouterConfig::RlR(config)) else { return };
+    let Some(case) = case(RouterConfig::Reinforce(config)) else { return };
     let (d_model, experts) = (case.config.architecture.d_model, case.config.experts);
     let build = |store: &ParamStore| {
-        RoutedTransformer::with_routers(case.config.clone(), store.var_builder(), |block, vb| {
-            let router = Reinforce::new(d_model, experts, config, vb)?;
+        routed_transformer_with(case.config.clone(), store.var_builder(), |block, vb| {
+            let router = reinforce(d_model, experts, config, vb)?;
             let uniforms = case.golden.numbers(&format!("rl.block.{block}.uniform"));
             Ok(Box::new(Replayed { router, uniforms }))
         })

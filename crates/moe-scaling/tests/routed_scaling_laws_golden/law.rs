@@ -2,7 +2,7 @@
 
 use crate::files;
 use approx::assert_relative_eq;
-use moe_scaling::law::{Fit, FitOptions, Form, Law, Point, bootstrap, fit, leave_one_out};
+use moe_scaling::law::{Fit, FitConfig, Form, Law, Point, bootstrap, fit, leave_one_out};
 use serde_json::Value;
 
 fn json(name: &str) -> Option<Value> {
@@ -57,8 +57,8 @@ fn router_points(router: &Value) -> Vec<Point> {
 }
 
 fn fitted(points: &[Point], form: Form) -> Fit {
-    let fit = fit(points, form, &FitOptions::default()).expect("a fit");
-    assert!(fit.is_converged, "{form:?} did not come to rest");
+    let fit = fit(points, form, &FitConfig::default()).expect("a fit");
+    assert!(fit.is_converged, "{form:?} did not converge");
     fit
 }
 
@@ -74,7 +74,7 @@ fn the_main_law_of_each_router() {
         for (name, value) in [("a", fit.law.a), ("b", fit.law.b), ("c", fit.law.c), ("d", fit.law.d)] {
             assert_relative_eq!(value, number(&golden[name]), epsilon = 1e-4);
         }
-        // E_start and E_max lie in a flat valley: the reference's own stop is good to about 1e-3 in the exponents.
+        // E_start and E_max lie in a flat valley: the reference's exponents are accurate to about 1e-3.
         let shape = fit.law.saturation.unwrap();
         assert_relative_eq!(shape.log2_start, number(&golden["log2_e_start"]), epsilon = 5e-3);
         assert_relative_eq!(shape.log2_max, number(&golden["log2_e_max"]), epsilon = 5e-3);
@@ -89,7 +89,7 @@ fn the_main_law_of_each_router() {
             let equivalent = fit.law.effective_parameter_count(point.size, point.experts);
             assert_relative_eq!(equivalent, equivalents[at], max_relative = 1e-3);
         }
-        let errors = leave_one_out(&points, Form::Saturating, &FitOptions::default()).unwrap();
+        let errors = leave_one_out(&points, Form::Saturating, &FitConfig::default()).unwrap();
         assert_relative_eq!(errors.rmsle, number(&golden["loo_rmsle_ln"]), epsilon = 1e-5);
     }
 }
@@ -105,7 +105,7 @@ fn the_forms_that_are_linear_in_their_coefficients() {
                 assert_relative_eq!(*ours, reference, max_relative = 1e-8);
             }
             assert_relative_eq!(fit.rmsle, number(&golden["rmsle_ln"]), epsilon = 1e-9);
-            let errors = leave_one_out(&points, form(name), &FitOptions::default()).unwrap();
+            let errors = leave_one_out(&points, form(name), &FitConfig::default()).unwrap();
             assert_relative_eq!(errors.rmsle, number(&golden["loo_rmsle_ln"]), epsilon = 1e-9);
         }
     }
@@ -129,7 +129,7 @@ fn laws_fitted_to_a_part_predict_the_rest() {
                 let squares = test.iter().map(|p| (fit.law.predict(p.size, p.experts).ln() - p.loss.ln()).powi(2));
                 let rmsle = (squares.sum::<f64>() / test.len() as f64).sqrt();
                 assert_relative_eq!(fit.rmsle, number(&golden["train_rmsle_ln"]), epsilon = 1e-7);
-                // The valley again: what is extrapolated moves with the coefficients.
+                // The valley again: extrapolated losses move with the coefficients.
                 assert_relative_eq!(rmsle, number(&golden["test_rmsle_ln"]), epsilon = 2e-5);
             }
         }
@@ -149,7 +149,7 @@ fn the_dense_law_and_the_slope_at_each_size() {
         assert_relative_eq!(law.d, number(&golden["d"]), max_relative = 1e-8);
         for (size, golden) in router["b_N_per_size"].as_object().unwrap() {
             let size: f64 = size.parse().unwrap();
-            // a power law in E: the dense form with the experts in the place of the size
+            // a power law in E: the dense form with the number of experts as size
             let of_size = points.iter().filter(|point| point.size == size);
             let swapped: Vec<Point> = of_size.map(|point| Point::new(point.experts, 1., point.loss)).collect();
             assert_eq!(swapped.len() as f64, number(&golden["n"]));
@@ -164,7 +164,7 @@ fn the_dense_law_and_the_slope_at_each_size() {
 fn bootstrap_intervals() {
     let Some(fits) = json("fits.json") else { return };
     for (name, router) in routers(&fits) {
-        let laws = bootstrap(&router_points(router), Form::Saturating, &FitOptions::default(), 2000, 1).unwrap();
+        let laws = bootstrap(&router_points(router), Form::Saturating, &FitConfig::default(), 2000, 1).unwrap();
         type Quantity = fn(&Law) -> Option<f64>;
         let quantities: [(&str, Quantity); 7] = [
             ("a", |law| Some(law.a)),
@@ -181,13 +181,13 @@ fn bootstrap_intervals() {
             let mut golden = [golden[0], golden[1]];
             if quantity == "n_cutoff" {
                 // it spans decades: its width is one of logarithms
-                ours = moe_scaling::law::Interval { low: ours.low.log10(), high: ours.high.log10() };
+                ours = moe_scaling::law::Interval { lower: ours.lower.log10(), upper: ours.upper.log10() };
                 golden = golden.map(f64::log10);
             }
             // The reference drew 200 resamples of its own, whose ends vary by a good part of the width from seed to seed.
             let tolerance = 0.35 * (golden[1] - golden[0]);
             assert!(
-                (ours.low - golden[0]).abs() <= tolerance && (ours.high - golden[1]).abs() <= tolerance,
+                (ours.lower - golden[0]).abs() <= tolerance && (ours.upper - golden[1]).abs() <= tolerance,
                 "{name} {quantity}: {ours:?} against {golden:?}"
             );
         }
@@ -213,7 +213,7 @@ fn the_law_in_compute_and_utilisation() {
             println!("{name}: losses of other k and R are in the data set; checked in the reproduction");
             continue;
         };
-        let fit = fit(&points(golden, "F", "B", &losses), Form::Saturating, &FitOptions::flops_and_utilisation());
+        let fit = fit(&points(golden, "F", "B", &losses), Form::Saturating, &FitConfig::flops_and_utilisation());
         assert_relative_eq!(fit.unwrap().rmsle, number(&golden["rmsle_ln"]), epsilon = 1e-5);
     }
 }

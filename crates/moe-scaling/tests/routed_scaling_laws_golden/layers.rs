@@ -8,9 +8,9 @@ use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use moe_scaling::Mode;
 use moe_scaling::dispatch::{Capacity, Dispatch};
-use moe_scaling::layer::{Routed, RoutedFeedForward, RoutedFeedForwardConfig};
+use moe_scaling::layer::{Routed, RoutedFeedForward, RoutedFeedForwardConfig, routed_feed_forward};
 use moe_scaling::router::{
-    Hash, HashConfig, Reinforce, ReinforceConfig, Router, SBase, SBaseConfig, Sinkhorn, Tokens, balance_loss,
+    HashConfig, ReinforceConfig, Router, SBaseConfig, SinkhornConfig, Tokens, balance_loss, hash, reinforce, s_base,
     sample_actions, sinkhorn,
 };
 
@@ -41,32 +41,32 @@ fn store(golden: &Tensors, names: &[(&str, &str)]) -> ParamStore {
     store
 }
 
-fn s_base(golden: &Tensors, capacity: Option<f64>) -> (RoutedFeedForward, ParamStore) {
+fn s_base_layer(golden: &Tensors, capacity: Option<f64>) -> (RoutedFeedForward, ParamStore) {
     let (experts, hidden, width) = sizes(golden);
     let store = store(golden, &[("router", "router_weight"), ("experts.w1", "w1"), ("experts.w2", "w2")]);
     let k = golden.get("sbase.selected").dims()[1];
-    let router = SBase::new(width, experts, SBaseConfig { k, ..SBaseConfig::default() }, store.var_builder()).unwrap();
+    let router = s_base(width, experts, SBaseConfig { k, ..SBaseConfig::default() }, store.var_builder()).unwrap();
     let mut config = RoutedFeedForwardConfig::new(width, hidden);
     config.capacity = Capacity { factor: capacity, ..Capacity::default() };
-    (RoutedFeedForward::new(config, Box::new(router), store.var_builder()).unwrap(), store)
+    (routed_feed_forward(config, Box::new(router), store.var_builder()).unwrap(), store)
 }
 
 fn run(layer: &RoutedFeedForward, x: &Tensor, mode: &mut Mode<'_>) -> Routed {
     layer.forward(x, None, mode).unwrap()
 }
 
-/// The capacity factor whose number of places is the file's.
+/// The capacity factor that gives the limit in the file.
 fn factor(golden: &Tensors) -> f64 {
-    let (places, tokens) = (golden.scalar("sbase.capacity"), golden.get("x").dims()[0]);
+    let (limit, tokens) = (golden.scalar("sbase.capacity"), golden.get("x").dims()[0]);
     let k = golden.get("sbase.selected").dims()[1];
-    places * sizes(golden).0 as f64 / (tokens * k) as f64
+    limit * sizes(golden).0 as f64 / (tokens * k) as f64
 }
 
 #[test]
 fn sinkhorn_stops_where_the_reference_does() {
     each_file(|_, golden| {
         let (logits, experts) = (golden.numbers("logits"), sizes(golden).0);
-        let plan = sinkhorn(&logits, experts, Sinkhorn::default()).unwrap();
+        let plan = sinkhorn(&logits, experts, SinkhornConfig::default()).unwrap();
         assert_eq!(plan.errors.len() as f64, golden.scalar("sinkhorn.iterations"));
         let pairs = [
             (&plan.errors, "sinkhorn.marginal_error"),
@@ -89,7 +89,7 @@ fn sinkhorn_stops_where_the_reference_does() {
         };
         check(&plan, "sinkhorn.plan");
         let converged =
-            sinkhorn(&logits, experts, Sinkhorn { tolerance: 1e-12, max_iterations: 100_000, temperature: 1. })
+            sinkhorn(&logits, experts, SinkhornConfig { tolerance: 1e-12, max_iterations: 100_000, temperature: 1. })
                 .unwrap();
         check(&converged, "sinkhorn.converged_plan");
         let mean = converged.experts.iter().sum::<f64>() / experts as f64;
@@ -103,13 +103,13 @@ fn sinkhorn_stops_where_the_reference_does() {
 fn s_base_outputs_and_gradients() {
     each_file(|name, golden| {
         let x = Var::from_tensor(golden.get("x")).unwrap();
-        let (dropless, _) = s_base(golden, None);
+        let (dropless, _) = s_base_layer(golden, None);
         let out = run(&dropless, &x, &mut Mode::train(&mut Rng::new(0)));
         assert_eq!(out.experts, golden.u32s("sbase.selected"), "{name}");
         assert!(distance(&out.y, golden.get("sbase.output_no_drop")) < TOLERANCE);
         assert_eq!(out.statistics.dropped, 0);
 
-        let (layer, store) = s_base(golden, Some(factor(golden)));
+        let (layer, store) = s_base_layer(golden, Some(factor(golden)));
         let out = run(&layer, &x, &mut Mode::train(&mut Rng::new(0)));
         assert!(distance(&out.y, golden.get("sbase.output")) < TOLERANCE);
         let keep = golden.integers("sbase.keep");
@@ -132,16 +132,17 @@ fn places_are_given_in_order() {
     each_file(|_, golden| {
         let experts = golden.u32s("sbase.selected");
         let k = golden.get("sbase.selected").dims()[1];
-        let places = golden.scalar("sbase.capacity") as usize;
+        let limit = golden.scalar("sbase.capacity") as usize;
         let config = Capacity::of(factor(golden));
-        assert_eq!(config.places(experts.len() / k, k, sizes(golden).0, true).unwrap(), Some(places));
-        let dispatch = Dispatch::new(&experts, k, sizes(golden).0, Some(places), None).unwrap();
+        assert_eq!(config.tokens_per_expert(experts.len() / k, k, sizes(golden).0, true).unwrap(), Some(limit));
+        let dispatch = Dispatch::new(&experts, k, sizes(golden).0, Some(limit), None).unwrap();
         let slots = golden.integers("sbase.slot");
         for (at, &expert) in experts.iter().enumerate() {
-            assert_eq!(dispatch.slot(at, expert).map_or(-1, i64::from), slots[at]);
+            let first = dispatch.groups.offsets()[expert as usize];
+            assert_eq!(dispatch.places[at].map_or(-1, |place| i64::from(place - first)), slots[at]);
         }
         let keep = golden.integers("greedy.keep");
-        let dispatch = Dispatch::new(&golden.u32s("greedy.selected"), k, sizes(golden).0, Some(places), None).unwrap();
+        let dispatch = Dispatch::new(&golden.u32s("greedy.selected"), k, sizes(golden).0, Some(limit), None).unwrap();
         for (place, keep) in dispatch.places.iter().zip(keep) {
             assert_eq!(place.is_some(), keep == 1);
         }
@@ -151,7 +152,7 @@ fn places_are_given_in_order() {
 #[test]
 fn greedy_choice_and_balance_loss() {
     each_file(|_, golden| {
-        let (layer, store) = s_base(golden, None);
+        let (layer, store) = s_base_layer(golden, None);
         let out = run(&layer, golden.get("x"), &mut Mode::evaluate());
         assert_eq!(out.experts, golden.u32s("greedy.selected"));
         assert!(distance(&out.y, golden.get("greedy.output_no_drop")) < TOLERANCE);
@@ -172,9 +173,9 @@ fn hash_routing() {
     each_file(|_, golden| {
         let (experts, hidden, width) = sizes(golden);
         let store = store(golden, &[("experts.w1", "w1"), ("experts.w2", "w2")]);
-        let router = Hash::new(experts, &HashConfig::Modulo).unwrap();
+        let router = hash(experts, &HashConfig::Modulo).unwrap();
         let config = RoutedFeedForwardConfig::new(width, hidden);
-        let layer = RoutedFeedForward::new(config, Box::new(router), store.var_builder()).unwrap();
+        let layer = routed_feed_forward(config, Box::new(router), store.var_builder()).unwrap();
         let ids = golden.get("hash.token_ids").to_dtype(DType::U32).unwrap();
         let out = layer.forward(golden.get("x"), Some(&ids), &mut Mode::evaluate()).unwrap();
         assert_eq!(out.experts, golden.u32s("hash.selected"));
@@ -195,7 +196,7 @@ fn reinforce_losses_and_gradients() {
         let padded = identity.pad_with_zeros(1, 0, wide - experts).unwrap();
         names.get_with("router", (experts, wide), candle_nn::Init::Const(0.)).unwrap();
         names.set("router", &padded).unwrap();
-        let router = Reinforce::new(wide, experts, config, names.var_builder()).unwrap();
+        let router = reinforce(wide, experts, config, names.var_builder()).unwrap();
         let x = logits.pad_with_zeros(1, 0, wide - experts).unwrap();
         let tokens_in = Tokens { x: &x, ids: None };
         let assignment = router.route_with(&tokens_in, &golden.numbers("rl.uniform")).unwrap();
@@ -231,7 +232,7 @@ fn reinforce_losses_and_gradients() {
         assert_eq!(hidden, width / 8);
         let names = [("value.w1", "value_net.w1"), ("value.w2", "value_net.w2")];
         let values = store(golden, &names);
-        let router = Reinforce::new(width, 2, ReinforceConfig::default(), values.var_builder()).unwrap();
+        let router = reinforce(width, 2, ReinforceConfig::default(), values.var_builder()).unwrap();
         let out = router.value(golden.get("value_net.x")).unwrap();
         assert!(distance(&out, golden.get("value_net.out")) < TOLERANCE);
     });

@@ -1,0 +1,55 @@
+//! Auxiliary losses of routers.
+
+use crate::{Error, Result};
+use candle_core::Tensor;
+use core_tensor::ops;
+
+/// `E Σ_e f_e p̄_e` with `f_e` the fraction of tokens whose first choice is `e`, and `p̄` the mean of the probabilities `[T, E]`: 1 when tokens are
+/// spread evenly, at most `E` (as in Switch Transformer, Eq. 4, and GShard). Only `p̄` has a gradient.
+///
+/// # Errors
+///
+/// When an expert is not below `E`, or there are not `k` for each row.
+pub fn balance_loss(probabilities: &Tensor, experts: &[u32], k: usize) -> Result<Tensor> {
+    let (tokens, count) = probabilities.dims2()?;
+    if k == 0 || experts.len() != tokens * k {
+        let expected = format!("{k} for each of {tokens} tokens");
+        return Err(Error::length("balance_loss", "experts", experts.len(), expected));
+    }
+    let mut shares = vec![0f64; count];
+    for &expert in experts.iter().step_by(k) {
+        let share = shares.get_mut(expert as usize);
+        let index = u64::from(expert);
+        *share.ok_or(Error::OutOfRange { operation: "balance_loss", what: "expert", index, bound: count })? +=
+            count as f64 / tokens as f64;
+    }
+    let shares = Tensor::from_vec(shares, count, probabilities.device())?.to_dtype(probabilities.dtype())?;
+    Ok((probabilities.mean(0)? * shares)?.sum_all()?)
+}
+
+/// `mean_t (logsumexp_e H_te)²`, which penalises large logits (ST-MoE, Zoph et al. 2022).
+///
+/// # Errors
+///
+/// When `logits` is not a floating-point tensor `[T, E]`.
+pub fn z_loss(logits: &Tensor) -> Result<Tensor> {
+    let first = logits.narrow(1, 0, 1)?;
+    let normaliser = (first - ops::log_softmax(logits)?.narrow(1, 0, 1)?)?;
+    Ok(ops::mean_all(&normaliser.sqr()?)?)
+}
+
+/// Adds a weighted term to an optional sum. With weight 0 the term is not computed.
+pub(super) fn add_term(
+    sum: Option<Tensor>,
+    weight: f64,
+    term: impl FnOnce() -> Result<Tensor>,
+) -> Result<Option<Tensor>> {
+    if weight == 0. {
+        return Ok(sum);
+    }
+    let term = (term()? * weight)?;
+    Ok(Some(match sum {
+        Some(sum) => (sum + term)?,
+        None => term,
+    }))
+}
