@@ -1,6 +1,7 @@
 //! One trial: its parameters before it runs, its surroundings while it runs, its result afterwards.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ pub struct TrialContext {
     pub(crate) seed: u64,
     pub(crate) checkpoint_path: PathBuf,
     pub(crate) interruption: Interruption,
-    pub(crate) saw_interruption: AtomicBool,
+    pub(crate) saw_interruption: Arc<AtomicBool>,
     pub(crate) progress: TrialProgress,
 }
 
@@ -45,11 +46,19 @@ impl TrialContext {
     /// Whether the trial should stop as soon as it can. Whatever it returns after it was told so is thrown away; it runs
     /// again with `--resume`.
     pub fn is_cancelled(&self) -> bool {
-        let is_requested = self.interruption.is_requested();
-        if is_requested {
-            self.saw_interruption.store(true, Ordering::SeqCst);
+        self.cancellation()()
+    }
+
+    /// [`is_cancelled`](Self::is_cancelled) as a value of its own, for loops that take such a function.
+    pub fn cancellation(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (interruption, saw) = (self.interruption.clone(), self.saw_interruption.clone());
+        move || {
+            let is_requested = interruption.is_requested();
+            if is_requested {
+                saw.store(true, Ordering::SeqCst);
+            }
+            is_requested
         }
-        is_requested
     }
 
     /// [`is_cancelled`](Self::is_cancelled) for use with `?`.

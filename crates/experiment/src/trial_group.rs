@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -168,7 +168,7 @@ impl GroupRun<'_> {
             seed: trial_seed(self.seed, self.group, &trial.id),
             checkpoint_path: self.checkpoint_path(&trial.id, &identity.fingerprint)?,
             interruption: self.interruption.clone(),
-            saw_interruption: AtomicBool::new(false),
+            saw_interruption: Arc::new(AtomicBool::new(false)),
             progress: progress.trial(&trial.id),
         };
         if self.directory.reruns_own_trials {

@@ -3,6 +3,7 @@
 use crate::figures;
 use candle_core::{DType, Device};
 use core_tensor::params::ParamStore;
+use core_tensor::train::Cancellation;
 use datasets::synthetic::{TopicsOptions, topics};
 use experiment::{Context, Measured, Outcome, Result, Scale, Trial, statistics};
 use moe_scaling::architecture::RouterKind;
@@ -107,11 +108,11 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
     let results = context.trials("models", trials, |setting, trial| {
         // the routers of a repetition share their streams
         let seed = trial.seed_of(&format!("repetition-{}", setting.repetition));
-        one(setting, seed, training, held_out, &device, |done, loss| {
+        let cancellation = Cancellation::when(trial.cancellation());
+        one(setting, seed, (training, held_out), &device, &cancellation, |done, loss| {
             if done % 50 == 0 {
                 trial.epoch(done as usize, setting.steps as usize, &format!("loss {loss:.3}"));
             }
-            trial.check_cancelled().map_err(|error| moe_scaling::Error::from(candle_core::Error::wrap(error)))
         })
     })?;
     Ok(Runs { settings, results })
@@ -120,10 +121,10 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
 fn one(
     setting: &Setting,
     seed: u64,
-    training: &[u8],
-    held_out: &[u8],
+    (training, held_out): (&[u8], &[u8]),
     device: &Device,
-    each_step: impl FnMut(u64, f64) -> moe_scaling::Result<()>,
+    cancellation: &Cancellation,
+    each_step: impl FnMut(u64, f64),
 ) -> Result<Trained> {
     let (_, d_model, blocks, heads, head_size) = SIZES[setting.size];
     let router = match setting.routing {
@@ -148,7 +149,7 @@ fn one(
         evaluate_every: 500,
         ..TrainConfig::new(d_model, setting.steps)
     };
-    let report = train(&model, &store, training, held_out, &training_config, each_step)?;
+    let report = train(&model, &store, training, held_out, &training_config, cancellation, each_step)?;
     let architecture = config.architecture;
     let kind = if setting.experts > 1 { config.router.kind() } else { RouterKind::Free };
     Ok(Trained {

@@ -4,13 +4,18 @@ use super::transformer::RoutedTransformer;
 use crate::layer::RoutingStatistics;
 use crate::{Error, Mode, Result};
 use candle_core::{Device, Tensor};
-use core_tensor::checkpoint::Checkpoint;
-use core_tensor::optim::{AdamConfig, AdamW, Optimizer, clip_grad_norm};
+use core_tensor::checkpoint::{Checkpoint, Section};
+use core_tensor::optim::{AdamConfig, AdamW, ParamGroup};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::schedule::Schedule;
+use core_tensor::train::{Cancellation, Trainer};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// The section of a checkpoint with what [`train`] has measured so far.
+const SECTION: &str = "routed-transformer";
 
 /// The settings of [`train`]. The paper does not give its settings; the defaults are our choice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,20 +122,21 @@ impl Tail {
     }
 }
 
-/// Trains on `text` and measures the loss on `held_out`; both are token ids, such as bytes. `each_step(step, training_loss)` is called after every step and
-/// ends the run if it returns an error. With `checkpoints`, a run that was interrupted resumes and ends with the same bits.
+/// Trains on `text` and measures the loss on `held_out`; both are token ids, such as bytes. `each_step(step, training_loss)` is called after every step. With
+/// `checkpoints`, a run that was interrupted resumes and ends with the same bits.
 ///
 /// # Errors
 ///
 /// When a text is not longer than a sequence, an id is outside the vocabulary, a setting is out of range, the loss is not finite, a checkpoint is of another
-/// run, or a file cannot be read or written; and the error of `each_step`.
+/// run, or a file cannot be read or written; [`core_tensor::Error::Cancelled`] when `cancellation` asks for it.
 pub fn train(
     model: &RoutedTransformer,
     store: &ParamStore,
     text: &[u8],
     held_out: &[u8],
     config: &TrainConfig,
-    mut each_step: impl FnMut(u64, f64) -> Result<()>,
+    cancellation: &Cancellation,
+    mut each_step: impl FnMut(u64, f64),
 ) -> Result<TrainReport> {
     check(text, "text", config)?;
     check(held_out, "held_out", config)?;
@@ -144,49 +150,28 @@ pub fn train(
         eps: 1e-8,
         weight_decay: config.weight_decay,
     };
-    let all = store.trainable();
-    let (matrices, vectors): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|(_, var)| var.rank() > 1);
-    let mut decayed = AdamW::new(matrices, adam)?;
-    let mut plain = AdamW::new(vectors, AdamConfig { weight_decay: 0., ..adam })?;
+    let vectors = ParamGroup::vectors(AdamConfig { weight_decay: 0., ..adam });
     let warmup = (config.steps / 100).max(1);
     let cosine = Schedule::Cosine { steps: config.steps - warmup.min(config.steps), minimum: 0.1 };
-    let schedule = Schedule::Warmup { steps: warmup, then: Box::new(cosine) };
+    let mut trainer = Trainer::new(AdamW::with_groups(store, adam, &[vectors])?)
+        .schedule(Schedule::Warmup { steps: warmup, then: Box::new(cosine) })
+        .clip_norm(config.clip_norm)?;
     let mut batches = Rng::new(config.seed).fork("batches");
     let mut routing = Rng::new(config.seed).fork("routing");
     let mut progress = Progress { evaluations: Vec::new(), tail: Tail::default() };
-    let mut first = 0;
-    // a checkpoint holds one optimiser, so each optimiser has a folder of its own
-    let folders = config.checkpoints.as_ref().map(|folder| [folder.join("matrices"), folder.join("vectors")]);
-    if let Some([one, other]) = &folders
-        && let (Some(a), Some(b)) = (Checkpoint::load_latest(one)?, Checkpoint::load_latest(other)?)
+    if let Some(folder) = &config.checkpoints
+        && let Some(checkpoint) = Checkpoint::load_latest(folder)?
     {
-        let step = a.step.min(b.step);
-        let a = if a.step == step { a } else { Checkpoint::load(one, step)? };
-        let b = if b.step == step { b } else { Checkpoint::load(other, step)? };
-        store.restore(&a.parameters)?;
-        a.optimizer.iter().try_for_each(|state| decayed.load_state(state))?;
-        b.optimizer.iter().try_for_each(|state| plain.load_state(state))?;
-        let rng = |name: &str| a.rngs.get(name).cloned();
-        let broken = || {
-            let reason = "it was not written by this training run".to_owned();
-            Error::from(core_tensor::Error::Checkpoint { path: one.display().to_string(), reason })
-        };
-        batches = rng("batches").ok_or_else(broken)?;
-        routing = rng("routing").ok_or_else(broken)?;
-        progress = serde_json::from_value(a.extra.clone()).map_err(|_| broken())?;
-        first = step;
+        trainer.resume(store, &checkpoint)?;
+        (batches, routing) = (checkpoint.rng("batches")?, checkpoint.rng("routing")?);
+        progress = checkpoint.section(SECTION)?.values(SECTION)?;
     }
-    for step in first..config.steps {
+    while trainer.num_steps() < config.steps {
+        cancellation.check()?;
         let (inputs, targets) = batch(text, config, || batches.below(text.len() - config.length), store.device())?;
         let output = model.forward(&inputs, &mut Mode::train(&mut routing))?;
         let (cross_entropy, total) = output.loss(&targets)?;
-        let mut grads = core_tensor::backward(&total)?;
-        clip_grad_norm(&all, &mut grads, config.clip_norm)?;
-        let rate = config.learning_rate * schedule.factor(step);
-        decayed.set_learning_rate(rate);
-        plain.set_learning_rate(rate);
-        decayed.step(&grads)?;
-        plain.step(&grads)?;
+        let step = trainer.step(&total)?.number;
         let loss = cross_entropy.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
         if !loss.is_finite() {
             return Err(Error::NotFinite { operation: "train", what: "the loss of step", position: step, got: loss });
@@ -194,22 +179,17 @@ pub fn train(
         if step >= config.steps - config.steps.div_ceil(10) {
             progress.tail.add(loss, &output.statistics);
         }
-        each_step(step + 1, loss)?;
-        let done = step + 1;
+        let done = trainer.num_steps();
+        each_step(done, loss);
         if done % config.evaluate_every == 0 || done == config.steps {
             let loss = evaluate(model, held_out, config)?;
             progress.evaluations.push(EvaluationPoint { step: done, loss });
-            if let Some([one, other]) = &folders {
-                let mut b = Checkpoint::new(done);
-                b.optimizer = Some(plain.state()?);
-                b.save(other)?;
-                let mut a = Checkpoint::new(done);
-                a.parameters = store.snapshot()?;
-                a.optimizer = Some(decayed.state()?);
-                a.rngs.insert("batches".into(), batches.clone());
-                a.rngs.insert("routing".into(), routing.clone());
-                a.extra = serde_json::to_value(&progress).unwrap_or_default();
-                a.save(one)?;
+            if let Some(folder) = &config.checkpoints {
+                let mut checkpoint = trainer.checkpoint(store)?;
+                checkpoint.rngs.insert("batches".into(), batches.clone());
+                checkpoint.rngs.insert("routing".into(), routing.clone());
+                checkpoint.sections.insert(SECTION.into(), Section::new(BTreeMap::new(), &progress)?);
+                checkpoint.save(folder)?;
             }
         }
     }

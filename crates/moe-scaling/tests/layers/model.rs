@@ -4,12 +4,14 @@ use crate::{ids, values};
 use candle_core::{DType, Device};
 use candle_nn::Init;
 use core_tensor::params::ParamStore;
+use core_tensor::train::Cancellation;
 use moe_scaling::Mode;
 use moe_scaling::architecture::RouterKind;
 use moe_scaling::model::{
     RoutedTransformer, RouterConfig, TrainConfig, TransformerConfig, evaluate, routed_transformer, train,
 };
 use moe_scaling::router::{HashConfig, PolicyGate, ReinforceConfig, SBaseConfig, TopKConfig};
+use std::sync::atomic::Ordering;
 
 #[test]
 fn wrong_settings_and_ids_are_errors() {
@@ -83,9 +85,8 @@ fn every_router_trains_a_model() {
         let (model, store) = small(0, router.clone());
         let before = evaluate(&model, &text(2000), &short(40)).unwrap();
         let mut steps = 0;
-        let report = train(&model, &store, &text(4000), &text(2000), &short(40), |_, _| {
+        let report = train(&model, &store, &text(4000), &text(2000), &short(40), &Cancellation::never(), |_, _| {
             steps += 1;
-            Ok(())
         });
         let report = report.unwrap();
         assert!(report.loss() < before - 1.5, "{router:?}: {before} to {}", report.loss());
@@ -99,18 +100,18 @@ fn an_interrupted_training_ends_with_the_same_bits() {
     let config = TrainConfig { checkpoints: Some(folder.path().into()), ..short(30) };
     let router = || RouterConfig::Reinforce(ReinforceConfig::default());
     let (model, store) = small(0, router());
-    let whole = train(&model, &store, &text(4000), &text(2000), &short(30), |_, _| Ok(())).unwrap();
+    let whole = train(&model, &store, &text(4000), &text(2000), &short(30), &Cancellation::never(), |_, _| {}).unwrap();
     let (broken, broken_store) = small(0, router());
-    let stop = |step: u64, _| {
-        if step == 17 { Err(moe_scaling::Error::from(candle_core::Error::msg("stop"))) } else { Ok(()) }
-    };
-    assert!(train(&broken, &broken_store, &text(4000), &text(2000), &config, stop).is_err());
+    let (cancellation, flag) = Cancellation::by_flag();
+    let stop = |step: u64, _| flag.store(step == 17, Ordering::Relaxed);
+    let error = train(&broken, &broken_store, &text(4000), &text(2000), &config, &cancellation, stop).unwrap_err();
+    assert!(matches!(error, moe_scaling::Error::Core(core_tensor::Error::Cancelled)), "{error}");
     let (resumed, resumed_store) = small(9, router());
     let mut first = 0;
-    let report = train(&resumed, &resumed_store, &text(4000), &text(2000), &config, |step, _| {
-        first = if first == 0 { step } else { first };
-        Ok(())
-    });
+    let report =
+        train(&resumed, &resumed_store, &text(4000), &text(2000), &config, &Cancellation::never(), |step, _| {
+            first = if first == 0 { step } else { first };
+        });
     assert_eq!((report.unwrap(), first), (whole, 11));
     for ((name, one), (_, other)) in store.vars().iter().zip(resumed_store.vars()) {
         assert_eq!(values(one), values(&other), "{name}");
@@ -120,7 +121,8 @@ fn an_interrupted_training_ends_with_the_same_bits() {
 #[test]
 fn training_refuses_what_cannot_work() {
     let (model, store) = small(0, RouterConfig::Hash(HashConfig::Modulo));
-    let run = |text: &[u8], config: &TrainConfig| train(&model, &store, text, text, config, |_, _| Ok(())).is_err();
+    let never = Cancellation::never();
+    let run = |text: &[u8], config: &TrainConfig| train(&model, &store, text, text, config, &never, |_, _| {}).is_err();
     assert!(run(&text(24), &short(2)) && run(&[], &short(2)));
     assert!(!run(&text(25), &short(1)));
     assert!(run(&text(100), &TrainConfig { batch: 0, ..short(2) }));
