@@ -174,6 +174,7 @@ fn hooks_see_gradients_as_they_are_found_and_after_the_step() {
     let notes = Rc::new(RefCell::new(Vec::new()));
     let mut trainer = Trainer::new(sgd(&net.store, 0.1)).hook(Noting { notes: notes.clone(), fails: false });
     trainer.step(&net.loss(&input(0)).unwrap()).unwrap();
+    assert!(trainer.find_hook::<Noting>().is_some_and(|hook| !hook.fails));
     let notes = notes.borrow();
     assert_eq!(notes.iter().filter(|note| *note == "observed").count(), 4);
     let all = "encoder.bias encoder.weight head.bias head.weight";

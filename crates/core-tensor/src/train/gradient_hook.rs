@@ -5,6 +5,7 @@ use crate::params::{Masks, Parameters};
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
+use std::any::Any;
 
 /// Called with a variable and its gradient, or a part of it, during the backward pass: see [`backward_observed`](crate::backward_observed).
 pub type Observer = Box<dyn FnMut(&Tensor, &Tensor)>;
@@ -74,7 +75,7 @@ impl<'a> Gradients<'a> {
 /// # trainer.step(&layer.forward(&Tensor::ones((1, 3), DType::F32, &Device::Cpu)?)?.sum_all()?)?;
 /// # Ok::<(), core_tensor::Error>(())
 /// ```
-pub trait GradientHook {
+pub trait GradientHook: Any {
     /// Changes the gradients.
     ///
     /// # Errors
@@ -101,7 +102,7 @@ pub trait GradientHook {
     }
 }
 
-impl<F: FnMut(&mut Gradients<'_>) -> Result<()>> GradientHook for F {
+impl<F: FnMut(&mut Gradients<'_>) -> Result<()> + 'static> GradientHook for F {
     fn apply(&mut self, gradients: &mut Gradients<'_>) -> Result<()> {
         self(gradients)
     }

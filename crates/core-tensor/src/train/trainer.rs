@@ -9,6 +9,7 @@ use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
+use std::any::Any;
 use std::collections::BTreeMap;
 
 /// An optimiser with what belongs around it: backward with [`backward`](crate::backward), hooks on the gradients, and a schedule of the learning rate.
@@ -97,9 +98,14 @@ impl Trainer {
     }
 
     /// With one more hook; hooks run in the order in which they were added.
-    pub fn hook(mut self, hook: impl GradientHook + 'static) -> Self {
+    pub fn hook(mut self, hook: impl GradientHook) -> Self {
         self.hooks.push(Box::new(hook));
         self
+    }
+
+    /// The first hook of this type, for its statistics or its state.
+    pub fn find_hook<H: GradientHook>(&mut self) -> Option<&mut H> {
+        self.hooks.iter_mut().find_map(|hook| (hook.as_mut() as &mut dyn Any).downcast_mut())
     }
 
     /// With [`clip_grad_norm`](crate::optim::clip_grad_norm) as the next hook.

@@ -1,6 +1,7 @@
 //! Accuracy with and without compression.
 
 use crate::tasks::{self, Examples, Model, Protocol};
+use core_tensor::train::Cancellation;
 use distributed::DataParallelConfig;
 use distributed::compress::Compression;
 use distributed::dragonn::DragonnConfig;
@@ -154,9 +155,8 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
         };
         let (training, held_out) = data.as_ref().ok_or_else(|| experiment::BoxError::from("no data"))?;
         let seed = trial.seed_of(&format!("repetition-{}", setting.repetition));
-        let outcome = tasks::train(&protocol(setting, seed), training, held_out, &|| trial.is_cancelled());
-        trial.check_cancelled()?;
-        let outcome = outcome?;
+        let cancellation = Cancellation::when(trial.cancellation());
+        let outcome = tasks::train(&protocol(setting, seed), training, held_out, &cancellation)?;
         Ok(Trained { accuracy: outcome.accuracy, sent: outcome.sent })
     })?;
     Ok(Runs { settings, results })

@@ -2,9 +2,10 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::Module;
-use core_tensor::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+use core_tensor::optim::{Adam, AdamConfig, Sgd, SgdConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::train::{Cancellation, Rest, Trainer, minibatches};
 use core_tensor::{nn, ops};
 use distributed::{Communicator, DataParallel, DataParallelConfig, Launch, launch};
 use std::sync::Arc;
@@ -119,9 +120,9 @@ pub(crate) fn train(
     protocol: &Protocol,
     training: &Examples,
     held_out: &Examples,
-    is_cancelled: &(dyn Fn() -> bool + Sync),
+    cancellation: &Cancellation,
 ) -> distributed::Result<Outcome> {
-    let work = |ranks: Arc<dyn Communicator>| run(protocol, training, held_out, ranks, is_cancelled);
+    let work = |ranks: Arc<dyn Communicator>| run(protocol, training, held_out, ranks, cancellation);
     let results: Vec<Option<Outcome>> = launch(Launch::threads(WORKERS), work)?;
     let first = results.into_iter().flatten().next();
     first.ok_or_else(|| distributed::Error::State("rank 0 has no result".to_owned()))
@@ -132,32 +133,27 @@ fn run(
     training: &Examples,
     held_out: &Examples,
     ranks: Arc<dyn Communicator>,
-    is_cancelled: &(dyn Fn() -> bool + Sync),
+    cancellation: &Cancellation,
 ) -> distributed::Result<Option<Outcome>> {
     let net = Net::new(protocol.model, training.width, protocol.seed)?;
-    let vars = net.store.trainable();
     let learning_rate = protocol.learning_rate;
-    let mut optimizer: Box<dyn Optimizer> = if protocol.has_adam {
-        Box::new(Adam::new(vars.clone(), AdamConfig { learning_rate, ..AdamConfig::default() })?)
+    let trainer = if protocol.has_adam {
+        Trainer::new(Adam::new(&net.store, AdamConfig { learning_rate, ..AdamConfig::default() })?)
     } else {
-        Box::new(Sgd::new(vars.clone(), SgdConfig { learning_rate, ..SgdConfig::default() })?)
+        Trainer::new(Sgd::new(&net.store, SgdConfig { learning_rate, ..SgdConfig::default() })?)
     };
-    let mut trainer = DataParallel::new(vars, ranks.clone(), protocol.exchange.clone())?;
+    let mut trainer = trainer.hook(DataParallel::new(&net.store, ranks.clone(), protocol.exchange.clone())?);
     let mut order = Rng::new(protocol.seed).fork("order");
-    let whole = protocol.batch_per_worker * WORKERS;
     let (mut sent, mut elements) = (0usize, 0usize);
     for _ in 0..protocol.epochs {
-        let permutation = order.permutation(training.rows());
-        for batch in permutation.chunks_exact(whole) {
-            if is_cancelled() {
-                return Err(distributed::Error::State("cancelled".to_owned()));
-            }
+        for batch in &minibatches(training.rows(), protocol.batch_per_worker * WORKERS, Rest::Drop, &mut order)? {
+            cancellation.check()?;
             let own = &batch[ranks.rank() * protocol.batch_per_worker..][..protocol.batch_per_worker];
             let (x, labels) = training.take(own)?;
-            let gradients = trainer.backward(&net.loss(&x, labels)?)?;
-            optimizer.step(&gradients)?;
-            if trainer.step() > protocol.exchange.dense_steps {
-                for (_, statistics) in trainer.statistics().iter().filter(|(name, _)| !name.starts_with("bucket")) {
+            trainer.step(&net.loss(&x, labels)?)?;
+            let Some(exchange) = trainer.find_hook::<DataParallel>() else { continue };
+            if exchange.step() > protocol.exchange.dense_steps {
+                for (_, statistics) in exchange.statistics().iter().filter(|(name, _)| !name.starts_with("bucket")) {
                     sent += statistics.sent;
                     elements += statistics.elements;
                 }
