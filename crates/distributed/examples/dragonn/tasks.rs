@@ -124,7 +124,7 @@ pub(crate) fn train(
     let work = |ranks: Arc<dyn Communicator>| run(protocol, training, held_out, ranks, is_cancelled);
     let results: Vec<Option<Outcome>> = launch(Launch::threads(WORKERS), work)?;
     let first = results.into_iter().flatten().next();
-    first.ok_or_else(|| distributed::Error::State("rank 0 has no result".to_owned()))
+    first.ok_or_else(|| distributed::Error::Thread { reason: "rank 0 has no result".to_owned() })
 }
 
 fn run(
@@ -150,7 +150,7 @@ fn run(
         let permutation = order.permutation(training.rows());
         for batch in permutation.chunks_exact(whole) {
             if is_cancelled() {
-                return Err(distributed::Error::State("cancelled".to_owned()));
+                return Err(distributed::Error::Thread { reason: "cancelled".to_owned() });
             }
             let own = &batch[ranks.rank() * protocol.batch_per_worker..][..protocol.batch_per_worker];
             let (x, labels) = training.take(own)?;
