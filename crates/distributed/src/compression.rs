@@ -9,8 +9,8 @@ use crate::compressor::Compressor;
 use crate::dragonn::{Dragonn, DragonnConfig};
 use serde::{Deserialize, Serialize};
 
-/// A built-in compressor by its settings; serialisable, for configurations and reports. For a compressor of your own see
-/// [`DataParallel::with_hooks`](crate::trainer::DataParallel::with_hooks) and [`Compressed`](crate::hook::Compressed).
+/// A built-in compressor by its settings; serialisable, for configurations and reports. A compressor of your own goes into [`Compressed`](crate::hook::Compressed) and
+/// `DataParallel::with_hooks`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compression {

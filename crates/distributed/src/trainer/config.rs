@@ -7,7 +7,7 @@ use crate::wire::WireFormat;
 use crate::{Compression, Result};
 use serde::{Deserialize, Serialize};
 
-/// The settings of [`DataParallel`], which must be equal on all ranks.
+/// The settings of [`DataParallel`](super::DataParallel), which must be equal on all ranks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DataParallelConfig {
