@@ -1,11 +1,11 @@
-//! What must be fast: selection of large elements, against one read of the gradient, and decoding. `cargo xtask bench dragonn [--peers]`.
+//! What must be fast: selection of large elements, compared with one read of the gradient, and decoding. `cargo xtask bench dragonn [--peers]`.
 //!
 //! After the rows the program prints ratios between its own rows, which are measured in turns.
 
-use distributed::compress::{Compression, Compressor, DgcConfig, Key, Selection, SidCoConfig, TopK};
-use distributed::dragonn::{DragonnConfig, Sampling};
+use distributed::compress::{DgcConfig, SidCoConfig, TopK, TopKMethod};
+use distributed::dragonn::{DragonnConfig, SampleLayout};
 use distributed::encoded::{decode_naive, decode_sparse};
-use distributed::{Encoded, wire};
+use distributed::{Compression, Compressor, Encoded, Key, wire};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -23,7 +23,7 @@ fn gaussian(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| StandardNormal.sample(&mut rng)).collect()
 }
 
-/// The largest magnitude: one read of the tensor, the floor of every selection.
+/// The largest magnitude: one read of the tensor, the lower bound of every selection.
 fn read(values: &[f32]) -> f32 {
     let part = |values: &[f32]| {
         pulp::Arch::new().dispatch(|| {
@@ -56,7 +56,7 @@ fn row<'a>(name: impl Into<String>, run: impl FnMut(u64) + 'a) -> Row<'a> {
     Row { name: name.into(), run: Box::new(run), seconds: Vec::new() }
 }
 
-/// Runs all rows in turns, so that they share the machine's moods, and prints the smallest time of each and the ratios of medians.
+/// Runs all rows in turns, so that changes of the machine's speed affect all alike, and prints the smallest time of each and the ratios of medians.
 fn measure(mut rows: Vec<Row<'_>>, threads: usize, ratios: &[(usize, usize)]) {
     for round in 0..=ROUNDS as u64 {
         for row in &mut rows {
@@ -94,7 +94,7 @@ fn main() {
 
 fn selection(len: usize, log: usize, threads: usize) {
     let values = gaussian(len, log as u64);
-    let build = |compression: Compression| compression.build().expect("valid options");
+    let build = |compression: Compression| compression.build().expect("valid settings");
     let encode = |mut compressor: Box<dyn Compressor>| {
         let values = &values;
         move |step| {
@@ -102,9 +102,9 @@ fn selection(len: usize, log: usize, threads: usize) {
             black_box(compressor.compress(black_box(values), &key).expect("finite"));
         }
     };
-    let quick = TopK::with_selection(RATIO, Selection::Quickselect).expect("a valid ratio");
+    let quick = TopK::with_method(RATIO, TopKMethod::Quickselect).expect("a valid ratio");
     let name = |what: &str| format!("{what} n=2^{log} r=0.001");
-    let stratified = DragonnConfig { sampling: Sampling::Stratified, ..DragonnConfig::with_ratio(RATIO) };
+    let stratified = DragonnConfig { sampling: SampleLayout::Stratified, ..DragonnConfig::with_ratio(RATIO) };
     let rows = vec![
         row(format!("one read n=2^{log}"), |_| {
             black_box(read(black_box(&values)));
@@ -123,13 +123,13 @@ fn selection(len: usize, log: usize, threads: usize) {
 fn decoding(len: usize, threads: usize) {
     let gradients: Vec<Encoded> = (0..8)
         .map(|rank| {
-            let mut dragonn = Compression::Dragonn(DragonnConfig::with_ratio(RATIO)).build().expect("valid options");
+            let mut dragonn = Compression::Dragonn(DragonnConfig::with_ratio(RATIO)).build().expect("valid settings");
             dragonn.compress(&gaussian(len, rank), &Key { rank, ..Key::default() }).expect("finite")
         })
         .collect();
     let mut out = vec![0f32; len];
     let mut second = vec![0f32; len];
-    let bytes = wire::to_bytes(&gradients[0], wire::WireFormat::default()).expect("one list for the other");
+    let bytes = wire::to_bytes(&gradients[0], wire::WireFormat::default()).expect("lists of one length");
     let rows = vec![
         row("sparse decoding N=8 n=2^22 r=0.001", |_| decode_sparse(&gradients, 0.125, &mut out).expect("fits")),
         row("naive decoding N=8 n=2^22 r=0.001", |_| decode_naive(&gradients, 0.125, &mut second).expect("fits")),

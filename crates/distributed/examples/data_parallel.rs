@@ -15,10 +15,9 @@ use candle_nn::Module;
 use clap::Parser;
 use core_tensor::optim::{Optimizer, Sgd, SgdConfig};
 use core_tensor::{nn, ops, params::ParamStore, random::Rng};
-use distributed::compress::Compression;
 use distributed::dragonn::DragonnConfig;
 use distributed::selection::TensorSelection;
-use distributed::{Communicator, DataParallel, DataParallelConfig, Launch, launch};
+use distributed::{Communicator, Compression, DataParallel, DataParallelConfig, Error, Launch, launch};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,8 +60,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let options = Launch { threads: arguments.threads, timeout: Duration::from_secs_f64(arguments.timeout) };
-    match launch(options, |ranks| train(&arguments, ranks)) {
+    let how = Launch { threads: arguments.threads, timeout: Duration::from_secs_f64(arguments.timeout) };
+    match launch(how, |ranks| train(&arguments, ranks)) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             // in one piece: other ranks write to the same terminal
@@ -108,7 +107,7 @@ fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Re
         {
             // SGD without momentum has no state; another optimiser's belongs in here too
             if rank == 0 {
-                std::fs::create_dir_all(folder).map_err(|error| distributed::Error::State(error.to_string()))?;
+                std::fs::create_dir_all(folder).map_err(|error| Error::State { reason: error.to_string() })?;
                 store.save(folder.join(format!("model-{step}.safetensors")))?;
             }
             trainer.save(folder)?;

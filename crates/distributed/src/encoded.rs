@@ -1,40 +1,41 @@
-//! What travels: a gradient in short form.
+//! Compressed forms of a gradient.
 
 use crate::error::same_length;
 use crate::{Error, Result, scan};
 use half::f16;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 
-/// A compressed gradient of `len` elements. It holds all that decoding needs; nothing of the sender's context travels beside it.
+/// A compressed gradient. Together with the compressor that made it, it holds everything that decoding needs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Encoded {
     /// All elements.
     Dense(Vec<f32>),
-    /// Some elements and where they stand; the others are zero. Indices are below `len`, in any order.
+    /// Some elements and their indices; all others are zero. Indices are below `len`, in any order.
     Sparse {
         /// Length of the gradient.
         len: usize,
-        /// Where the values stand.
+        /// Indices of the elements.
         indices: Vec<u32>,
-        /// As many as indices.
+        /// As many values as indices.
         values: Vec<f32>,
     },
-    /// The elements at positions that every rank derives from the seed ([`shared_positions`](crate::compress::shared_positions)), so that only values travel and may be
-    /// summed as they are.
+    /// The elements at positions that every rank derives from the seed ([`shared_positions`]). Only values travel, and they can be summed without decoding.
     Shared {
         /// Length of the gradient.
         len: usize,
         /// Seed of the positions.
         seed: u64,
-        /// In order of ascending positions.
+        /// Values in the order of ascending positions.
         values: Vec<f32>,
     },
     /// QSGD: element `i` is `norm · codes[i] / levels`.
     Quantized {
         /// Euclidean norm of the gradient.
         norm: f32,
-        /// Steps between zero and the norm, 1 to 127.
+        /// Number of steps between zero and the norm, 1 to 127.
         levels: u8,
-        /// One for each element, at most `levels` in magnitude.
+        /// One code for each element, at most `levels` in magnitude.
         codes: Vec<i8>,
     },
     /// Element `i` is `scale`, or `-scale` where bit `i` (lowest first in each byte) is set.
@@ -48,9 +49,57 @@ pub enum Encoded {
     },
     /// All elements in half precision.
     Half(Vec<f16>),
+    /// The bytes of a compressor's own format, which [`Compressor::decode`](crate::Compressor::decode) of that compressor reads.
+    Custom(Custom),
+}
+
+/// A gradient in a compressor's own format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Custom {
+    format: String,
+    len: usize,
+    num_sent: usize,
+    bytes: Vec<u8>,
+}
+
+impl Custom {
+    /// A gradient of `len` elements, of which `num_sent` are sent (for statistics), as `bytes` of a format with this name. The name travels with the bytes, so that a rank that expects
+    /// another format refuses them. Give it a version: `sign-blocks/1`.
+    ///
+    /// # Errors
+    ///
+    /// When the name is empty or longer than 255 bytes, or `num_sent` is above `len`, or `len` above 2³² - 1.
+    pub fn new(format: impl Into<String>, len: usize, num_sent: usize, bytes: Vec<u8>) -> Result<Self> {
+        let format = format.into();
+        if format.is_empty() || format.len() > usize::from(u8::MAX) {
+            let reason = format!("`{format}` has {} bytes, expected 1 to 255", format.len());
+            return Err(Error::config("name of a gradient's format", reason));
+        }
+        for (what, got, limit) in [("length", len, u32::MAX as usize), ("number of elements sent", num_sent, len)] {
+            if got > limit {
+                return Err(Error::TooLarge { operation: "encode", what, got, limit });
+            }
+        }
+        Ok(Self { format, len, num_sent, bytes })
+    }
+
+    /// The name of the format.
+    pub fn format(&self) -> &str {
+        &self.format
+    }
+
+    pub(crate) fn raw_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Encoded {
+    /// The elements at these indices.
+    pub(crate) fn gather(values: &[f32], indices: Vec<u32>) -> Self {
+        let sent = indices.iter().map(|&index| values[index as usize]).collect();
+        Self::Sparse { len: values.len(), indices, values: sent }
+    }
+
     /// Length of the gradient.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
@@ -59,24 +108,51 @@ impl Encoded {
             Self::Sparse { len, .. } | Self::Shared { len, .. } | Self::Signs { len, .. } => *len,
             Self::Quantized { codes, .. } => codes.len(),
             Self::Half(values) => values.len(),
+            Self::Custom(custom) => custom.len,
         }
     }
 
-    /// How many elements it says something about.
+    /// The number of elements that are sent.
     pub fn num_sent(&self) -> usize {
         match self {
             Self::Sparse { values, .. } | Self::Shared { values, .. } => values.len(),
+            Self::Custom(custom) => custom.num_sent,
             _ => self.len(),
         }
     }
 
-    /// Adds `scale` times the gradient to `out`; costs the number of sent elements where the form is sparse.
+    /// A short name of the form, for errors.
+    fn form(&self) -> &str {
+        match self {
+            Self::Dense(_) => "dense",
+            Self::Sparse { .. } => "sparse",
+            Self::Shared { .. } => "shared positions",
+            Self::Quantized { .. } => "quantised",
+            Self::Signs { .. } => "signs",
+            Self::Half(_) => "half precision",
+            Self::Custom(custom) => &custom.format,
+        }
+    }
+
+    /// The bytes of a gradient in the compressor's own format with this name; the first line of a [`Compressor::decode`](crate::Compressor::decode).
     ///
     /// # Errors
     ///
-    /// When `out` has another length, or an index (of bytes from outside) is not below it; elements before it are added then.
+    /// [`Error::InvalidData`] when it is in another format, which means that another rank has another compressor.
+    pub fn custom_bytes(&self, format: &str) -> Result<&[u8]> {
+        match self {
+            Self::Custom(custom) if custom.format == format => Ok(&custom.bytes),
+            other => Err(other_format(other.form(), format)),
+        }
+    }
+
+    /// Adds `scale` times the gradient to `out`. The cost is linear in the number of elements sent.
+    ///
+    /// # Errors
+    ///
+    /// When `out` has another length, an index is not below it (elements before it have been added then), or the form is [`Encoded::Custom`], which only its compressor can decode.
     pub fn add_to(&self, scale: f32, out: &mut [f32]) -> Result<()> {
-        same_length("decode", "the gradient", out.len(), self.len())?;
+        same_length("decode", "the output", out.len(), self.len())?;
         match self {
             Self::Dense(values) => out.iter_mut().zip(values).for_each(|(out, value)| *out += scale * value),
             Self::Sparse { indices, values, .. } => {
@@ -84,13 +160,12 @@ impl Encoded {
                 for (&index, value) in indices.iter().zip(values) {
                     match out.get_mut(index as usize) {
                         Some(out) => *out += scale * value,
-                        None => return Err(outside(index, self.len())),
+                        None => return Err(out_of_range(index, self.len())),
                     }
                 }
             }
             Self::Shared { seed, values, len } => {
-                let positions = crate::compress::shared_positions(*seed, *len, values.len())?;
-                for (index, value) in positions.into_iter().zip(values) {
+                for (index, value) in shared_positions(*seed, *len, values.len())?.into_iter().zip(values) {
                     out[index as usize] += scale * value;
                 }
             }
@@ -108,6 +183,7 @@ impl Encoded {
                 }
             }
             Self::Half(values) => out.iter_mut().zip(values).for_each(|(out, value)| *out += scale * value.to_f32()),
+            Self::Custom(custom) => return Err(other_format(&custom.format, "a built-in form")),
         }
         Ok(())
     }
@@ -123,8 +199,8 @@ impl Encoded {
         Ok(out)
     }
 
-    /// Rounds sparse values to half precision, as [`WireFormat::half_values`](crate::wire::WireFormat::half_values) sends them. A value beyond its range becomes the largest that
-    /// it has. Done before error feedback looks at what is sent, so that the rounding error is kept as well.
+    /// Rounds sparse values to half precision, as [`WireFormat::half_values`](crate::wire::WireFormat::half_values) sends them; values beyond its range become its largest. This must
+    /// happen before error feedback subtracts what is sent, so that the rounding error is kept as well.
     pub fn round_to_half(&mut self) {
         if let Self::Sparse { values, .. } | Self::Shared { values, .. } = self {
             values.iter_mut().for_each(|value| *value = to_half(*value).to_f32());
@@ -132,34 +208,55 @@ impl Encoded {
     }
 }
 
+fn other_format(got: &str, expected: &str) -> Error {
+    let reason = format!("its format is `{got}`, expected `{expected}`; all ranks must have the same compressor");
+    Error::InvalidData { what: "an encoded gradient".to_owned(), reason }
+}
+
 pub(crate) fn to_half(value: f32) -> f16 {
     f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }
 
-pub(crate) fn outside(index: u32, len: usize) -> Error {
-    Error::Wire { len, reason: format!("index {index} is not below the length {len}") }
+pub(crate) fn out_of_range(index: u32, bound: usize) -> Error {
+    Error::OutOfRange { operation: "decode", what: "index", index: index as usize, bound }
 }
 
-/// The mean (or sum) of the gradients of all ranks: one zeroed tensor, to which every rank's elements are added in the order of ranks. Where several ranks send the same index
-/// the values add up.
+/// `count` different positions below `len`, ascending; the same on every rank that has the seed.
 ///
 /// # Errors
 ///
-/// When a gradient has another length than `out`.
+/// When `count` is above `len`, or `len` above 2³² - 1.
+pub fn shared_positions(seed: u64, len: usize, count: usize) -> Result<Vec<u32>> {
+    for (what, got, limit) in [("length", len, u32::MAX as usize), ("number of positions", count, len)] {
+        if got > limit {
+            return Err(Error::TooLarge { operation: "shared_positions", what, got, limit });
+        }
+    }
+    let mut positions: Vec<u32> = rand::seq::index::sample(&mut ChaCha8Rng::seed_from_u64(seed), len, count)
+        .into_iter()
+        .map(|at| at as u32)
+        .collect();
+    positions.sort_unstable();
+    Ok(positions)
+}
+
+/// The sum of the gradients of all ranks times `scale` (`1 / ranks` for the mean): `out` is cleared once and every rank's elements are added to it in the order of ranks. Values that
+/// several ranks send at one index add up.
+///
+/// # Errors
+///
+/// As [`Encoded::add_to`].
 pub fn decode_sparse(gradients: &[Encoded], scale: f32, out: &mut [f32]) -> Result<()> {
     scan::clear(out);
     gradients.iter().try_for_each(|gradient| gradient.add_to(scale, out))
 }
 
-/// The same by one dense tensor for each rank and their sum, the form that [`decode_sparse`] makes unnecessary; for comparison.
-///
-/// # Errors
-///
-/// As [`decode_sparse`].
+/// [`decode_sparse`] by one dense tensor for each rank and their sum: what tests and benchmarks compare with.
+#[doc(hidden)]
 pub fn decode_naive(gradients: &[Encoded], scale: f32, out: &mut [f32]) -> Result<()> {
     let mut dense = Vec::new();
     for gradient in gradients {
-        same_length("decode", "the gradient", out.len(), gradient.len())?;
+        same_length("decode", "the output", out.len(), gradient.len())?;
         dense.push(gradient.to_dense()?);
     }
     out.fill(0.);

@@ -1,68 +1,71 @@
-//! How the gradients of a bucket become their mean over ranks, in the manner of PyTorch's communication hooks.
+//! How the gradients of a bucket are averaged over ranks, after PyTorch's communication hooks.
 
-use crate::compress::{Compressor, Key};
-use crate::encoded::decode_sparse;
+use crate::communicator::Communicator;
+use crate::compressor::Compressor;
 use crate::error::same_length;
+use crate::key::Key;
 use crate::memory::Memory;
+use crate::ratio::check_ratio;
 use crate::wire::{self, WireFormat};
-use crate::{Communicator, Encoded, Error, Result, scan};
+use crate::{Encoded, Error, Result, scan};
 use rand::Rng as _;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Averages one bucket of gradients over all ranks. Each bucket has its own hook, which sees the same bucket in every step.
+/// Averages one bucket of gradients over all ranks. Each bucket has a hook of its own.
 pub trait Hook: Send {
-    /// A short name for reports.
+    /// A short name. Ranks whose hooks have different names refuse to train together.
     fn name(&self) -> &'static str;
 
-    /// Replaces the gradients of this rank by the mean over ranks (or what stands for it), the same bits on every rank.
+    /// Replaces the gradients of this rank by the mean over ranks, or its approximation, with the same bits on every rank.
     ///
     /// # Errors
     ///
     /// When a gradient is not finite, or communication fails.
     fn reduce(&mut self, gradients: &mut [f32], key: &Key, communicator: &dyn Communicator) -> Result<Statistics>;
 
-    /// Sends this fraction from now on, where there is such a fraction.
+    /// Changes the fraction of the elements to send. Hooks without such a fraction ignore it.
     ///
     /// # Errors
     ///
     /// When it is not above 0 and at most 1.
     fn set_ratio(&mut self, ratio: f64) -> Result<()> {
-        crate::compress::check_ratio("ratio", ratio)
+        check_ratio("ratio", ratio)
     }
 
-    /// What a checkpoint must hold.
+    /// What a checkpoint has to hold.
     fn state(&self) -> HookState {
         HookState::default()
     }
 
-    /// Takes up a state of [`Hook::state`].
+    /// Restores a state of [`Hook::state`].
     ///
     /// # Errors
     ///
     /// When it belongs to another hook.
     fn load_state(&mut self, state: &HookState) -> Result<()> {
-        if *state == HookState::default() { Ok(()) } else { Err(Error::State(format!("{} has no state", self.name()))) }
+        if *state == HookState::default() { Ok(()) } else { Err(Error::state(format!("{} has no state", self.name()))) }
     }
 }
 
 /// The state of a hook.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HookState {
-    /// Residuals and the like, each as long as the bucket or shorter.
-    pub lists: Vec<Vec<f32>>,
-    /// Adaptive numbers.
+    /// Residuals, momenta and the like by name, without `/` in names. The longest has the length of the bucket.
+    pub lists: BTreeMap<String, Vec<f32>>,
+    /// Numbers that adapt from step to step.
     pub numbers: Vec<f64>,
 }
 
-/// What happened to a bucket in one step, on this rank.
+/// What this rank did with a bucket in one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Elements in the bucket.
     pub elements: usize,
-    /// Elements that the compressor found worth sending.
+    /// Elements that the compressor considered for sending.
     pub candidates: usize,
     /// Elements sent.
     pub sent: usize,
@@ -70,14 +73,14 @@ pub struct Statistics {
     pub bytes: usize,
     /// Seconds of error feedback and compression.
     pub encode_seconds: f64,
-    /// Seconds of communication, waiting for slower ranks included.
+    /// Seconds of communication, including waiting for slower ranks.
     pub communicate_seconds: f64,
     /// Seconds of decoding.
     pub decode_seconds: f64,
 }
 
 impl Statistics {
-    /// Candidates that met others in the table and wait for a later step.
+    /// Candidates that were not sent, such as those that lost a collision of DRAGONN's hash.
     pub fn lost(&self) -> usize {
         self.candidates.saturating_sub(self.sent)
     }
@@ -95,7 +98,7 @@ impl std::ops::AddAssign for Statistics {
     }
 }
 
-/// The mean as it is.
+/// The exact mean of uncompressed gradients.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allreduce;
 
@@ -125,7 +128,7 @@ fn mean(values: &mut [f32], communicator: &dyn Communicator) -> Result<()> {
     Ok(())
 }
 
-/// Error feedback, compression, exchange, sparse decoding.
+/// The mean of compressed gradients: error feedback, compression, exchange, decoding.
 pub struct Compressed {
     compressor: Box<dyn Compressor>,
     memory: Memory,
@@ -133,7 +136,7 @@ pub struct Compressed {
 }
 
 impl Compressed {
-    /// These three together; momentum memories want a sparse compressor.
+    /// A compressor, built-in or your own, with a memory and the bytes to send. Momentum memories need a compressor that sends indices.
     pub fn new(compressor: Box<dyn Compressor>, memory: Memory, format: WireFormat) -> Self {
         Self { compressor, memory, format }
     }
@@ -152,7 +155,7 @@ impl Hook for Compressed {
         if self.format.half_values {
             encoded.round_to_half();
         }
-        self.memory.update(&encoded)?;
+        self.memory.update(&encoded, self.compressor.as_ref())?;
         let mut statistics = Statistics {
             elements: gradients.len(),
             candidates: self.compressor.candidates().unwrap_or(encoded.num_sent()),
@@ -161,7 +164,7 @@ impl Hook for Compressed {
         };
         let scale = 1. / communicator.world_size() as f32;
         if let Encoded::Shared { values, .. } = &mut encoded {
-            // the same positions everywhere: values are summed as they are
+            // positions are the same on all ranks, so values can be summed without decoding
             statistics.encode_seconds = start.elapsed().as_secs_f64();
             let start = Instant::now();
             statistics.bytes = values.len() * 4;
@@ -169,7 +172,7 @@ impl Hook for Compressed {
             statistics.communicate_seconds = start.elapsed().as_secs_f64();
             let start = Instant::now();
             gradients.fill(0.);
-            encoded.add_to(scale, gradients)?;
+            self.compressor.decode(&encoded, scale, gradients)?;
             statistics.decode_seconds = start.elapsed().as_secs_f64();
             return Ok(statistics);
         }
@@ -181,7 +184,11 @@ impl Hook for Compressed {
         statistics.communicate_seconds = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let all = gathered.iter().map(|bytes| wire::from_bytes(bytes)).collect::<Result<Vec<_>>>()?;
-        decode_sparse(&all, scale, gradients)?;
+        scan::clear(gradients);
+        for encoded in &all {
+            same_length("decode", "the gradient of another rank", encoded.len(), gradients.len())?;
+            self.compressor.decode(encoded, scale, gradients)?;
+        }
         statistics.decode_seconds = start.elapsed().as_secs_f64();
         Ok(statistics)
     }
@@ -192,7 +199,7 @@ impl Hook for Compressed {
 
     fn state(&self) -> HookState {
         HookState {
-            lists: self.memory.state().into_iter().map(<[f32]>::to_vec).collect(),
+            lists: self.memory.state().into_iter().map(|(name, list)| (name.to_owned(), list.to_vec())).collect(),
             numbers: self.compressor.state(),
         }
     }
@@ -203,8 +210,12 @@ impl Hook for Compressed {
     }
 }
 
-/// PowerSGD (Vogels et al., NeurIPS 2019): the gradient as a matrix `M` `[rows, columns]` is sent as two thin factors, `P = M Q` and `Q = Mᵀ P`, each averaged over ranks, with `P` made orthonormal between
-/// the two, and `Q` kept for the next step; error feedback is built in.
+/// Names in the state of [`PowerSgd`].
+const RESIDUAL: &str = "residual";
+const FACTOR: &str = "factor";
+
+/// PowerSGD (Vogels et al., NeurIPS 2019): the gradient, as a matrix `M` `[rows, columns]`, is sent as two thin factors `P = M Q` and `Q = Mᵀ P`. Each is averaged over ranks, `P` is made
+/// orthonormal before `Q` is computed, and `Q` is kept for the next step. Error feedback is built in.
 #[derive(Debug, Clone)]
 pub struct PowerSgd {
     rows: usize,
@@ -215,7 +226,7 @@ pub struct PowerSgd {
 }
 
 impl PowerSgd {
-    /// For a tensor of this shape: its first dimension is the rows, all others are the columns.
+    /// For a tensor of this shape: the first dimension is the rows, all others together are the columns.
     ///
     /// # Errors
     ///
@@ -224,7 +235,7 @@ impl PowerSgd {
         let rows = shape.first().copied().unwrap_or(0);
         let columns: usize = shape.iter().skip(1).product();
         if rank == 0 || rows == 0 || columns == 0 {
-            return Err(Error::options("PowerSGD", format!("rank {rank} for a tensor of shape {shape:?}")));
+            return Err(Error::config("PowerSGD", format!("rank {rank} for a tensor of shape {shape:?}")));
         }
         Ok(Self { rows, columns, rank: rank.min(rows).min(columns), error: Vec::new(), q: Vec::new() })
     }
@@ -243,7 +254,7 @@ impl Hook for PowerSgd {
         if self.error.is_empty() {
             self.error = vec![0.; gradients.len()];
             // the same first Q on every rank
-            let mut rng = ChaCha8Rng::seed_from_u64(key.shared_seed(5));
+            let mut rng = ChaCha8Rng::seed_from_u64(key.shared_seed("power-sgd start"));
             self.q = (0..columns * rank).map(|_| rng.random_range(-1f32..1.)).collect();
         }
         self.error.iter_mut().zip(gradients.iter()).for_each(|(error, gradient)| *error += gradient);
@@ -292,17 +303,22 @@ impl Hook for PowerSgd {
     }
 
     fn state(&self) -> HookState {
-        let lists = [&self.error, &self.q].into_iter().filter(|list| !list.is_empty()).cloned().collect();
+        let lists = [(RESIDUAL, &self.error), (FACTOR, &self.q)].into_iter().filter(|(_, list)| !list.is_empty());
+        let lists = lists.map(|(name, list)| (name.to_owned(), list.clone())).collect();
         HookState { lists, numbers: Vec::new() }
     }
 
     fn load_state(&mut self, state: &HookState) -> Result<()> {
-        match state.lists.as_slice() {
-            [] => (self.error, self.q) = (Vec::new(), Vec::new()),
-            [error, q] if error.len() == self.rows * self.columns && q.len() == self.columns * self.rank => {
+        match (state.lists.get(RESIDUAL), state.lists.get(FACTOR)) {
+            (None, None) if state.lists.is_empty() => (self.error, self.q) = (Vec::new(), Vec::new()),
+            (Some(error), Some(q))
+                if state.lists.len() == 2
+                    && error.len() == self.rows * self.columns
+                    && q.len() == self.columns * self.rank =>
+            {
                 (self.error, self.q) = (error.clone(), q.clone());
             }
-            _ => return Err(Error::State("the factors of PowerSGD have other sizes".to_owned())),
+            _ => return Err(Error::state("PowerSGD has other factors, or factors of other sizes")),
         }
         Ok(())
     }

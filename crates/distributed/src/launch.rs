@@ -1,4 +1,4 @@
-//! One program for threads, TCP and MPI.
+//! One program for ranks that are threads, or processes connected by TCP or MPI.
 
 use crate::communicator::{Communicator, tcp, threads};
 use crate::{Error, Result};
@@ -6,17 +6,17 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How many ranks run where [`launch`] is not told by its surroundings, and how long they wait for each other.
+/// How many ranks [`launch`] starts when the environment does not say, and how long they wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launch {
-    /// Threads, where the program was started once.
+    /// The number of threads when the program was started once.
     pub threads: usize,
     /// How long an operation waits for other ranks.
     pub timeout: Duration,
 }
 
 impl Launch {
-    /// So many threads, waiting as long as [`DEFAULT_TIMEOUT`](crate::communicator::DEFAULT_TIMEOUT).
+    /// This many threads, with [`DEFAULT_TIMEOUT`](crate::communicator::DEFAULT_TIMEOUT).
     pub fn threads(threads: usize) -> Self {
         Self { threads, timeout: crate::communicator::DEFAULT_TIMEOUT }
     }
@@ -24,39 +24,39 @@ impl Launch {
 
 /// Runs `train` once for each rank of this process and returns the results in the order of ranks.
 ///
-/// Started by `mpirun` (with feature `mpi`), the process is one rank. Started with `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` set (by PyTorch's launcher, a script, a
-/// scheduler) it is one rank connected by TCP. Otherwise all ranks are threads of this process.
+/// Started by `mpirun` (with feature `mpi`), the process is one rank. With `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` set (by PyTorch's launcher, a script or a scheduler), it is one
+/// rank connected by TCP. Otherwise all ranks are threads of this process.
 ///
-/// When a rank fails or panics, all others are told and end too; the error is the first that a rank returned.
+/// When a rank fails or panics, all others are told and end too. The error is the first that a rank returned.
 ///
 /// # Errors
 ///
-/// When the ranks cannot be connected, and that of `train`.
-pub fn launch<R, E, F>(options: Launch, train: F) -> Result<Vec<R>, E>
+/// When the ranks cannot be connected, or `train` fails.
+pub fn launch<R, E, F>(how: Launch, train: F) -> Result<Vec<R>, E>
 where
     F: Fn(Arc<dyn Communicator>) -> Result<R, E> + Sync,
     R: Send,
     E: From<Error> + Display + Send,
 {
     if let Some(under) = mpi_launcher() {
-        return one(mpi_rank(under, options.timeout)?, train);
+        return one(mpi_rank(under, how.timeout)?, train);
     }
     if let Some(config) = tcp::TcpConfig::from_env()? {
-        let config = tcp::TcpConfig { timeout: options.timeout, ..config };
+        let config = tcp::TcpConfig { timeout: how.timeout, ..config };
         return one(Arc::new(tcp::connect(&config)?), train);
     }
-    let world = threads::world(options.threads)?;
+    let world = threads::world(how.threads)?;
     let first_error = Mutex::new(None);
     let results: Vec<Option<R>> = std::thread::scope(|scope| {
         let start = |(rank, communicator): (usize, threads::ThreadCommunicator)| {
             let (train, first_error) = (&train, &first_error);
-            let communicator = communicator.with_timeout(options.timeout);
+            let communicator = communicator.with_timeout(how.timeout);
             let body = move || {
                 let communicator: Arc<dyn Communicator> = Arc::new(communicator);
                 match train(communicator.clone()) {
                     Ok(result) => Some(result),
                     Err(error) => {
-                        // known before the others hear of it: theirs only repeat it
+                        // recorded before the others hear of it, since their errors only repeat it
                         let text = error.to_string();
                         if let Ok(mut first) = first_error.lock() {
                             first.get_or_insert(error);
@@ -79,7 +79,7 @@ where
         return Err(error);
     }
     let complete: Option<Vec<R>> = results.into_iter().collect();
-    complete.ok_or_else(|| Error::Thread("a rank's thread panicked or could not be started".to_owned()).into())
+    complete.ok_or_else(|| Error::thread("a rank's thread panicked or could not be started").into())
 }
 
 fn one<R, E: Display>(
@@ -89,7 +89,7 @@ fn one<R, E: Display>(
     train(communicator.clone()).map(|result| vec![result]).inspect_err(|error| communicator.abort(&error.to_string()))
 }
 
-/// The variable by which an MPI launcher shows itself.
+/// An environment variable that MPI launchers set, if one is set.
 fn mpi_launcher() -> Option<&'static str> {
     ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"]
         .into_iter()
@@ -105,6 +105,6 @@ fn mpi_rank(_: &str, timeout: Duration) -> Result<Arc<dyn Communicator>> {
 fn mpi_rank(under: &str, _: Duration) -> Result<Arc<dyn Communicator>> {
     Err(Error::connection(
         under,
-        "it is set, so an MPI launcher has started this program, but it was built without the feature `mpi`",
+        "it is set by the MPI launcher that started this program, but the program was built without the feature `mpi`",
     ))
 }

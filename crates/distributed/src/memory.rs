@@ -1,30 +1,33 @@
-//! Error feedback: what a compressor leaves is kept for later steps.
+//! Error feedback: what a compressor does not send is kept for later steps.
 
+use crate::compressor::Compressor;
+use crate::encoded::shared_positions;
 use crate::error::same_length;
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// Which memory a tensor has. `g` is its gradient, `C` the compressor.
+/// The memory of a tensor with gradient `g` and compressor `C`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryConfig {
-    /// None: `C(g)` is sent, the rest forgotten.
+    /// No memory: `C(g)` is sent, the rest is lost.
     None,
-    /// `a = decay · e + weight · g`; `C(a)` is sent and `e ← a − C(a)`: with both 1 nothing is ever lost (Stich et al. 2018). The default.
+    /// `a = decay · e + weight · g`; `C(a)` is sent and `e ← a − C(a)`. With both factors 1, nothing is ever lost (Stich et al. 2018). The default.
     Residual {
-        /// Of the residual; 1.
+        /// Factor of the residual, from 0 to 1; 1.
         decay: f32,
-        /// Of the gradient; 1.
+        /// Factor of the gradient, above 0; 1.
         weight: f32,
     },
-    /// `u ← momentum · u + g`; `C(u)` is sent and `u ← 0` where it was. Takes the place of the optimiser's momentum: use plain SGD.
+    /// `u ← momentum · u + g`; `C(u)` is sent, and `u ← 0` at the positions sent. It replaces the optimiser's momentum: use SGD without momentum.
     Momentum {
-        /// 0.9.
+        /// From 0 to below 1; usually 0.9.
         momentum: f32,
     },
-    /// Momentum correction with factor masking (DGC): `u ← momentum · u + g`, `v ← v + u`; `C(v)` is sent and `u, v ← 0` where it was. Use plain SGD.
+    /// Momentum correction with factor masking (DGC, Lin et al. 2018): `u ← momentum · u + g`, `v ← v + u`; `C(v)` is sent, and `u, v ← 0` at the positions sent. Use SGD without momentum.
     Dgc {
-        /// 0.9.
+        /// From 0 to below 1; usually 0.9.
         momentum: f32,
     },
 }
@@ -60,17 +63,17 @@ impl Memory {
             MemoryConfig::Momentum { momentum } | MemoryConfig::Dgc { momentum } => (0. ..1.).contains(&momentum),
         };
         if !is_sound {
-            return Err(Error::options("memory", format!("{config:?} is outside its range")));
+            return Err(Error::config("memory", format!("{config:?} is outside its range")));
         }
         Ok(Self { config, kept: Vec::new(), velocity: Vec::new() })
     }
 
-    /// Full error feedback.
+    /// An empty memory that keeps the whole residual.
     pub fn residual() -> Self {
         Self { config: MemoryConfig::default(), kept: Vec::new(), velocity: Vec::new() }
     }
 
-    /// DGC's momentum correction.
+    /// An empty memory with DGC's momentum correction.
     ///
     /// # Errors
     ///
@@ -79,11 +82,11 @@ impl Memory {
         Self::new(MemoryConfig::Dgc { momentum })
     }
 
-    /// What is to be compressed: the gradient with what is left of earlier ones. Call [`Memory::update`] with its short form before the next gradient.
+    /// What to compress: the gradient plus what is left of earlier ones. Call [`Memory::update`] with its compressed form before the next gradient.
     ///
     /// # Errors
     ///
-    /// When the gradient has another length than the first one, or is not finite (the memory is as before then).
+    /// When the gradient has another length than the first one, or is not finite; the memory is unchanged then.
     pub fn compensate<'a>(&'a mut self, gradient: &'a [f32]) -> Result<&'a [f32]> {
         if matches!(self.config, MemoryConfig::None) {
             return Ok(gradient);
@@ -114,25 +117,32 @@ impl Memory {
         Ok(&self.kept)
     }
 
-    /// Takes away what is sent.
+    /// Subtracts what is sent, as its compressor decodes it.
     ///
     /// # Errors
     ///
-    /// When it has another length than the gradient, or is no sparse form where the memory is cleared at the sent positions.
-    pub fn update(&mut self, sent: &Encoded) -> Result<()> {
+    /// When it has another length than the gradient, cannot be decoded, or a momentum memory has to be cleared at the positions sent but the form is neither [`Encoded::Sparse`] nor
+    /// [`Encoded::Shared`].
+    pub fn update(&mut self, sent: &Encoded, compressor: &dyn Compressor) -> Result<()> {
+        if !matches!(self.config, MemoryConfig::None) {
+            same_length("error feedback", "the gradient sent", sent.len(), self.kept.len())?;
+        }
         match self.config {
             MemoryConfig::None => Ok(()),
-            MemoryConfig::Residual { .. } => sent.add_to(-1., &mut self.kept),
+            MemoryConfig::Residual { .. } => compressor.decode(sent, -1., &mut self.kept),
             MemoryConfig::Momentum { .. } | MemoryConfig::Dgc { .. } => {
-                same_length("error feedback", "the sent gradient", sent.len(), self.kept.len())?;
                 let drawn;
                 let indices = match sent {
                     Encoded::Sparse { indices, .. } => indices,
                     Encoded::Shared { len, seed, values } => {
-                        drawn = crate::compress::shared_positions(*seed, *len, values.len())?;
+                        drawn = shared_positions(*seed, *len, values.len())?;
                         &drawn
                     }
-                    _ => return Err(Error::options("memory", "momentum memories need a sparse compressor")),
+                    _ => {
+                        let reason =
+                            format!("momentum needs a compressor that sends indices, not {}", compressor.name());
+                        return Err(Error::config("memory", reason));
+                    }
                 };
                 for &index in indices {
                     self.kept[index as usize] = 0.;
@@ -145,28 +155,43 @@ impl Memory {
         }
     }
 
-    /// What is kept: one list, two (`v`, then `u`) for DGC; none before the first gradient.
-    pub fn state(&self) -> Vec<&[f32]> {
-        [&self.kept, &self.velocity].into_iter().filter(|list| !list.is_empty()).map(Vec::as_slice).collect()
+    /// What is kept, by name: `residual`, `momentum` (`u`), or for DGC `momentum` (`u`) and `accumulated` (`v`). Nothing before the first gradient.
+    pub fn state(&self) -> BTreeMap<&'static str, &[f32]> {
+        let lists = [&self.kept, &self.velocity].into_iter().map(Vec::as_slice);
+        self.names().iter().copied().zip(lists).filter(|(_, list)| !list.is_empty()).collect()
     }
 
-    /// Takes up a state of [`Memory::state`].
+    /// Restores a state of [`Memory::state`].
     ///
     /// # Errors
     ///
     /// When it is the state of another kind of memory.
-    pub fn load_state(&mut self, state: &[Vec<f32>]) -> Result<()> {
-        let wanted = match self.config {
-            MemoryConfig::None => 0,
-            MemoryConfig::Dgc { .. } => 2,
-            _ => 1,
-        };
-        if !state.is_empty() && (state.len() != wanted || state.iter().any(|list| list.len() != state[0].len())) {
-            return Err(Error::State(format!("{} lists for {:?}", state.len(), self.config)));
+    pub fn load_state(&mut self, state: &BTreeMap<String, Vec<f32>>) -> Result<()> {
+        let names = self.names();
+        let lists: Option<Vec<&Vec<f32>>> = names.iter().map(|name| state.get(*name)).collect();
+        match lists {
+            _ if state.is_empty() => (self.kept, self.velocity) = (Vec::new(), Vec::new()),
+            Some(lists) if lists.len() == state.len() && lists.iter().all(|list| list.len() == lists[0].len()) => {
+                let mut lists = lists.into_iter().cloned();
+                self.kept = lists.next().unwrap_or_default();
+                self.velocity = lists.next().unwrap_or_default();
+            }
+            _ => {
+                let found: Vec<String> =
+                    state.iter().map(|(name, list)| format!("`{name}` of {} elements", list.len())).collect();
+                return Err(Error::state(format!("it has {}, expected {names:?} of one length", found.join(", "))));
+            }
         }
-        let mut lists = state.iter().cloned();
-        self.kept = lists.next().unwrap_or_default();
-        self.velocity = lists.next().unwrap_or_default();
         Ok(())
+    }
+
+    /// Names of `kept` and `velocity`.
+    fn names(&self) -> &'static [&'static str] {
+        match self.config {
+            MemoryConfig::None => &[],
+            MemoryConfig::Residual { .. } => &["residual"],
+            MemoryConfig::Momentum { .. } => &["momentum"],
+            MemoryConfig::Dgc { .. } => &["accumulated", "momentum"],
+        }
     }
 }

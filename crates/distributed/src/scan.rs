@@ -1,14 +1,14 @@
-//! Passes over a whole gradient: one read of memory each, compiled for the widest vectors that the machine has.
+//! Passes over a whole gradient. Each reads memory once and uses the widest vectors that the machine has.
 //!
-//! Magnitudes are compared by their bits: without its sign a float's bits are in the order of its magnitude, with infinity and then NaN at the end. So a gradient that is
-//! not finite shows itself as a very large candidate and no pass of its own looks for it.
+//! Magnitudes are compared by their bits: without the sign bit, the bits of floats are ordered like their magnitudes, with infinity and then NaN at the end. An element that is not finite is
+//! thus a very large candidate, and no separate pass has to look for it.
 
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-/// Elements looked at together: as many as a word has bits.
+/// Elements compared together: as many as a word has bits.
 const BLOCK: usize = 64;
-/// Elements for one thread; smaller gradients are not handed out.
+/// Elements for one task; smaller gradients stay on the calling thread.
 const CHUNK: usize = 1 << 18;
 const INFINITE: u32 = 0x7f80_0000;
 
@@ -20,7 +20,7 @@ pub(crate) fn magnitude_bits(value: f32) -> u32 {
 
 /// Calls `found` with the index and the value of every element whose magnitude has at least these bits, in ascending order.
 ///
-/// A block's comparisons become the bits of one word, which AVX-512 does in an instruction for each vector; without it, `COUNTS_FIRST` makes blocks in which nothing is found cheaper.
+/// The comparisons of a block become the bits of one word, which takes AVX-512 one instruction for each vector. Without AVX-512, `COUNTS_FIRST` makes blocks without a hit cheaper.
 #[inline(always)]
 fn visit<const COUNTS_FIRST: bool>(values: &[f32], bits: u32, mut found: impl FnMut(usize, f32)) {
     let (blocks, rest) = values.as_chunks::<BLOCK>();
@@ -45,7 +45,7 @@ fn visit<const COUNTS_FIRST: bool>(values: &[f32], bits: u32, mut found: impl Fn
     }
 }
 
-/// [`visit`] as something that is compiled for several instruction sets: a closure would not be sure to be.
+/// [`visit`] as a type: a closure might be compiled without the instruction set it is dispatched to.
 struct Collect<'a> {
     values: &'a [f32],
     first: usize,
@@ -84,7 +84,7 @@ impl pulp::WithSimd for Count<'_> {
         let count = |values: &[f32]| {
             values.iter().map(|&value| u32::from(magnitude_bits(value) >= self.bits)).sum::<u32>() as usize
         };
-        // pieces whose counts fit 32 bits
+        // in pieces whose counts fit into 32 bits
         self.values.chunks(CHUNK).map(count).sum()
     }
 }
@@ -123,14 +123,14 @@ fn is_spread(len: usize) -> bool {
     len >= 2 * CHUNK && rayon::current_num_threads() > 1
 }
 
-/// The indices of all elements with `|value| ≥ threshold`, ascending; with a threshold of zero those that are not zero.
+/// The indices of all elements with `|value| ≥ threshold`, ascending; with a threshold of zero, of all that are not zero.
 ///
 /// # Errors
 ///
 /// [`Error::NotFinite`] for the first element that is NaN or infinite.
 pub(crate) fn at_least(operation: &'static str, values: &[f32], threshold: f32) -> Result<Vec<u32>> {
     if u32::try_from(values.len()).is_err() {
-        return Err(too_long(values.len()));
+        return Err(too_long(operation, values.len()));
     }
     let bits = magnitude_bits(threshold).max(1);
     let collect = |values, first| pulp::Arch::new().dispatch(Collect { values, first, bits });
@@ -176,16 +176,16 @@ pub(crate) fn clear(values: &mut [f32]) {
     }
 }
 
-pub(crate) fn too_long(len: usize) -> Error {
-    Error::options("the gradient", format!("{len} elements are more than 32-bit indices reach; cut it into pieces"))
+pub(crate) fn too_long(operation: &'static str, len: usize) -> Error {
+    Error::TooLarge { operation, what: "the length of the gradient", got: len, limit: u32::MAX as usize }
 }
 
 pub(crate) fn first_not_finite(operation: &'static str, values: &[f32]) -> Error {
-    let index = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
-    Error::NotFinite { operation, index, value: values.get(index).copied().unwrap_or(f32::NAN) }
+    let position = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
+    Error::NotFinite { operation, position, got: values.get(position).copied().unwrap_or(f32::NAN) }
 }
 
-/// `Σ f(|value|)` in f64: partial sums over pieces of fixed length, added in order, so that the number of threads does not show.
+/// `Σ f(|value|)` in f64. Pieces of fixed length are summed and then added in order, so that the result does not depend on the number of threads.
 pub(crate) fn sum(values: &[f32], f: impl Fn(f64) -> f64 + Sync) -> f64 {
     let part = |values: &[f32]| {
         let mut lanes = [0f64; 8];
@@ -249,7 +249,7 @@ mod tests {
             let mut values = vec![1f32; 1000];
             values[777] = bad;
             for error in [at_least("test", &values, 2.).err(), max_magnitude("test", &values).err()] {
-                assert!(matches!(error, Some(Error::NotFinite { index: 777, .. })), "{error:?}");
+                assert!(matches!(error, Some(Error::NotFinite { position: 777, .. })), "{error:?}");
             }
         }
     }

@@ -1,15 +1,15 @@
-//! Which tensors are worth compressing.
+//! Which tensors are compressed.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Which tensors are compressed; the others are summed as they are.
+/// Which tensors are compressed. The others are summed uncompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TensorSelection {
-    /// Those of more than so many elements; the authors' program has 2²⁰ by default, its commands 204800 for DRAGONN.
+    /// Tensors of more than this many elements. The authors' program has 2²⁰ as default and 204800 in its commands for DRAGONN.
     MinElements(usize),
-    /// Those whose compressed exchange is faster.
+    /// Tensors whose compressed exchange is faster by this model.
     CostModel(CostModel),
 }
 
@@ -20,7 +20,7 @@ impl Default for TensorSelection {
 }
 
 impl TensorSelection {
-    /// Whether a tensor of `len` elements, of which about `sent` would be sent by each of `ranks`, is compressed.
+    /// Whether a tensor of `len` elements is compressed, when each of `ranks` would send about `sent` of them.
     pub fn is_compressed(&self, len: usize, sent: f64, ranks: usize) -> bool {
         match self {
             Self::MinElements(threshold) => len > *threshold,
@@ -29,7 +29,7 @@ impl TensorSelection {
     }
 }
 
-/// The time of an exchange by the α–β model: a message of `b` bytes takes `α + b / β`. A derived criterion, not the paper's.
+/// The time of an exchange by the α–β model, in which a message of `b` bytes takes `α + b / β`. This criterion is ours, not the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CostModel {
     /// α, seconds for each message.
@@ -45,6 +45,8 @@ pub struct CostModel {
 }
 
 impl CostModel {
+    /// Checks the numbers.
+    ///
     /// # Errors
     ///
     /// When a number is negative or not finite, or the bandwidth is zero.
@@ -54,27 +56,30 @@ impl CostModel {
         if all.iter().all(|value| value.is_finite() && *value >= 0.) && self.bandwidth > 0. {
             Ok(())
         } else {
-            Err(Error::options("cost model", format!("{self:?} has a negative or infinite number, or no bandwidth")))
+            Err(Error::config(
+                "cost model",
+                format!("{self:?} has a number that is negative or not finite, or a bandwidth of 0"),
+            ))
         }
     }
 
-    /// A ring allreduce of `bytes`: `2 (N − 1) (α + bytes / (N β))`.
+    /// Seconds of a ring allreduce of `bytes`: `2 (N − 1) (α + bytes / (N β))`.
     pub fn allreduce_seconds(&self, bytes: f64, ranks: usize) -> f64 {
         let n = ranks as f64;
         2. * (n - 1.) * (self.latency + bytes / (n * self.bandwidth))
     }
 
-    /// A ring allgather of `bytes` from each rank: `(N − 1) (α + bytes / β)`.
+    /// Seconds of a ring allgather of `bytes` from each rank: `(N − 1) (α + bytes / β)`.
     pub fn allgather_seconds(&self, bytes: f64, ranks: usize) -> f64 {
         (ranks as f64 - 1.) * (self.latency + bytes / self.bandwidth)
     }
 
-    /// Exchange of `len` floats.
+    /// Seconds of the uncompressed exchange of `len` floats.
     pub fn dense_seconds(&self, len: usize, ranks: usize) -> f64 {
         self.allreduce_seconds(4. * len as f64, ranks)
     }
 
-    /// Compression, exchange of `sent` indices and values from each rank, and sparse decoding.
+    /// Seconds of compression, exchange of `sent` indices and values from each rank, and sparse decoding.
     pub fn compressed_seconds(&self, len: usize, sent: f64, ranks: usize) -> f64 {
         let n = len as f64;
         self.encode_per_element * n

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0..2 | `GC` |
 //! | 2 | version, 1 |
-//! | 3 | kind: 0 dense, 1 sparse, 2 shared, 3 quantised, 4 signs, 5 half |
+//! | 3 | kind: 0 dense, 1 sparse, 2 shared, 3 quantised, 4 signs, 5 half, 6 a compressor's own format |
 //! | 4 | flags: 1 values in half precision, 2 indices as differences |
 //! | 5..8 | zero |
 //! | 8..16 | length of the gradient |
@@ -12,26 +12,27 @@
 //! | 24..28 | CRC-32 of all other bytes |
 //! | 28.. | the payload |
 //!
-//! All numbers are little-endian. Indices are u32, or ascending differences in LEB128 (the first index as it is). Decoding checks version, kind, lengths, checksum, indices and finiteness before anything
-//! is used; bytes of any content give a gradient or an error, and never more memory than a small multiple of their number.
+//! All numbers are little-endian. Indices are u32, or ascending differences in LEB128 (the first index is its difference from 0). The payload of kind 6 is the length of the format's name (one
+//! byte), the name, and the compressor's bytes. Reading checks version, kind, lengths, checksum, indices and finiteness before anything is used: any bytes give a gradient or an error, and
+//! never use more memory than a small multiple of their number. What is inside a compressor's own format is checked by that compressor.
 
-use crate::encoded::{outside, to_half};
+use crate::encoded::{Custom, out_of_range, to_half};
 use crate::{Encoded, Error, Result};
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-/// Length of what stands before the payload.
-pub const HEADER: usize = 28;
+/// Number of bytes before the payload.
+const HEADER: usize = 28;
 const VERSION: u8 = 1;
 const HALF: u8 = 1;
 const DIFFERENCES: u8 = 2;
 
-/// How sparse gradients are written; the other forms know one way.
+/// How sparse gradients are written. The other forms have only one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WireFormat {
     /// Values in 2 bytes instead of 4.
     pub half_values: bool,
-    /// Indices sorted and written as differences: 1 to 2 bytes instead of 4 at ratios of 1 % to 0.1 %. The order of the entries is not kept.
+    /// Indices sorted and written as differences: 1 to 2 bytes instead of 4 at ratios of 1 % to 0.1 %. The order of the entries is lost.
     pub index_differences: bool,
 }
 
@@ -86,6 +87,13 @@ pub fn to_bytes(encoded: &Encoded, format: WireFormat) -> Result<Vec<u8>> {
             values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
             5
         }
+        Encoded::Custom(custom) => {
+            // `Custom::new` has checked that the length fits one byte
+            bytes.push(custom.format().len() as u8);
+            bytes.extend_from_slice(custom.format().as_bytes());
+            bytes.extend_from_slice(custom.raw_bytes());
+            6
+        }
     };
     bytes[..5].copy_from_slice(&[b'G', b'C', VERSION, kind, flags]);
     bytes[8..16].copy_from_slice(&(encoded.len() as u64).to_le_bytes());
@@ -118,7 +126,7 @@ fn put_differences(sorted: &[u32], bytes: &mut Vec<u8>) {
     }
 }
 
-/// Over everything but itself.
+/// The CRC-32 of everything but itself.
 fn checksum(bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&bytes[..24]);
@@ -130,10 +138,12 @@ fn checksum(bytes: &[u8]) -> u32 {
 ///
 /// # Errors
 ///
-/// When they are not the bytes of a gradient, whatever they are; the reason is named.
+/// When they are not the bytes of a gradient, with the reason. The bytes may be anything.
 pub fn from_bytes(bytes: &[u8]) -> Result<Encoded> {
     parse(bytes).map_err(|reason| match reason {
-        Reason::Text(reason) => Error::Wire { len: bytes.len(), reason },
+        Reason::Text(reason) => {
+            Error::InvalidData { what: format!("an encoded gradient of {} bytes", bytes.len()), reason }
+        }
         Reason::Known(error) => error,
     })
 }
@@ -151,15 +161,15 @@ impl From<String> for Reason {
 
 fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
     if bytes.len() < HEADER {
-        return Err(format!("a header has {HEADER} bytes").into());
+        return Err(format!("shorter than the header of {HEADER} bytes").into());
     }
     let (header, payload) = bytes.split_at(HEADER);
     if header[..2] != *b"GC" {
-        return Err(format!("they begin with {:?}, expected \"GC\"", &header[..2]).into());
+        return Err(format!("it begins with {:?}, expected \"GC\"", &header[..2]).into());
     }
     let (version, kind, flags) = (header[2], header[3], header[4]);
     if version != VERSION {
-        return Err(format!("version {version}, this build reads {VERSION}").into());
+        return Err(format!("its version is {version}, this build reads version {VERSION}").into());
     }
     if header[5..8] != [0; 3] || flags > HALF | DIFFERENCES {
         return Err("unknown flags".to_owned().into());
@@ -167,15 +177,15 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
     let number = |at: usize| header[at..at + 8].iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
     let size = |value: u64, what: &str| match usize::try_from(value) {
         Ok(value) if value <= u32::MAX as usize => Ok(value),
-        _ => Err(Reason::Text(format!("{what} {value} is above 2^32 - 1"))),
+        _ => Err(Reason::Text(format!("its {what} {value} is above 2^32 - 1"))),
     };
     let (len, sent) = (size(number(8), "length")?, size(number(16), "number of elements")?);
     if sent > len {
-        return Err(format!("{sent} elements of {len}").into());
+        return Err(format!("{sent} elements sent of {len}").into());
     }
     let stored = u32::from_le_bytes([header[24], header[25], header[26], header[27]]);
     if stored != checksum(bytes) {
-        return Err("the checksum differs".to_owned().into());
+        return Err("its checksum is wrong".to_owned().into());
     }
     let exactly = |expected: usize| {
         if payload.len() == expected {
@@ -185,8 +195,8 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
         }
     };
     let width = if flags & HALF == 0 { 4 } else { 2 };
-    if kind != 1 && sent != len && kind != 2 {
-        return Err(format!("{sent} elements of {len} in a dense form").into());
+    if sent != len && !matches!(kind, 1 | 2 | 6) {
+        return Err(format!("{sent} elements sent of {len} in a form that sends all").into());
     }
     match kind {
         0 => {
@@ -206,7 +216,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
                 get_differences(rest, sent)?
             };
             if let Some(&index) = indices.iter().find(|&&index| index as usize >= len) {
-                return Err(Reason::Known(outside(index, len)));
+                return Err(Reason::Known(out_of_range(index, len)));
             }
             Ok(Encoded::Sparse { len, indices, values: get_values(values, width)? })
         }
@@ -225,7 +235,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
                 return Err(format!("{levels} levels of norm {norm}").into());
             }
             if codes.iter().any(|code| code.unsigned_abs() > levels) {
-                return Err(format!("a code beyond {levels} levels").into());
+                return Err(format!("a code is beyond {levels} levels").into());
             }
             Ok(Encoded::Quantized { norm, levels, codes })
         }
@@ -239,6 +249,12 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
             let read = |chunk: &[u8]| f16::from_le_bytes([chunk[0], chunk[1]]);
             Ok(Encoded::Half(payload.chunks_exact(2).map(read).collect()))
         }
+        6 => {
+            let text = |end: usize| payload.get(1..end).and_then(|name| std::str::from_utf8(name).ok());
+            let end = 1 + payload.first().map_or(0, |&count| usize::from(count));
+            let Some(name) = text(end) else { return Err("the name of its format is damaged".to_owned().into()) };
+            Ok(Encoded::Custom(Custom::new(name, len, sent, payload[end..].to_vec()).map_err(Reason::Known)?))
+        }
         other => Err(format!("kind {other} is unknown").into()),
     }
 }
@@ -250,7 +266,7 @@ fn get_values(bytes: &[u8], width: usize) -> std::result::Result<Vec<f32>, Reaso
     };
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
-        Some(index) => Err(Reason::Known(Error::NotFinite { operation: "decode", index, value: values[index] })),
+        Some(position) => Err(Reason::Known(Error::NotFinite { operation: "decode", position, got: values[position] })),
     }
 }
 
@@ -275,7 +291,7 @@ fn get_differences(mut bytes: &[u8], count: usize) -> std::result::Result<Vec<u3
             }
         }
         let Ok(index) = u32::try_from(u64::from(last) + difference) else {
-            return Err("an index above 2^32 - 1".to_owned().into());
+            return Err("an index is above 2^32 - 1".to_owned().into());
         };
         indices.push(index);
         last = index;

@@ -6,12 +6,12 @@
 #![allow(clippy::unwrap_used)]
 
 use distributed::compress::{
-    Compressor, Dgc, DgcConfig, Distribution, GaussianK, Key, RedSync, SidCo, SidCoConfig, TopK, stage_thresholds,
+    Dgc, DgcConfig, Distribution, GaussianK, RedSync, SidCo, SidCoConfig, TopK, stage_thresholds,
 };
 use distributed::dragonn::{authors, expected_sent, hash_select, murmur3, sample_threshold_at};
 use distributed::encoded::{decode_naive, decode_sparse};
 use distributed::memory::{Memory, MemoryConfig};
-use distributed::{Encoded, wire};
+use distributed::{Compressor, Encoded, Key, wire};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -249,11 +249,10 @@ fn memories_are_equal() {
         let per_step = states.len() / shape[0];
         for (step, gradient) in gradients.chunks(shape[1]).enumerate() {
             let encoded = top.compress(memory.compensate(gradient).unwrap(), &Key::default()).unwrap();
-            memory.update(&encoded).unwrap();
+            memory.update(&encoded, &top).unwrap();
             close(&encoded.to_dense().unwrap(), &sent[step * shape[1]..][..shape[1]], name);
-            // the reference holds u first, then v
-            let mut state: Vec<f32> = Vec::new();
-            memory.state().iter().rev().for_each(|list| state.extend_from_slice(list));
+            // the reference holds u (`momentum`) first, then v (`accumulated`)
+            let state: Vec<f32> = memory.state().values().rev().copied().flatten().copied().collect();
             close(&state, &states[step * per_step..][..per_step], name);
         }
     }

@@ -7,13 +7,14 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::Module;
 use core_tensor::optim::{Optimizer, Sgd, SgdConfig};
 use core_tensor::{nn, ops, params::ParamStore, random::Rng};
-use distributed::compress::{Compression, DgcConfig, SidCoConfig};
+use distributed::compress::{DgcConfig, SidCoConfig};
 use distributed::dragonn::DragonnConfig;
 use distributed::hook::{Hook, PowerSgd};
 use distributed::memory::MemoryConfig;
-use distributed::selection::{CostModel, TensorSelection};
+use distributed::selection::TensorSelection;
+use distributed::trainer::DataParallelState;
 use distributed::wire::WireFormat;
-use distributed::{Communicator, DataParallel, DataParallelConfig, Error, Launch, launch};
+use distributed::{Communicator, Compression, DataParallel, DataParallelConfig, Error, Launch, launch};
 use std::sync::Arc;
 
 struct Model {
@@ -327,13 +328,52 @@ fn a_run_continues_with_the_same_bits() {
         assert_eq!(resumed.unwrap()[0], whole[0].1, "{compression:?}");
         // of another number of ranks, or with other tensors
         let error = launch(Launch::threads(1), |comm| start(&comm)?.2.load(folder.path()));
-        assert!(matches!(error, Err(Error::State(_))), "{error:?}");
+        assert!(matches!(error, Err(Error::State { .. })), "{error:?}");
         let error = launch(Launch::threads(2), |comm| -> distributed::Result<()> {
             let config = DataParallelConfig { selection: TensorSelection::MinElements(1000), ..config.clone() };
             DataParallel::new(Model::new(0).store.trainable(), comm, config)?.load(folder.path()).map(drop)
         });
-        assert!(matches!(error, Err(Error::State(_))), "{error:?}");
+        assert!(matches!(error, Err(Error::State { .. })), "{error:?}");
     }
+}
+
+#[test]
+fn a_state_names_residuals_by_their_tensors_and_continues() {
+    let config = compressed(Compression::TopK(0.05));
+    let whole = run(2, &config, 6);
+    let resumed = launch(Launch::threads(2), |comm| -> distributed::Result<Vec<u32>> {
+        let model = Model::new(0);
+        let vars = model.store.trainable();
+        let mut optimizer = Sgd::new(vars.clone(), SgdConfig { learning_rate: 0.2, ..SgdConfig::default() })?;
+        let mut trainer = DataParallel::new(vars.clone(), comm.clone(), config.clone())?;
+        assert!(trainer.state()?.tensors.is_empty(), "nothing is kept before the first step");
+        for step in 0..4 {
+            optimizer.step(&trainer.backward(&model.loss(&batch(comm.rank(), step, 16)))?)?;
+        }
+        let state = trainer.state()?;
+        // biases are not compressed
+        assert!(state.tensors.keys().eq(&["residual/first.weight", "residual/second.weight"]));
+        // as a checkpoint holds it: numbers by serde, tensors beside them
+        let text = serde_json::to_string(&state).unwrap();
+        let mut read: DataParallelState = serde_json::from_str(&text).unwrap();
+        assert!(read.tensors.is_empty());
+        read.tensors = state.tensors.clone();
+        let mut trainer = DataParallel::new(vars, comm.clone(), config.clone())?;
+        trainer.load_state(&read)?;
+        for step in trainer.step()..6 {
+            optimizer.step(&trainer.backward(&model.loss(&batch(comm.rank(), step, 16)))?)?;
+        }
+        // a list of another memory, of a shared bucket, of no bucket, and the names of earlier versions
+        for name in ["momentum/first.weight", "residual/bucket 0", "residual/third.weight", "first.weight#0"] {
+            let mut other = state.clone();
+            let tensor = other.tensors.remove("residual/first.weight").unwrap();
+            other.tensors.insert(name.to_owned(), tensor);
+            let error = trainer.load_state(&other).unwrap_err();
+            assert!(matches!(error, Error::State { .. }), "{name}: {error}");
+        }
+        Ok(model.bits())
+    });
+    assert_eq!(resumed.unwrap()[0], whole[0].1);
 }
 
 #[test]
@@ -357,32 +397,4 @@ fn first_steps_are_dense_and_ratios_follow_their_schedule() {
         Ok(())
     })
     .unwrap();
-}
-
-#[test]
-fn the_cost_model_compresses_where_it_pays() {
-    let model = CostModel {
-        latency: 50e-6,
-        bandwidth: 1.25e9,
-        encode_per_element: 0.5e-9,
-        decode_per_entry: 5e-9,
-        write_per_element: 0.1e-9,
-    };
-    let selection = TensorSelection::CostModel(model);
-    assert!(selection.is_compressed(1 << 24, (1 << 24) as f64 * 1e-3, 4));
-    // a fast network, or so much to send that nothing is saved
-    let fast = CostModel { bandwidth: 1e13, latency: 0., ..model };
-    assert!(!TensorSelection::CostModel(fast).is_compressed(1 << 24, (1 << 24) as f64 * 1e-3, 4));
-    assert!(!selection.is_compressed(1 << 24, (1 << 24) as f64, 4));
-    // 6 messages of a quarter each: 6 (α + 4 n / 4 β)
-    assert!((model.dense_seconds(1_000_000, 4) - 6. * (50e-6 + 1e6 / 1.25e9)).abs() < 1e-12);
-    assert!(CostModel { bandwidth: 0., ..model }.check().is_err());
-    let config = DataParallelConfig {
-        selection: TensorSelection::CostModel(CostModel { latency: f64::NAN, ..model }),
-        ..DataParallelConfig::default()
-    };
-    let error = launch(Launch::threads(1), |comm| {
-        DataParallel::new(Model::new(0).store.trainable(), comm, config.clone()).map(drop)
-    });
-    assert!(matches!(error, Err(Error::Options { .. })));
 }

@@ -2,11 +2,10 @@
 
 use crate::tasks::{self, Examples, Model, Protocol};
 use core_tensor::train::Cancellation;
-use distributed::DataParallelConfig;
-use distributed::compress::Compression;
 use distributed::dragonn::DragonnConfig;
 use distributed::memory::MemoryConfig;
 use distributed::selection::TensorSelection;
+use distributed::{Compression, DataParallelConfig};
 use experiment::{Axis, Context, Measured, Outcome, Plot, Result, Scale, Series, Trial, statistics};
 use serde::{Deserialize, Serialize};
 

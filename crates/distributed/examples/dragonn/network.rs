@@ -8,10 +8,9 @@ use candle_core::{Device, Tensor};
 use core_tensor::optim::{Optimizer, Sgd, SgdConfig};
 use core_tensor::random::Rng;
 use distributed::communicator::tcp::{TcpConfig, connect};
-use distributed::compress::Compression;
 use distributed::dragonn::DragonnConfig;
 use distributed::selection::TensorSelection;
-use distributed::{DataParallel, DataParallelConfig};
+use distributed::{Compression, DataParallel, DataParallelConfig};
 use experiment::{Context, Measured, Result, Scale, Trial};
 use serde::{Deserialize, Serialize};
 use std::process::{Command, ExitCode, Stdio};
@@ -171,14 +170,18 @@ pub(crate) fn worker(settings: &str) -> ExitCode {
     }
 }
 
+fn wrong(reason: String) -> distributed::Error {
+    distributed::Error::InvalidConfig { what: WORKER, reason }
+}
+
 fn train(settings: &str) -> distributed::Result<(f64, f64)> {
     let words: Vec<&str> = settings.split(' ').collect();
     let &[rank, method, steps, seed] = words.as_slice() else {
-        return Err(distributed::Error::State(format!("{settings:?} is not `rank method steps seed`")));
+        return Err(wrong(format!("{settings:?} is not `rank method steps seed`")));
     };
-    let number = |text: &str| text.parse().map_err(|_| distributed::Error::State(format!("{text:?} is no number")));
+    let number = |text: &str| text.parse().map_err(|_| wrong(format!("{text:?} is not a number")));
     let (rank, steps): (usize, usize) = (number(rank)?, number(steps)?);
-    let seed: u64 = seed.parse().map_err(|_| distributed::Error::State(format!("{seed:?} is no seed")))?;
+    let seed: u64 = seed.parse().map_err(|_| wrong(format!("{seed:?} is not a seed")))?;
     let config =
         TcpConfig { timeout: Duration::from_secs(60), ..TcpConfig::new(rank, RANKS, format!("10.77.0.1:{PORT}")) };
     let ranks: Arc<dyn distributed::Communicator> = Arc::new(connect(&config)?);

@@ -1,11 +1,11 @@
 //! Hashes, collisions, thresholds, decoding, and the time that selection takes.
 
 use crate::generated;
-use distributed::Encoded;
-use distributed::compress::{Compression, Compressor, DgcConfig, Key, Selection, SidCoConfig, TopK};
+use distributed::compress::{DgcConfig, SidCoConfig, TopK, TopKMethod};
 use distributed::dragonn::{Dragonn, DragonnConfig, hash_select, murmur3};
 use distributed::encoded::{decode_naive, decode_sparse};
 use distributed::memory::Memory;
+use distributed::{Compression, Compressor, Encoded, Key};
 use experiment::{Axis, Context, Measured, Plot, Result, Scale, Series, Trial, statistics};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -122,11 +122,11 @@ fn conservation(context: &mut Context) -> Result<()> {
     for step in 0..50 {
         let gradient = gaussian(LEN, context.seed(), 2000 + step);
         let encoded = dragonn.compress(memory.compensate(&gradient)?, &Key { step, ..Key::default() })?;
-        memory.update(&encoded)?;
+        memory.update(&encoded, &dragonn)?;
         sent.iter_mut().zip(encoded.to_dense()?).for_each(|(sum, value)| *sum += f64::from(value));
         total.iter_mut().zip(&gradient).for_each(|(sum, value)| *sum += f64::from(*value));
     }
-    let kept = memory.state().concat();
+    let kept = memory.state().into_values().flatten().copied().collect::<Vec<f32>>();
     let largest = total.iter().fold(0f64, |largest, value| largest.max(value.abs()));
     let error = sent.iter().zip(&kept).zip(&total).map(|((sent, kept), total)| (sent + f64::from(*kept) - total).abs());
     let value = error.fold(0., f64::max) / largest;
@@ -184,7 +184,7 @@ fn time(len: usize, seed: u64, rounds: usize) -> distributed::Result<Times> {
     let values = gaussian(len, seed, 4000 + len.ilog2() as u64);
     let mut compressors: Vec<Box<dyn Compressor>> = vec![
         Compression::Dragonn(DragonnConfig::with_ratio(RATIO)).build()?,
-        Box::new(TopK::with_selection(RATIO, Selection::Quickselect)?),
+        Box::new(TopK::with_method(RATIO, TopKMethod::Quickselect)?),
         Compression::TopK(RATIO).build()?,
         Compression::Dgc(DgcConfig::with_ratio(RATIO)).build()?,
         Compression::SidCo(SidCoConfig { ratio: RATIO, ..SidCoConfig::default() }).build()?,

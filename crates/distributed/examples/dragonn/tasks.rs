@@ -125,7 +125,7 @@ pub(crate) fn train(
     let work = |ranks: Arc<dyn Communicator>| run(protocol, training, held_out, ranks, cancellation);
     let results: Vec<Option<Outcome>> = launch(Launch::threads(WORKERS), work)?;
     let first = results.into_iter().flatten().next();
-    first.ok_or_else(|| distributed::Error::State("rank 0 has no result".to_owned()))
+    first.ok_or_else(|| distributed::Error::Thread { reason: "rank 0 has no result".to_owned() })
 }
 
 fn run(

@@ -1,7 +1,7 @@
 //! Collective operations over any transport.
 
-use super::frame::{Deadline, Kind, Message, Transport, abort_message, message, payload};
-use super::{Communicator, DEFAULT_TIMEOUT};
+use super::frame::{self, Deadline, Kind, Message, Transport, abort_message, message, payload};
+use super::operations::{Communicator, DEFAULT_TIMEOUT, check_root};
 use crate::error::same_length;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Tensors of at most so many elements are summed in one round, by everybody.
+/// Up to this many elements, every rank sends everything to all others and sums in one round.
 const ONE_ROUND: usize = 2048;
 
 /// The collective operations of a group of ranks connected by a [`Transport`].
@@ -26,7 +26,7 @@ pub struct Collective<T> {
 struct State<T> {
     transport: T,
     sequence: u64,
-    /// The error after which nothing works any more.
+    /// The error that every later operation returns.
     failure: Option<Error>,
 }
 
@@ -42,7 +42,7 @@ impl<T: Transport> Collective<T> {
         }
     }
 
-    /// Waits at most so long for other ranks in each operation.
+    /// Sets how long each operation waits for other ranks.
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
@@ -51,9 +51,9 @@ impl<T: Transport> Collective<T> {
         (0..self.world_size).filter(|&rank| rank != self.rank).collect()
     }
 
-    /// Runs one operation; its failure is final, and told to the others.
+    /// Runs one operation. A failure is final and is announced to the others.
     fn operation<R>(&self, f: impl FnOnce(&mut Round<'_, T>) -> Result<R>) -> Result<R> {
-        let mut state = self.state.lock().map_err(|_| Error::Thread("an operation panicked".to_owned()))?;
+        let mut state = self.state.lock().map_err(|_| Error::thread("an operation panicked"))?;
         if let Some(error) = &state.failure {
             return Err(error.clone());
         }
@@ -97,7 +97,7 @@ impl<T: Transport> Round<'_, T> {
         outgoing: Vec<(usize, Message)>,
         from: &[usize],
     ) -> Result<Vec<Message>> {
-        let bytes: usize = outgoing.iter().map(|(_, message)| message.len() - super::frame::HEADER).sum();
+        let bytes: usize = outgoing.iter().map(|(_, message)| message.len() - frame::HEADER).sum();
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         let received = self.transport.exchange(kind.operation(), outgoing, from, self.deadline)?;
         for (message, &rank) in received.iter().zip(from) {
@@ -113,7 +113,7 @@ impl<T: Transport> Round<'_, T> {
 }
 
 fn body(message: &Message) -> &[u8] {
-    &message[super::frame::HEADER..]
+    &message[frame::HEADER..]
 }
 
 /// Adds the little-endian floats to `sum`.
@@ -127,13 +127,13 @@ fn copy(into: &mut [f32], bytes: &[u8]) {
     into.iter_mut().zip(bytes.chunks_exact(4)).for_each(|(into, chunk)| *into = read(chunk));
 }
 
-/// The elements that a rank sums.
+/// The range of elements that a rank sums.
 fn part(len: usize, world_size: usize, rank: usize) -> Range<usize> {
     let bound = |rank: usize| (len as u128 * rank as u128 / world_size as u128) as usize;
     bound(rank)..bound(rank + 1)
 }
 
-/// The sum over ranks, in their order, of the own elements and those in the others' messages (ascending ranks without the own one).
+/// Replaces this rank's elements by the sum over ranks, in the order of ranks. `others` are the messages of all other ranks, ascending.
 fn sum_in_order(own: &mut [f32], rank: usize, others: &[Message]) -> Result<()> {
     for message in others {
         same_length("allreduce", "a message", body(message).len(), own.len() * 4)?;
@@ -196,11 +196,9 @@ impl<T: Transport> Communicator for Collective<T> {
     }
 
     fn broadcast(&self, bytes: &mut Vec<u8>, root: usize) -> Result<()> {
-        if root >= self.world_size {
-            return Err(Error::options("root", format!("{root} of {} ranks", self.world_size)));
-        }
+        check_root(root, self.world_size)?;
         let others = self.others();
-        // the root hears from everybody too, so that it notices who is lost and nobody runs ahead of a failure
+        // the root waits for a message of every other rank, so that it notices lost ranks and does not run ahead of a failure
         self.operation(|round| {
             if round.rank == root {
                 let outgoing = round.to_all(&others, Kind::Broadcast, root as u64, bytes);

@@ -1,10 +1,10 @@
-//! Messages between two ranks, and what carries them.
+//! Messages between two ranks, and the transport that carries them.
 
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How messages reach another rank. Messages of one rank to another arrive complete and in order.
+/// Carries messages between ranks. Messages from one rank to another arrive complete and in order.
 pub trait Transport: Send {
     /// This rank, from 0.
     fn rank(&self) -> usize;
@@ -12,12 +12,12 @@ pub trait Transport: Send {
     /// How many ranks there are.
     fn world_size(&self) -> usize;
 
-    /// Sends all of `outgoing` and receives one message from each rank of `from`, in this order, or says why not. Sending must not wait for the
-    /// others to receive before they have sent.
+    /// Sends all of `outgoing` (rank and message) and returns one message from each rank of `from`, in this order. Sending must not wait for a receiver that is itself sending, or two ranks would
+    /// wait for each other.
     ///
     /// # Errors
     ///
-    /// [`Error::RankLost`] or [`Error::Timeout`] at the deadline.
+    /// [`Error::RankLost`], or [`Error::Timeout`] after the deadline.
     fn exchange(
         &mut self,
         operation: &'static str,
@@ -26,23 +26,23 @@ pub trait Transport: Send {
         deadline: Deadline,
     ) -> Result<Vec<Message>>;
 
-    /// Sends a last message to all others without waiting for anything.
+    /// Sends a last message to all others without waiting for answers.
     fn announce(&mut self, message: &Message);
 }
 
-/// The bytes of a message, shared where it goes to several ranks.
+/// The bytes of a message, shared when it goes to several ranks.
 pub type Message = Arc<Vec<u8>>;
 
-/// When waiting ends.
+/// When an operation stops waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// The moment.
+    /// The point in time.
     pub at: Instant,
-    /// How long it was away at first; for the error.
+    /// The time-out it came from, for the error.
     pub limit: std::time::Duration,
 }
 
-/// What a message is part of.
+/// The operation that a message is part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Scatter,
@@ -70,11 +70,11 @@ impl Kind {
     }
 }
 
-/// Bytes before the payload: magic, kind, three zeros, number of the operation, size of the whole tensor.
+/// Number of bytes before the payload: magic, kind, three zeros, number of the operation, size of the whole tensor.
 pub(crate) const HEADER: usize = 24;
 const MAGIC: [u8; 4] = *b"GCM1";
 
-/// `size` is what must agree between ranks: the number of elements of an allreduce, 0 where lengths may differ.
+/// `size` has to be equal on all ranks: the number of elements of an allreduce, the root of a broadcast, 0 where lengths may differ.
 pub(crate) fn message(kind: Kind, sequence: u64, size: u64, payload: &[u8]) -> Message {
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.extend_from_slice(&MAGIC);
@@ -85,12 +85,12 @@ pub(crate) fn message(kind: Kind, sequence: u64, size: u64, payload: &[u8]) -> M
     Arc::new(bytes)
 }
 
-/// A message that ends everything, with the rank to blame.
+/// A message that ends all operations and names the rank at fault.
 pub(crate) fn abort_message(culprit: usize, reason: &str) -> Message {
     message(Kind::Abort, 0, culprit as u64, reason.as_bytes())
 }
 
-/// The failure that a message announces, if it does.
+/// The failure that a message announces, if it is such a message.
 pub(crate) fn abort_error(bytes: &[u8], operation: &'static str) -> Option<Error> {
     if bytes.len() < HEADER || bytes[..4] != MAGIC || bytes[4] != Kind::Abort as u8 {
         return None;
@@ -100,12 +100,12 @@ pub(crate) fn abort_error(bytes: &[u8], operation: &'static str) -> Option<Error
     Some(Error::RankLost { rank: usize::try_from(rank).unwrap_or(usize::MAX), operation, reason })
 }
 
-/// The payload of a message, if it is what this rank expects from that rank.
+/// The payload of a message, if the message belongs to the operation that this rank is in.
 pub(crate) fn payload(bytes: &[u8], from: usize, kind: Kind, sequence: u64, size: u64) -> Result<&[u8]> {
     let operation = kind.operation();
     let broken = |reason: &str| Error::RankLost { rank: from, operation, reason: reason.to_owned() };
     if bytes.len() < HEADER || bytes[..4] != MAGIC {
-        return Err(broken("it sent bytes that are no message"));
+        return Err(broken("it sent bytes that are not a message"));
     }
     let number = |at: usize| bytes[at..at + 8].iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
     let (their_sequence, their_size) = (number(8), number(16));

@@ -1,4 +1,4 @@
-//! Where the messages of all other ranks arrive.
+//! Received messages of all other ranks.
 
 use super::frame::{Deadline, Message, abort_error};
 use crate::{Error, Result};
@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant;
 
-/// What comes from a rank.
+/// What arrives from a rank.
 #[derive(Debug)]
 pub(super) enum Event {
     Message(Message),
-    /// Nothing more will come, and why.
+    /// Nothing more will arrive, and why.
     Gone(String),
 }
 
-/// Messages by sender, in order. A rank that announces failure is noticed at once, whoever is waited for; one that left is missed only when something is expected of it.
+/// Messages by sender, in order. A rank that announces a failure is noticed at once, whichever rank is waited for. A rank that left is an error only when a message from it is needed.
 #[derive(Debug)]
 pub(super) struct Mailbox {
     arrivals: Receiver<(usize, Event)>,
@@ -29,8 +29,8 @@ impl Mailbox {
         (Self { arrivals, waiting, gone: vec![None; ranks] }, sender)
     }
 
-    /// Takes in what has arrived; with a deadline, waits for at least one arrival until then. False when none came.
-    fn take_in(&mut self, operation: &'static str, deadline: Option<Deadline>) -> Result<bool> {
+    /// Sorts in what has arrived; with a deadline, waits until then for at least one arrival. Returns whether anything arrived.
+    fn collect(&mut self, operation: &'static str, deadline: Option<Deadline>) -> Result<bool> {
         let mut has_any = false;
         if let Some(deadline) = deadline {
             let left = deadline.at.saturating_duration_since(Instant::now());
@@ -39,7 +39,7 @@ impl Mailbox {
                 Err(RecvTimeoutError::Timeout) => return Ok(false),
                 Err(RecvTimeoutError::Disconnected) => {
                     for gone in &mut self.gone {
-                        gone.get_or_insert_with(|| "nobody is connected any more".to_owned());
+                        gone.get_or_insert_with(|| "no rank is connected any more".to_owned());
                     }
                 }
             }
@@ -65,7 +65,7 @@ impl Mailbox {
 
     /// The failure that some rank has announced, if one has.
     pub(super) fn announced(&mut self, operation: &'static str) -> Result<()> {
-        self.take_in(operation, None).map(drop)
+        self.collect(operation, None).map(drop)
     }
 
     /// One message from each of these ranks.
@@ -75,7 +75,7 @@ impl Mailbox {
         from: &[usize],
         deadline: Deadline,
     ) -> Result<Vec<Message>> {
-        self.take_in(operation, None)?;
+        self.collect(operation, None)?;
         loop {
             let missing: Vec<usize> = from.iter().copied().filter(|&rank| self.waiting[rank].is_empty()).collect();
             if missing.is_empty() {
@@ -85,7 +85,7 @@ impl Mailbox {
                 let reason = self.gone[rank].clone().unwrap_or_default();
                 return Err(Error::RankLost { rank, operation, reason });
             }
-            if !self.take_in(operation, Some(deadline))? {
+            if !self.collect(operation, Some(deadline))? {
                 return Err(Error::Timeout { operation, ranks: missing, limit: deadline.limit });
             }
         }

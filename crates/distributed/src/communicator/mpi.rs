@@ -1,9 +1,9 @@
 //! Ranks that are processes started by `mpirun`.
 //!
-//! A time-out while bytes are still on their way out cannot be undone in MPI; then, and when a communicator that has failed is dropped, the error is printed and `MPI_Abort` ends all ranks.
+//! MPI cannot cancel a send that has started. After a time-out during a send, and when a communicator that has failed is dropped, the error is printed and `MPI_Abort` ends all ranks.
 
-use super::Collective;
-use super::frame::{Deadline, Message, Transport, abort_error};
+use super::collective::Collective;
+use super::frame::{self, Deadline, Message, Transport, abort_error};
 use crate::{Error, Result};
 use mpi::Threading;
 use mpi::environment::Universe;
@@ -22,11 +22,11 @@ pub struct MpiTransport {
 /// A communicator of processes started by `mpirun`.
 pub type MpiCommunicator = Collective<MpiTransport>;
 
-/// Connects with all ranks of MPI's world; once in a process.
+/// Connects with all ranks of MPI's world. A process can do this once.
 ///
 /// # Errors
 ///
-/// When MPI is initialised already, or cannot be used by several threads one after the other.
+/// When MPI is initialised already, or does not allow calls from several threads in turn.
 pub fn initialize() -> Result<MpiCommunicator> {
     let (universe, threading) = mpi::initialize_with_threading(Threading::Serialized)
         .ok_or_else(|| Error::connection("MPI", "it is initialised already"))?;
@@ -36,12 +36,12 @@ pub fn initialize() -> Result<MpiCommunicator> {
     Ok(Collective::new(MpiTransport { _universe: universe, failure: None }))
 }
 
-/// MPI's world, which lives as long as the universe; a handle to it may not move between threads.
+/// MPI's world, which lives as long as the universe. Handles to it cannot move between threads, so each call makes one.
 fn world() -> SimpleCommunicator {
     SimpleCommunicator::world()
 }
 
-/// In one piece: other ranks write to the same terminal.
+/// Prints in one write, since other ranks write to the same terminal.
 fn say(error: &str) {
     let text = format!("rank {}: {error}\n", world().rank());
     eprint!("{text}");
@@ -70,9 +70,9 @@ impl Transport for MpiTransport {
         let world = world();
         for (_, message) in &outgoing {
             if i32::try_from(message.len()).is_err() {
-                let reason =
-                    format!("{} bytes for one rank, MPI counts to 2^31 - 1; use smaller buckets", message.len());
-                return Err(Error::options("a message", reason));
+                // smaller buckets help
+                let (what, limit) = ("the length of a message in bytes", i32::MAX as usize);
+                return Err(Error::TooLarge { operation, what, got: message.len(), limit });
             }
         }
         let mut received: Vec<Option<Message>> = vec![None; from.len()];
@@ -122,7 +122,7 @@ impl Transport for MpiTransport {
                     say(&error.to_string());
                     world.abort(1);
                 }
-                // spins briefly, then leaves the core to the ranks it waits for
+                // spins briefly, then leaves the core to other ranks
                 idle = if is_moving { 0 } else { idle.saturating_add(1) };
                 if idle > 10_000 {
                     std::thread::sleep(std::time::Duration::from_micros(200));
@@ -136,12 +136,12 @@ impl Transport for MpiTransport {
 
     fn announce(&mut self, message: &Message) {
         let (world, rank) = (world(), self.rank());
-        self.failure = Some(String::from_utf8_lossy(message.get(super::frame::HEADER..).unwrap_or(&[])).into_owned());
+        self.failure = Some(String::from_utf8_lossy(message.get(frame::HEADER..).unwrap_or(&[])).into_owned());
         if i32::try_from(message.len()).is_err() {
             return;
         }
         for to in (0..self.world_size()).filter(|&to| to != rank) {
-            // small enough to leave without a receiver; MPI_Abort follows when this is dropped in any case
+            // small enough to be sent without a waiting receiver; MPI_Abort follows on drop in any case
             mpi::request::scope(|scope| {
                 let request = world.process_at_rank(to as i32).immediate_send(scope, &message[..]);
                 let start = Instant::now();
@@ -166,7 +166,7 @@ impl Drop for MpiTransport {
     fn drop(&mut self) {
         if let Some(failure) = &self.failure {
             say(failure);
-            // time for the others to read what was announced
+            // gives the others time to read what was announced
             std::thread::sleep(std::time::Duration::from_millis(300));
             world().abort(1);
         }

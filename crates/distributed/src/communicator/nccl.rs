@@ -1,9 +1,9 @@
 //! Ranks that are processes with one GPU each.
 //!
-//! Sums and gathered gradients travel by NCCL; the group comes together, agrees on sizes and learns of failures through another communicator, such as [`tcp`](super::tcp). NCCL adds in an order of its own:
-//! the same bits on every rank, but not those of the other communicators.
+//! NCCL carries sums and gathered gradients. Another communicator, such as [`tcp`](super::tcp), connects the group, compares sizes and reports failures. NCCL adds in its own order: sums have the same bits
+//! on every rank, but not those of the other communicators.
 
-use super::Communicator;
+use super::operations::Communicator;
 use crate::error::same_length;
 use crate::{Error, Result};
 use candle_core::Device;
@@ -14,10 +14,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// A communicator of GPUs.
+/// A communicator between GPUs.
 pub struct NcclCommunicator {
     control: Arc<dyn Communicator>,
-    /// NCCL's handle may not leave the thread that made it, so that thread does all the work.
+    /// NCCL's handle cannot leave the thread that made it, so one thread makes all calls.
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Option<JoinHandle<()>>,
     bytes_sent: AtomicU64,
@@ -34,10 +34,10 @@ fn failed(error: impl std::fmt::Debug) -> Error {
 }
 
 fn ended() -> Error {
-    Error::Thread("the NCCL thread has ended".to_owned())
+    Error::thread("the NCCL thread has ended")
 }
 
-/// What the thread does: connects, says how that went, and works.
+/// The NCCL thread: connects, reports the result, and answers jobs.
 fn work(
     stream: &Arc<CudaStream>,
     rank: usize,
@@ -74,7 +74,7 @@ fn work(
 }
 
 impl NcclCommunicator {
-    /// Connects the GPUs of all ranks of `control`; each rank brings its own device.
+    /// Connects the GPUs of all ranks of `control`. Each rank passes its own device.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl NcclCommunicator {
             work(&stream, rank, ranks, Id::uninit(internal), &sender, incoming);
         };
         let thread = std::thread::Builder::new().name("nccl".to_owned()).spawn(body);
-        let thread = thread.map_err(|error| Error::Thread(format!("no NCCL thread: {error}")))?;
+        let thread = thread.map_err(|error| Error::thread(format!("the NCCL thread could not be started: {error}")))?;
         let connected = connected.recv().map_err(|_| ended()).flatten();
         if let Err(error) = &connected {
             control.abort(&error.to_string());
@@ -112,7 +112,7 @@ impl NcclCommunicator {
         receiver.recv().map_err(|_| ended())?
     }
 
-    /// The sizes of all ranks: also makes sure that all are there before NCCL, which waits without limit, is called.
+    /// The sizes of all ranks. This also makes sure that all ranks are alive before NCCL is called, which waits without limit.
     fn sizes(&self, size: usize) -> Result<Vec<usize>> {
         let all = self.control.allgather(&(size as u64).to_le_bytes())?;
         let read = |bytes: &Vec<u8>| bytes.as_slice().try_into().map(u64::from_le_bytes).unwrap_or(0) as usize;

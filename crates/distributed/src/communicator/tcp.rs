@@ -1,11 +1,12 @@
 //! Ranks that are processes connected by TCP.
 //!
-//! Rank 0 listens at the master's address; the others tell it where they listen themselves, and then each pair has a connection. Nothing is encrypted and nobody is asked who
-//! they are beyond the number of the group: use it inside a trusted network.
+//! Rank 0 listens at the master's address. The others tell it their own addresses, and then each pair of ranks connects. Connections are neither encrypted nor authenticated, apart from the
+//! number of the run: use it inside a trusted network.
 
-use super::Collective;
+use super::collective::Collective;
 use super::frame::{Deadline, Message, Transport};
 use super::mailbox::{Event, Mailbox};
+use super::operations::DEFAULT_TIMEOUT;
 use crate::{Error, Result};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -20,33 +21,33 @@ pub struct TcpTransport {
     mailbox: Mailbox,
 }
 
-/// A communicator of processes.
+/// A communicator between processes.
 pub type TcpCommunicator = Collective<TcpTransport>;
 
-/// Where and who this process is.
+/// The place of this process in its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpConfig {
     /// This rank, from 0.
     pub rank: usize,
     /// How many ranks there are.
     pub world_size: usize,
-    /// Where rank 0 listens, such as `10.0.0.1:29500`.
+    /// The address at which rank 0 listens, such as `10.0.0.1:29500`.
     pub master: String,
-    /// The address at which this rank is reached by others; the one it uses towards the master if not given.
+    /// The address at which other ranks reach this one; by default the local address of its connection to the master.
     pub interface: Option<IpAddr>,
-    /// A number that all processes of one run share; connections with another one are refused.
+    /// A number that all processes of one run share; connections with another number are refused.
     pub run: u64,
     /// How long to wait for all ranks to appear, and for each operation.
     pub timeout: Duration,
 }
 
 impl TcpConfig {
-    /// Rank, size and master with a time-out of 5 minutes.
+    /// This rank, number of ranks and master, with a time-out of 5 minutes.
     pub fn new(rank: usize, world_size: usize, master: impl Into<String>) -> Self {
-        Self { rank, world_size, master: master.into(), interface: None, run: 0, timeout: super::DEFAULT_TIMEOUT }
+        Self { rank, world_size, master: master.into(), interface: None, run: 0, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// From the variables `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (29500), which PyTorch's launcher sets too; `None` where `RANK` or `WORLD_SIZE` is not set.
+    /// From the environment variables `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (default 29500), which PyTorch's launcher sets; `None` when `RANK` or `WORLD_SIZE` is not set.
     ///
     /// # Errors
     ///
@@ -69,18 +70,18 @@ impl TcpConfig {
 }
 
 const HELLO: &[u8; 8] = b"GCTCP-1\n";
-/// A longer message is taken for garbage.
+/// Longer messages are refused.
 const MAX_MESSAGE: u64 = 1 << 36;
 
 /// Connects this process with the others of its group; returns when all are connected.
 ///
 /// # Errors
 ///
-/// When a rank does not appear in time, is there twice, or belongs to another group.
+/// When a rank does not appear in time, a rank number is used twice, or a process expects another number of ranks.
 pub fn connect(config: &TcpConfig) -> Result<TcpCommunicator> {
     let TcpConfig { rank, world_size, timeout, .. } = *config;
     if rank >= world_size {
-        return Err(Error::options("rank", format!("{rank} of {world_size} ranks")));
+        return Err(Error::config("rank", format!("{rank} is not below the number of ranks, {world_size}")));
     }
     let deadline = Instant::now() + timeout;
     let mut streams: Vec<Option<TcpStream>> = (0..world_size).map(|_| None).collect();
@@ -104,7 +105,7 @@ pub fn connect(config: &TcpConfig) -> Result<TcpCommunicator> {
             introduce(&mut master, config, Some(own)).map_err(|e| Error::connection(&config.master, e))?;
             set_read_deadline(&master, deadline)?;
             let list = read_block(&mut master, 1 << 20)
-                .map_err(|e| Error::connection(&config.master, format!("the group did not come together: {e}")))?;
+                .map_err(|e| Error::connection(&config.master, format!("the group was not completed: {e}")))?;
             let list = String::from_utf8_lossy(&list).into_owned();
             streams[0] = Some(master);
             for (peer, address) in (1..world_size).zip(list.split(',')).take(rank - 1) {
@@ -145,7 +146,7 @@ fn dial(address: &str, deadline: Instant) -> Result<TcpStream> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut last = None;
-        // a master that is not there yet may also not have a name yet
+        // the name of a master that has not started may not resolve yet
         for socket in resolve(address).unwrap_or_default() {
             match TcpStream::connect_timeout(&socket, left.min(Duration::from_secs(5))) {
                 Ok(stream) => return Ok(stream),
@@ -168,7 +169,7 @@ fn introduce(stream: &mut TcpStream, config: &TcpConfig, listens: Option<SocketA
     write_block(stream, &hello)
 }
 
-/// Waits for these ranks; returns where each of them listens.
+/// Waits for these ranks to connect; returns the addresses at which they listen.
 fn accept(
     listener: &TcpListener,
     config: &TcpConfig,
@@ -182,14 +183,14 @@ fn accept(
         match listener.accept() {
             Ok((mut stream, _)) => {
                 stream.set_nonblocking(false).map_err(|e| Error::connection("a connection", e))?;
-                // strangers must not hold up the group
+                // a connection from outside the group must not hold it up
                 let patience = Instant::now() + Duration::from_secs(5);
                 set_read_deadline(&stream, patience.min(deadline))?;
                 let Some((rank, address)) = greet(&mut stream, config)? else { continue };
                 if !ranks.contains(&rank) || streams[rank].is_some() {
                     return Err(Error::connection(
                         format!("rank {rank}"),
-                        "it is there twice, or has no place in this group",
+                        "it is connected already, or not a rank that connects here",
                     ));
                 }
                 addresses[rank - ranks.start] = address;
@@ -208,7 +209,7 @@ fn accept(
     Ok(addresses.into_iter().flatten().collect())
 }
 
-/// Who is there; `None` for a stranger.
+/// The rank that has connected, and the address at which it listens; `None` for a connection from outside the group.
 fn greet(stream: &mut TcpStream, config: &TcpConfig) -> Result<Option<(usize, Option<SocketAddr>)>> {
     let Ok(hello) = read_block(stream, 4096) else { return Ok(None) };
     if hello.len() < 32 || hello[..8] != *HELLO {
@@ -220,7 +221,7 @@ fn greet(stream: &mut TcpStream, config: &TcpConfig) -> Result<Option<(usize, Op
         return Ok(None);
     }
     if world_size != config.world_size as u64 {
-        let reason = format!("it believes in {world_size} ranks, this one in {}", config.world_size);
+        let reason = format!("it expects {world_size} ranks, this one {}", config.world_size);
         return Err(Error::connection(format!("rank {rank}"), reason));
     }
     Ok(Some((rank, std::str::from_utf8(&hello[32..]).ok().and_then(|text| text.parse().ok()))))
@@ -243,7 +244,7 @@ fn read_block(stream: &mut TcpStream, most: u64) -> std::io::Result<Vec<u8>> {
     if len > most {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("a message of {len} bytes")));
     }
-    // grows with what arrives, not with what is announced
+    // memory grows with what arrives, not with what is announced
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len.min(1 << 26) as usize)?;
     let read = stream.take(len).read_to_end(&mut bytes)?;
@@ -253,7 +254,7 @@ fn read_block(stream: &mut TcpStream, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Starts the thread that receives a peer's messages. It always reads, so that two ranks that send to each other never wait for each other.
+/// Starts the thread that receives a peer's messages. It reads all the time, so that two ranks that send to each other never block each other.
 fn start(peer: usize, stream: &TcpStream, sender: Sender<(usize, Event)>, timeout: Duration) -> Result<()> {
     let what = |error: std::io::Error| Error::connection(format!("rank {peer}"), error);
     stream.set_nodelay(true).map_err(what)?;
@@ -298,7 +299,7 @@ impl Transport for TcpTransport {
         for (to, message) in outgoing {
             let Some(stream) = &mut self.peers[to] else { continue };
             if let Err(error) = write_block(stream, &message) {
-                // some rank may have said why before it went
+                // the rank may have announced why before it closed the connection
                 std::thread::sleep(Duration::from_millis(200));
                 self.mailbox.announced(operation)?;
                 return Err(match error.kind() {
@@ -323,7 +324,7 @@ impl Transport for TcpTransport {
 impl Drop for TcpTransport {
     fn drop(&mut self) {
         for stream in self.peers.iter().flatten() {
-            // also ends the thread that reads
+            // this also ends the receiving thread
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }

@@ -1,6 +1,6 @@
 //! Ranks that are threads of one process.
 
-use super::Collective;
+use super::collective::Collective;
 use super::frame::{Deadline, Message, Transport};
 use super::mailbox::{Event, Mailbox};
 use crate::{Error, Result};
@@ -10,22 +10,22 @@ use std::sync::mpsc::Sender;
 #[derive(Debug)]
 pub struct ThreadTransport {
     rank: usize,
-    /// To each rank; the own one is not used.
+    /// A sender to each rank; this rank's own is not used.
     to: Vec<Sender<(usize, Event)>>,
     mailbox: Mailbox,
 }
 
-/// A communicator of threads.
+/// A communicator between threads.
 pub type ThreadCommunicator = Collective<ThreadTransport>;
 
-/// The communicators of a group of threads, in the order of ranks; give one to each thread. [`launch`](crate::launch()) does that for you.
+/// The communicators of a group of threads, in the order of ranks: one for each thread. [`launch`](crate::launch()) starts the threads too.
 ///
 /// # Errors
 ///
-/// When there is no rank.
+/// When `ranks` is 0.
 pub fn world(ranks: usize) -> Result<Vec<ThreadCommunicator>> {
     if ranks == 0 {
-        return Err(Error::options("ranks", "there must be at least one"));
+        return Err(Error::config("ranks", "0 is not at least 1"));
     }
     let (mailboxes, senders): (Vec<_>, Vec<_>) = (0..ranks).map(|_| Mailbox::new(ranks)).unzip();
     let transport = |(rank, mailbox)| Collective::new(ThreadTransport { rank, to: senders.clone(), mailbox });
@@ -33,7 +33,7 @@ pub fn world(ranks: usize) -> Result<Vec<ThreadCommunicator>> {
 }
 
 impl ThreadTransport {
-    /// To everybody else; one that is gone misses it.
+    /// Sends to all other ranks. Ranks that are gone are skipped.
     fn tell(&self, event: impl Fn() -> Event) {
         for to in self.to.iter().enumerate().filter(|(rank, _)| *rank != self.rank).map(|(_, to)| to) {
             let _ = to.send((self.rank, event()));
@@ -59,7 +59,7 @@ impl Transport for ThreadTransport {
     ) -> Result<Vec<Message>> {
         self.mailbox.announced(operation)?;
         for (to, message) in outgoing {
-            // one that is gone is found when something is expected of it
+            // a rank that is gone is noticed when a message from it is needed
             let _ = self.to[to].send((self.rank, Event::Message(message)));
         }
         self.mailbox.receive(operation, from, deadline)

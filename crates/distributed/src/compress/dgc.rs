@@ -1,26 +1,26 @@
-//! Deep gradient compression's selection.
+//! The selection of deep gradient compression.
 
-use super::{
-    Compressor, Key, check_ratio, sparse, target,
-    top_k::{Selection, top_k},
-};
+use super::top_k::{TopKMethod, top_k};
+use crate::compressor::Compressor;
 use crate::dragonn::{largest_kth, sample_rank};
+use crate::key::Key;
+use crate::ratio::{check_ratio, target};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
 
-/// Which elements go when more reach the threshold than may be sent.
+/// Which elements are sent when more reach the threshold than may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncate {
-    /// The first ones by index are sent, so that the tensor's tail is always the loser; what the authors of DRAGONN compare with.
+    /// The first ones by index, so that the end of the tensor always loses; what the authors of DRAGONN compare with.
     #[default]
     LowestIndex,
-    /// The largest ones are sent.
+    /// The largest ones.
     LargestMagnitude,
 }
 
-/// The options of [`Dgc`]; the defaults are those of the variant that DRAGONN's authors compare with.
+/// The settings of [`Dgc`]; the defaults are those of the variant that DRAGONN's authors compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DgcConfig {
@@ -28,19 +28,19 @@ pub struct DgcConfig {
     pub ratio: f64,
     /// Fraction that is sampled, with a stride of `⌊1 / sample_ratio⌋` (in floating point: 99 for 0.01); 0.01.
     pub sample_ratio: f64,
-    /// At most so many corrections of the threshold; 10.
+    /// The largest number of corrections of the threshold; 10.
     pub max_corrections: usize,
-    /// The threshold rises while more than this times the target reach it; 1.3.
+    /// The threshold rises while more than `upper` times the target reach it; at least 1, 1.3.
     pub upper: f64,
-    /// It falls by this factor and rises by its inverse; 0.9.
+    /// The threshold falls by this factor and rises by its inverse; 0.9.
     pub factor: f64,
     /// Up to this length the ratio is at least `small_ratio`; 131072.
     pub small_len: usize,
-    /// 0.01.
+    /// The smallest ratio of small gradients; 0.01.
     pub small_ratio: f64,
-    /// Up to this length the largest are found exactly; 16384.
+    /// Up to this length the largest elements are found exactly; 16384.
     pub exact_len: usize,
-    /// What is cut when the threshold still lets too many pass.
+    /// Which elements are sent when still too many reach the threshold; the first ones by index.
     pub truncate: Truncate,
 }
 
@@ -67,8 +67,8 @@ impl DgcConfig {
     }
 }
 
-/// Deep gradient compression (Lin et al., ICLR 2018): a threshold from a strided sample, corrected until about `⌊n r⌋` elements reach it, of which at most so many are sent.
-/// Each correction is a pass over the gradient. Its momentum correction is [`Memory::dgc`](crate::memory::Memory::dgc).
+/// Deep gradient compression (Lin et al., ICLR 2018): a threshold from a strided sample, corrected until about `⌊n r⌋` elements reach it; at most that many are sent.
+/// Each correction is a pass over the gradient. The momentum correction of the same paper is [`Memory::dgc`](crate::memory::Memory::dgc).
 #[derive(Debug, Clone)]
 pub struct Dgc {
     config: DgcConfig,
@@ -77,30 +77,30 @@ pub struct Dgc {
 }
 
 impl Dgc {
+    /// The compressor with these settings.
+    ///
     /// # Errors
     ///
-    /// When an option is outside its range.
+    /// When a setting is outside its range.
     pub fn new(config: DgcConfig) -> Result<Self> {
         check_ratio("ratio", config.ratio)?;
         check_ratio("sample_ratio", config.sample_ratio)?;
         check_ratio("small_ratio", config.small_ratio)?;
         check_ratio("factor", config.factor)?;
         if config.upper < 1. || config.upper.is_nan() {
-            return Err(Error::options("upper", format!("{} is below 1", config.upper)));
+            return Err(Error::config("upper", format!("{} is below 1", config.upper)));
         }
         Ok(Self { config, candidates: 0, history: Vec::new() })
     }
 
-    /// The thresholds of the last call and how many elements reached each.
+    /// The thresholds of the last call and how many elements reached each, for tests.
+    #[doc(hidden)]
     pub fn history(&self) -> &[(f32, usize)] {
         &self.history
     }
 
-    /// [`Compressor::compress`] with a sample that starts here.
-    ///
-    /// # Errors
-    ///
-    /// As there.
+    /// [`Compressor::compress`] with a sample that starts at this index, for tests.
+    #[doc(hidden)]
     pub fn compress_from(&mut self, values: &[f32], start: usize) -> Result<Encoded> {
         let config = self.config;
         let ratio = if values.len() <= config.small_len { config.ratio.max(config.small_ratio) } else { config.ratio };
@@ -108,7 +108,7 @@ impl Dgc {
         self.history.clear();
         if values.len() <= config.exact_len {
             self.candidates = k;
-            return Ok(sparse(values, top_k(values, k, Selection::Filtered)?));
+            return Ok(Encoded::gather(values, top_k(values, k, TopKMethod::Filtered)?));
         }
         let sample = values.iter().skip(start).step_by(stride(config.sample_ratio)).map(|&value| magnitude_bits(value));
         let count = (values.len() as f64 * config.sample_ratio) as usize;
@@ -135,16 +135,16 @@ impl Dgc {
             Truncate::LowestIndex => indices.truncate(k),
             Truncate::LargestMagnitude if indices.len() > k => {
                 let above: Vec<f32> = indices.iter().map(|&index| values[index as usize]).collect();
-                let kept = top_k(&above, k, Selection::Quickselect)?;
+                let kept = top_k(&above, k, TopKMethod::Quickselect)?;
                 indices = kept.into_iter().map(|at| indices[at as usize]).collect();
             }
             Truncate::LargestMagnitude => {}
         }
-        Ok(sparse(values, indices))
+        Ok(Encoded::gather(values, indices))
     }
 }
 
-/// `⌊1 / ratio⌋` as Python's `1 // ratio` has it, 99 for 0.01: the exact quotient of the two doubles lies below 100.
+/// `⌊1 / ratio⌋` as Python's `1 // ratio` computes it: 99 for 0.01, since the exact quotient of the two doubles is below 100.
 fn stride(ratio: f64) -> usize {
     let remainder = 1f64 % ratio;
     (((1. - remainder) / ratio).round() as usize).max(1)
@@ -157,7 +157,7 @@ impl Compressor for Dgc {
 
     fn compress(&mut self, values: &[f32], key: &Key) -> Result<Encoded> {
         let most = stride(self.config.sample_ratio).min(values.len().saturating_sub(1));
-        let start = key.seed_of_rank(3) % (most as u64 + 1);
+        let start = key.rank_seed("dgc sample") % (most as u64 + 1);
         self.compress_from(values, start as usize)
     }
 

@@ -1,12 +1,13 @@
-//! Every element, in fewer bits.
+//! All elements in fewer bits.
 
-use super::{Compressor, Key};
+use crate::compressor::Compressor;
+use crate::key::Key;
 use crate::{Encoded, Error, Result, scan};
 use half::f16;
 use rand::{RngCore as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// The gradient as it is.
+/// Sends the gradient as it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoCompression;
 
@@ -21,7 +22,7 @@ impl Compressor for NoCompression {
     }
 }
 
-/// Half precision (IEEE 754 binary16); what is beyond its range becomes its largest value.
+/// Half precision (IEEE 754 binary16); values beyond its range become its largest.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HalfPrecision;
 
@@ -36,21 +37,23 @@ impl Compressor for HalfPrecision {
     }
 }
 
-/// QSGD (Alistarh et al. 2017): `levels · |g_i| / ‖g‖₂` rounded up or down at random so that the mean is exact; one byte for each element and the norm. Unbiased.
+/// QSGD (Alistarh et al. 2017): `levels · |g_i| / ‖g‖₂`, rounded up or down at random so that the expected value is exact. Sends one byte for each element, and the norm.
 #[derive(Debug, Clone, Copy)]
 pub struct Qsgd {
     levels: u8,
 }
 
 impl Qsgd {
+    /// With this many levels.
+    ///
     /// # Errors
     ///
-    /// When there are not 1 to 127 levels.
+    /// When `levels` is not from 1 to 127.
     pub fn new(levels: u8) -> Result<Self> {
         if (1..=127).contains(&levels) {
             Ok(Self { levels })
         } else {
-            Err(Error::options("levels", format!("{levels} is not within 1 and 127")))
+            Err(Error::config("levels", format!("{levels} is not from 1 to 127")))
         }
     }
 }
@@ -66,11 +69,12 @@ impl Compressor for Qsgd {
         let levels = self.levels;
         if norm == 0. || !norm.is_finite() {
             if norm > 0. {
-                return Err(Error::options("qsgd", "the gradient's norm is beyond f32"));
+                let what = "a gradient".to_owned();
+                return Err(Error::InvalidData { what, reason: "its norm is beyond the range of f32".to_owned() });
             }
             return Ok(Encoded::Quantized { norm, levels, codes: vec![0; values.len()] });
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(key.seed_of_rank(4));
+        let mut rng = ChaCha8Rng::seed_from_u64(key.rank_seed("qsgd rounding"));
         let scale = f32::from(levels) / norm;
         let mut noise = vec![0u8; values.len() * 2];
         rng.fill_bytes(&mut noise);
@@ -85,7 +89,7 @@ impl Compressor for Qsgd {
     }
 }
 
-/// Signs and the mean magnitude (EF-signSGD, Karimireddy et al. 2019): one bit for each element. Biased; needs error feedback to converge.
+/// The signs and the mean magnitude (EF-signSGD, Karimireddy et al. 2019): one bit for each element. Biased; it needs error feedback to converge.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SignScale;
 

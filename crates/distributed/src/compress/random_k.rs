@@ -1,28 +1,12 @@
-//! Random positions.
+//! Elements at random positions.
 
-use super::{Compressor, Key, check_ratio, target};
-use crate::{Encoded, Error, Result, scan};
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
+use crate::compressor::Compressor;
+use crate::encoded::shared_positions;
+use crate::key::Key;
+use crate::ratio::{check_ratio, target};
+use crate::{Encoded, Result, scan};
 
-/// `count` different positions below `len`, ascending; the same on every rank with this seed.
-///
-/// # Errors
-///
-/// When there are fewer than `count`, or more than 2³² - 1.
-pub fn shared_positions(seed: u64, len: usize, count: usize) -> Result<Vec<u32>> {
-    if count > len || u32::try_from(len).is_err() {
-        return Err(Error::options("positions", format!("{count} of {len}")));
-    }
-    let mut positions: Vec<u32> = rand::seq::index::sample(&mut ChaCha8Rng::seed_from_u64(seed), len, count)
-        .into_iter()
-        .map(|at| at as u32)
-        .collect();
-    positions.sort_unstable();
-    Ok(positions)
-}
-
-/// `max(1, ⌊n r⌋)` elements at random positions without replacement, drawn anew in each step and equally on all ranks: only values travel, and they may be summed by an allreduce.
+/// `max(1, ⌊n r⌋)` elements at random positions without replacement, which change with each step and are the same on all ranks: only values travel, and an allreduce sums them.
 #[derive(Debug, Clone, Copy)]
 pub struct RandomK {
     ratio: f64,
@@ -30,7 +14,7 @@ pub struct RandomK {
 }
 
 impl RandomK {
-    /// Values as they are, for use with error feedback.
+    /// Sends values as they are; for use with error feedback.
     ///
     /// # Errors
     ///
@@ -40,7 +24,7 @@ impl RandomK {
         Ok(Self { ratio, is_unbiased: false })
     }
 
-    /// Values times `n / k`, so that their mean is the gradient; for use without error feedback.
+    /// Sends values times `n / k`, whose expected value is the gradient; for use without error feedback.
     ///
     /// # Errors
     ///
@@ -56,7 +40,7 @@ impl Compressor for RandomK {
     }
 
     fn compress(&mut self, values: &[f32], key: &Key) -> Result<Encoded> {
-        let (seed, k) = (key.shared_seed(2), target(values.len(), self.ratio));
+        let (seed, k) = (key.shared_seed("random-k positions"), target(values.len(), self.ratio));
         let scale = if self.is_unbiased { values.len() as f32 / k.max(1) as f32 } else { 1. };
         let positions = shared_positions(seed, values.len(), k)?;
         let sent: Vec<f32> = positions.iter().map(|&at| scale * values[at as usize]).collect();

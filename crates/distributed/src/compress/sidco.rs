@@ -1,38 +1,40 @@
 //! SIDCo: thresholds from fitted distributions.
 
 use super::special::inverse_upper_gamma;
-use super::{Compressor, Key, check_ratio};
+use crate::compressor::Compressor;
+use crate::key::Key;
+use crate::ratio::check_ratio;
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
 
-/// What is fitted to the magnitudes.
+/// The distribution that is fitted to the magnitudes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Distribution {
-    /// Exponential, in all stages.
+    /// Exponential in all stages.
     #[default]
     Exponential,
-    /// Generalised Pareto by its moments, in all stages.
+    /// Generalised Pareto, by its moments, in all stages.
     GeneralizedPareto,
-    /// Gamma in the first stage by an approximate quantile, generalised Pareto in the others.
+    /// Gamma in the first stage, with an approximate quantile; generalised Pareto in the others.
     GammaThenPareto,
-    /// The same with the exact quantile.
+    /// The same, with the exact quantile.
     GammaThenParetoExact,
 }
 
-/// The options of [`SidCo`].
+/// The settings of [`SidCo`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SidCoConfig {
     /// Fraction of the elements to send; 0.001.
     pub ratio: f64,
-    /// What is fitted; exponential.
+    /// The distribution; exponential.
     pub distribution: Distribution,
-    /// Fraction that the first of several stages keeps; 0.25.
+    /// Fraction of the elements that the first of several stages keeps; 0.25.
     pub first_ratio: f64,
-    /// Stages at the beginning; 1.
+    /// The number of stages at the start; 1.
     pub stages: usize,
-    /// The number of stages is reconsidered after so many calls, 0 for never; 5.
+    /// The number of stages adapts after this many calls, never if 0; 5.
     pub adapt_every: usize,
 }
 
@@ -42,17 +44,17 @@ impl Default for SidCoConfig {
     }
 }
 
-/// The thresholds of the stages, on magnitudes divided by the gradient's norm.
+/// The thresholds of the stages, for tests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageThresholds {
-    /// One for each stage; the last one selects.
+    /// One for each stage; the last one decides.
     pub thresholds: Vec<f64>,
-    /// The magnitudes above the last threshold: how many.
+    /// How many magnitudes are above the last threshold.
     pub selected: usize,
 }
 
-/// Thresholds of magnitudes `a` (nonnegative, not all zero) for a ratio in some stages: the first keeps `first_ratio`, each other one an equal share of the rest; with one stage the first
-/// keeps the ratio itself. Each stage fits its distribution to what the one before left, shifted by the smallest of it.
+/// The thresholds that [`SidCo`] computes, in f64 from magnitudes (nonnegative, not all zero), for tests. The first stage keeps `first_ratio`, each other one an equal share of the rest; a single
+/// stage keeps the ratio itself. Each stage fits its distribution to the magnitudes that the previous one kept, shifted by the smallest of them.
 pub fn stage_thresholds(
     magnitudes: &[f64],
     distribution: Distribution,
@@ -70,12 +72,12 @@ pub fn stage_thresholds(
     StageThresholds { thresholds, selected: left.len() }
 }
 
-/// What the first stage keeps, and how many others there are.
+/// The fraction that the first stage keeps, and the number of other stages.
 fn plan(first_ratio: f64, stages: usize, ratio: f64) -> (f64, usize) {
     if stages <= 1 || ratio >= first_ratio { (ratio, 0) } else { (first_ratio, stages - 1) }
 }
 
-/// The stages after the first: `left` are the magnitudes above the last threshold, before and after.
+/// The stages after the first. `left` are the magnitudes above the last threshold, before and after.
 fn later_stages(thresholds: &mut Vec<f64>, left: &mut Vec<f64>, distribution: Distribution, stages: usize, keep: f64) {
     let share = keep.powf(1. / stages.max(1) as f64);
     for _ in 0..stages {
@@ -108,7 +110,7 @@ fn pareto(mean: f64, variance: f64, keep: f64) -> f64 {
     if shape.abs() < 1e-12 { -scale * keep.ln() } else { -scale * (shape * keep.ln()).exp_m1() / shape }
 }
 
-/// The quantile of the whole: `sum` adds a function of all `n` magnitudes, each in a pass of its own.
+/// The threshold of the first stage. `sum` is the sum of a function over all `n` magnitudes and costs a pass.
 fn first_quantile(
     distribution: Distribution,
     keep: f64,
@@ -144,19 +146,21 @@ pub struct SidCo {
 }
 
 impl SidCo {
+    /// The compressor with these settings.
+    ///
     /// # Errors
     ///
-    /// When an option is outside its range.
+    /// When a setting is outside its range.
     pub fn new(config: SidCoConfig) -> Result<Self> {
         check_ratio("ratio", config.ratio)?;
         check_ratio("first_ratio", config.first_ratio)?;
         if config.stages == 0 {
-            return Err(Error::options("stages", "there must be at least one"));
+            return Err(Error::config("stages", "0 is not at least 1"));
         }
         Ok(Self { config, stages: config.stages, calls: 0, relative: 0. })
     }
 
-    /// The present number of stages.
+    /// The current number of stages.
     pub fn stages(&self) -> usize {
         self.stages
     }
@@ -194,7 +198,7 @@ impl Compressor for SidCo {
             return Ok(Encoded::Sparse { len: values.len(), indices: Vec::new(), values: Vec::new() });
         }
         let SidCoConfig { distribution, first_ratio, ratio, .. } = self.config;
-        // quantiles scale with the magnitudes; only the logarithm's guard against zero needs them divided by the norm
+        // quantiles scale with the magnitudes; only the offset inside the logarithm needs them divided by the norm
         let norm = match distribution {
             Distribution::Exponential | Distribution::GeneralizedPareto => 1.,
             _ => scan::sum(values, |value| value * value).sqrt(),
@@ -205,7 +209,7 @@ impl Compressor for SidCo {
         let sum = |f: &(dyn Fn(f64) -> f64 + Sync)| scan::sum(values, |value| f(value / norm));
         let first = first_quantile(distribution, keep, mean, sum, n);
         let magnitude = |at: u32| f64::from(values[at as usize].abs()) / norm;
-        // the pass compares in f32, so it takes a little more, and the exact comparison follows
+        // the pass compares in f32, so its threshold is slightly lower; the exact comparison follows
         let reach = (first * norm * (1. - 1e-6)).max(0.) as f32;
         let mut indices = scan::at_least("sidco", values, reach)?;
         indices.retain(|&at| magnitude(at) > first);
@@ -216,7 +220,7 @@ impl Compressor for SidCo {
             let last = thresholds.last().copied().unwrap_or(first);
             indices.retain(|&at| magnitude(at) > last);
         }
-        let encoded = super::sparse(values, indices);
+        let encoded = Encoded::gather(values, indices);
         self.adapt(encoded.num_sent(), values.len());
         Ok(encoded)
     }
@@ -237,7 +241,10 @@ impl Compressor for SidCo {
                 (self.stages, self.calls, self.relative) = (stages as usize, calls as usize, relative);
                 Ok(())
             }
-            _ => Err(Error::State(format!("sidco has three numbers, not {}", state.len()))),
+            _ => Err(Error::state(format!(
+                "{} numbers for sidco, expected 3 of which the first is at least 1",
+                state.len()
+            ))),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Special functions that thresholds need.
+//! Special functions for thresholds.
 
 use libm::lgamma as ln_gamma;
 
-/// The regularised upper incomplete gamma function `Q(a, x)`, by series below `a + 1` and continued fraction above.
+/// The regularised upper incomplete gamma function `Q(a, x)`: by its series below `a + 1`, by its continued fraction above.
 fn upper_gamma(a: f64, x: f64) -> f64 {
     if x <= 0. {
         return 1.;
@@ -41,7 +41,7 @@ fn nonzero(value: f64, tiny: f64) -> f64 {
     if value.abs() < tiny { tiny } else { value }
 }
 
-/// The `x` with `Q(a, x) = upper`, for `a > 0` and `upper` in (0, 1): bisection on `ln x` to full precision.
+/// The `x` with `Q(a, x) = upper`, for `a > 0` and `upper` in (0, 1), by bisection on `ln x` to full precision.
 pub(crate) fn inverse_upper_gamma(a: f64, upper: f64) -> f64 {
     let (mut low, mut high) = (-700f64, (a + 1.).ln().max(0.) + 1.);
     while upper_gamma(a, high.exp()) > upper && high < 700. {
@@ -57,7 +57,7 @@ pub(crate) fn inverse_upper_gamma(a: f64, upper: f64) -> f64 {
     (low + (high - low) / 2.).exp()
 }
 
-/// The standard normal quantile of `p` in (0, 1): from `Q(1/2, z²/2) = 2 (1 − Φ(|z|))`.
+/// The standard normal quantile of `p` in (0, 1), from `Q(1/2, z²/2) = 2 (1 − Φ(|z|))`.
 pub(crate) fn normal_quantile(p: f64) -> f64 {
     let tail = p.min(1. - p);
     let z = if tail >= 0.5 { 0. } else { (2. * inverse_upper_gamma(0.5, 2. * tail)).sqrt() };

@@ -1,15 +1,25 @@
-//! Thresholds that are given, or follow from a few statistics.
+//! Thresholds that are given or follow from a few statistics.
 
-use super::{Compressor, Key, check_ratio, sparse_at_least, special, target};
+use super::special;
+use crate::compressor::Compressor;
+use crate::key::Key;
+use crate::ratio::{check_ratio, target};
 use crate::{Encoded, Error, Result, scan};
 
-/// All elements of at least this magnitude, or the largest one when none reaches it.
+/// All elements that reach a threshold.
+fn sparse_at_least(operation: &'static str, values: &[f32], threshold: f32) -> Result<Encoded> {
+    Ok(Encoded::gather(values, scan::at_least(operation, values, threshold)?))
+}
+
+/// Sends all elements of at least this magnitude, or the largest one when none reaches it.
 #[derive(Debug, Clone, Copy)]
 pub struct Threshold {
     threshold: f32,
 }
 
 impl Threshold {
+    /// With this magnitude.
+    ///
     /// # Errors
     ///
     /// When the threshold is negative or not finite.
@@ -17,7 +27,7 @@ impl Threshold {
         if threshold.is_finite() && threshold >= 0. {
             Ok(Self { threshold })
         } else {
-            Err(Error::options("threshold", format!("{threshold} is not a finite number from 0")))
+            Err(Error::config("threshold", format!("{threshold} is not finite and at least 0")))
         }
     }
 }
@@ -33,14 +43,16 @@ impl Compressor for Threshold {
     }
 }
 
-/// GaussianK-SGD (Shi et al. 2019): `mean + z · deviation` of the magnitudes, `z` the normal quantile of the ratio; the elements above are
-/// counted up to three times, and in between the threshold is halved or raised by half while the count is more than a third away from `⌊n r⌋`.
+/// GaussianK-SGD (Shi et al. 2019): the threshold is `mean + z · deviation` of the magnitudes, where `z` is the normal quantile of the ratio. While the number of elements above it differs from
+/// `⌊n r⌋` by more than a third, the threshold is halved or raised by half, at most twice.
 #[derive(Debug, Clone, Copy)]
 pub struct GaussianK {
     ratio: f64,
 }
 
 impl GaussianK {
+    /// At this ratio.
+    ///
     /// # Errors
     ///
     /// When the ratio is not above 0 and at most 1.
@@ -88,13 +100,15 @@ impl Compressor for GaussianK {
     }
 }
 
-/// RedSync (Fang et al. 2019): a binary search of `ρ` in `mean + ρ (max − mean)` until the count lies between `k` and `2k` or the interval of `ρ` is at most 0.2.
+/// RedSync (Fang et al. 2019): a binary search for `ρ` in the threshold `mean + ρ (max − mean)`, until between `k` and `2k` elements reach it or the interval of `ρ` is at most 0.2 wide.
 #[derive(Debug, Clone, Copy)]
 pub struct RedSync {
     ratio: f64,
 }
 
 impl RedSync {
+    /// At this ratio.
+    ///
     /// # Errors
     ///
     /// When the ratio is not above 0 and at most 1.

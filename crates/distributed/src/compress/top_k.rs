@@ -1,40 +1,42 @@
-//! The largest elements, exactly.
+//! Exactly the largest elements.
 
-use super::{Compressor, Key, check_ratio, sparse};
-use crate::dragonn::{Sampling, sample_positions, sample_rank};
+use crate::compressor::Compressor;
+use crate::dragonn::{SampleLayout, sample_positions, sample_rank};
+use crate::key::Key;
+use crate::ratio::check_ratio;
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Result, scan};
 use serde::{Deserialize, Serialize};
 
-/// How [`top_k`] finds the largest elements; the result is the same.
+/// How [`top_k`] finds the largest elements. The result is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Selection {
-    /// A threshold from a sample, low enough that surely more than `k` elements reach it, then a quickselect among those: little more than one pass. Where the sample deceives, the threshold
-    /// is lowered until it holds.
+pub enum TopKMethod {
+    /// A threshold from a sample, low enough that almost surely more than `k` elements reach it, then a quickselect among those: little more than one pass. While fewer than `k` reach it, the
+    /// threshold is lowered.
     #[default]
     Filtered,
     /// A quickselect over all magnitudes.
     Quickselect,
 }
 
-/// The indices of the `k` elements of largest magnitude, ascending; of equal magnitudes the lower index is taken.
+/// The indices of the `k` elements of largest magnitude, ascending. Of equal magnitudes the lower index is taken.
 ///
 /// # Errors
 ///
 /// When an element is not finite.
-pub fn top_k(values: &[f32], k: usize, selection: Selection) -> Result<Vec<u32>> {
+pub fn top_k(values: &[f32], k: usize, method: TopKMethod) -> Result<Vec<u32>> {
     let k = k.min(values.len());
     if k == 0 {
         scan::max_magnitude("top_k", values)?;
         return Ok(Vec::new());
     }
-    let threshold = match selection {
-        Selection::Quickselect => Some(kth(values.iter().copied(), values.len(), k)),
-        Selection::Filtered => None,
+    let threshold = match method {
+        TopKMethod::Quickselect => Some(kth(values.iter().copied(), values.len(), k)),
+        TopKMethod::Filtered => None,
     };
     let candidates = match threshold {
-        // a threshold of 0 means that zeros are among the k
+        // with a threshold of 0, zeros are among the k
         Some(threshold) if threshold > 0. || threshold.is_nan() => scan::at_least("top_k", values, threshold)?,
         Some(_) => all(values)?,
         None => filtered(values, k)?,
@@ -44,7 +46,7 @@ pub fn top_k(values: &[f32], k: usize, selection: Selection) -> Result<Vec<u32>>
 
 fn all(values: &[f32]) -> Result<Vec<u32>> {
     scan::max_magnitude("top_k", values)?;
-    let len = u32::try_from(values.len()).map_err(|_| scan::too_long(values.len()))?;
+    let len = u32::try_from(values.len()).map_err(|_| scan::too_long("top_k", values.len()))?;
     Ok((0..len).collect())
 }
 
@@ -54,19 +56,19 @@ fn kth(values: impl Iterator<Item = f32>, len: usize, k: usize) -> f32 {
     f32::from_bits(*bits.select_nth_unstable(len - k).1)
 }
 
-/// A set of at least `k` elements that has the `k` largest in it, ascending.
+/// The indices of at least `k` elements, ascending, among which are the `k` largest.
 fn filtered(values: &[f32], k: usize) -> Result<Vec<u32>> {
     let ratio = k as f64 / values.len() as f64;
-    // small gradients, and those of which much is sent, gain nothing from a sample
+    // small gradients and large ratios gain nothing from a sample
     if values.len() < 4096 || ratio > 0.25 {
         return all(values);
     }
     let samples = (values.len() / 128).max(1024);
-    let mut sample: Vec<u32> = sample_positions(values.len(), samples, Sampling::Stratified, 0)
+    let mut sample: Vec<u32> = sample_positions(values.len(), samples, SampleLayout::Stratified, 0)
         .into_iter()
         .map(|position| magnitude_bits(values[position as usize]))
         .collect();
-    // the rank of the threshold in the sample, four standard deviations on the safe side
+    // the rank of the threshold in the sample, with a margin of four standard deviations
     let rank = sample_rank(samples, ratio) as f64;
     let mut rank = (rank + 4. * rank.sqrt() + 2.) as usize;
     while rank < samples {
@@ -107,25 +109,27 @@ fn exactly(values: &[f32], mut candidates: Vec<u32>, k: usize) -> Vec<u32> {
 #[derive(Debug, Clone, Copy)]
 pub struct TopK {
     ratio: f64,
-    selection: Selection,
+    method: TopKMethod,
 }
 
 impl TopK {
+    /// At this ratio, by [`TopKMethod::Filtered`].
+    ///
     /// # Errors
     ///
     /// When the ratio is not above 0 and at most 1.
     pub fn new(ratio: f64) -> Result<Self> {
-        Self::with_selection(ratio, Selection::Filtered)
+        Self::with_method(ratio, TopKMethod::Filtered)
     }
 
-    /// With a way to find them.
+    /// At this ratio, by this method.
     ///
     /// # Errors
     ///
     /// As [`TopK::new`].
-    pub fn with_selection(ratio: f64, selection: Selection) -> Result<Self> {
+    pub fn with_method(ratio: f64, method: TopKMethod) -> Result<Self> {
         check_ratio("ratio", ratio)?;
-        Ok(Self { ratio, selection })
+        Ok(Self { ratio, method })
     }
 }
 
@@ -136,7 +140,7 @@ impl Compressor for TopK {
 
     fn compress(&mut self, values: &[f32], _: &Key) -> Result<Encoded> {
         let k = (values.len() as f64 * self.ratio).ceil() as usize;
-        Ok(sparse(values, top_k(values, k, self.selection)?))
+        Ok(Encoded::gather(values, top_k(values, k, self.method)?))
     }
 
     fn set_ratio(&mut self, ratio: f64) -> Result<()> {

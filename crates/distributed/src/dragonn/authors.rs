@@ -1,14 +1,14 @@
-//! What the authors' program does where we do otherwise, for comparison with its output. Not for training: see each item.
+//! What the authors' program does differently, for tests against its output. Not for training: each item says why.
 
-use super::murmur3;
+use super::hash::murmur3;
 use crate::{Encoded, Result};
 
-/// The seed of the hash in the authors' program: 43 plus the number of calls so far, of all tensors, which begins anew at 100,000.
+/// The seed of the hash: 43 plus the number of calls so far for all tensors, which restarts at 100,000.
 pub fn seed(calls: u64) -> u32 {
     43 + (calls % 100_000) as u32
 }
 
-/// Hashed selection with 0 as the mark of an empty slot: element 0 is never sent.
+/// Hashed selection that marks an empty slot by 0, so that element 0 is never sent.
 pub fn hash_select(candidates: &[u32], num_slots: u32, seed: u32) -> Vec<u32> {
     let mut table = vec![0; num_slots as usize];
     for &candidate in candidates {
@@ -20,18 +20,18 @@ pub fn hash_select(candidates: &[u32], num_slots: u32, seed: u32) -> Vec<u32> {
     table
 }
 
-/// Sparse decoding that overwrites where workers share an index, and does not divide by their number.
+/// Sparse decoding in which the last worker wins where several share an index, without division by their number.
 ///
 /// # Errors
 ///
-/// When a gradient does not fit `out`.
+/// When a gradient does not fit into `out`.
 pub fn decode(gradients: &[Encoded], out: &mut [f32]) -> Result<()> {
     out.fill(0.);
     for gradient in gradients {
         if let Encoded::Sparse { indices, values, .. } = gradient {
             for (&index, &value) in indices.iter().zip(values) {
                 let len = out.len();
-                *out.get_mut(index as usize).ok_or_else(|| crate::encoded::outside(index, len))? = value;
+                *out.get_mut(index as usize).ok_or_else(|| crate::encoded::out_of_range(index, len))? = value;
             }
         } else {
             gradient.add_to(1., out)?;

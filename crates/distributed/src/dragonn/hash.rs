@@ -1,6 +1,6 @@
 //! The hash of an index.
 
-/// MurmurHash3 (x86, 32 bit) of the four little-endian bytes of `key`. Austin Appleby's algorithm, in the public domain.
+/// MurmurHash3 (x86, 32 bit) of the four little-endian bytes of `key`. The algorithm is Austin Appleby's, in the public domain.
 ///
 /// ```
 /// assert_eq!(distributed::dragonn::murmur3(0, 43), 343_843_178);

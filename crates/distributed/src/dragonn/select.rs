@@ -1,12 +1,12 @@
 //! Selection by a hash of the index.
 
-use super::murmur3;
+use super::hash::murmur3;
 use crate::{Error, Result};
 
 const EMPTY: u32 = u32::MAX;
 
-/// The candidates that stand in the table after each wrote its index at slot `murmur3(index, seed) mod num_slots`, in the order of slots. Where several candidates meet the one that
-/// comes last survives, which for ascending candidates is the largest index, on any number of threads.
+/// The candidates that remain in a table of slots after each has written its index to slot `murmur3(index, seed) mod num_slots`, in the order of slots. Where several candidates collide, the
+/// last one survives: the largest index, if candidates ascend.
 ///
 /// ```
 /// let sent = distributed::dragonn::hash_select(&[0, 7, 9, 1000], 16, 43)?;
@@ -16,11 +16,11 @@ const EMPTY: u32 = u32::MAX;
 ///
 /// # Errors
 ///
-/// When there is no slot, or more than 2³².
+/// When `num_slots` is 0 or above 2³² - 1.
 pub fn hash_select(candidates: &[u32], num_slots: usize, seed: u32) -> Result<Vec<u32>> {
     let slots = match u32::try_from(num_slots) {
         Ok(slots) if slots > 0 => slots,
-        _ => return Err(Error::options("num_slots", format!("{num_slots} is not within 1 and 2^32 - 1"))),
+        _ => return Err(Error::config("num_slots", format!("{num_slots} is not within 1 and 2^32 - 1"))),
     };
     let mut table = vec![EMPTY; num_slots];
     for &candidate in candidates {
@@ -30,7 +30,7 @@ pub fn hash_select(candidates: &[u32], num_slots: usize, seed: u32) -> Result<Ve
     Ok(table)
 }
 
-/// How many of `candidates` are sent on average: `m (1 − (1 − 1/m)^c)`.
+/// The expected number of elements sent, `m (1 − (1 − 1/m)^c)` for `c` candidates and `m` slots.
 pub fn expected_sent(candidates: usize, num_slots: usize) -> f64 {
     let m = num_slots as f64;
     if num_slots == 0 {

@@ -1,8 +1,9 @@
 //! Which parameters travel together.
 
-use super::{DataParallelConfig, MakeHook};
-use crate::compress::{Compression, Key, check_ratio};
+use super::config::{DataParallelConfig, MakeHook};
 use crate::hook::{Allreduce, Hook};
+use crate::key::Key;
+use crate::ratio::check_ratio;
 use crate::selection::TensorSelection;
 use crate::{Error, Result};
 use candle_core::Var;
@@ -14,22 +15,23 @@ use std::ops::Range;
 pub(super) struct Bucket {
     pub(super) name: String,
     pub(super) id: u64,
-    /// Which parameters, and where in the bucket each one's elements are.
+    /// The parameters, and the range of each one's elements in the bucket.
     pub(super) parts: Vec<(usize, Range<usize>)>,
     pub(super) len: usize,
 }
 
-/// The hooks of a bucket: the one of ordinary steps and, for dense first steps, the plain sum.
+/// One hook for each bucket.
 pub(super) type Hooks = Vec<Box<dyn Hook>>;
 
+/// An error for settings outside their range, or parameters that cannot be averaged.
 pub(super) fn check(vars: &[(String, Var)], config: &DataParallelConfig) -> Result<()> {
     let mut names = BTreeSet::new();
     for (name, var) in vars {
         if !names.insert(name) {
-            return Err(Error::options("parameters", format!("`{name}` is there twice")));
+            return Err(Error::config("parameters", format!("duplicate name `{name}`")));
         }
         if !var.dtype().is_float() {
-            return Err(Error::options("parameters", format!("`{name}` is {:?}, expected floats", var.dtype())));
+            return Err(Error::config("parameters", format!("`{name}` has dtype {:?}, expected floats", var.dtype())));
         }
     }
     if let TensorSelection::CostModel(model) = config.selection {
@@ -37,29 +39,12 @@ pub(super) fn check(vars: &[(String, Var)], config: &DataParallelConfig) -> Resu
     }
     config.ratios.iter().try_for_each(|(_, ratio)| check_ratio("ratios", *ratio))?;
     if !config.ratios.is_sorted_by_key(|(step, _)| *step) {
-        return Err(Error::options("ratios", "the steps do not ascend"));
+        return Err(Error::config("ratios", "the steps do not ascend"));
     }
     Ok(())
 }
 
-/// The fraction of its elements that a compressor sends, for the cost model.
-fn expected_ratio(config: &DataParallelConfig) -> f64 {
-    let by_compression = match config.compression {
-        Compression::Dragonn(config) => config.ratio,
-        Compression::Dgc(config) => config.ratio,
-        Compression::SidCo(config) => config.ratio,
-        Compression::TopK(ratio) | Compression::RandomK(ratio) => ratio,
-        Compression::GaussianK(ratio) | Compression::RedSync(ratio) => ratio,
-        Compression::Threshold(_) => 0.01,
-        // in entries of 8 bytes
-        Compression::None => 0.5,
-        Compression::Qsgd(_) => 0.125,
-        Compression::HalfPrecision => 0.25,
-        Compression::SignScale => 1. / 64.,
-    };
-    config.ratios.last().map_or(by_compression, |(_, ratio)| *ratio)
-}
-
+/// The buckets, from the last parameter to the first, and their hooks.
 pub(super) fn plan(
     vars: &[(String, Var)],
     config: &DataParallelConfig,
@@ -70,9 +55,10 @@ pub(super) fn plan(
     let mut open: Option<Bucket> = None;
     let mut number = 0;
     let most = (config.bucket_bytes / 4).max(1);
+    let ratio = config.ratios.last().map_or_else(|| config.compression.expected_ratio(), |(_, ratio)| *ratio);
     for (index, (name, var)) in vars.iter().enumerate().rev() {
         let len = var.elem_count();
-        let is_selected = config.selection.is_compressed(len, len as f64 * expected_ratio(config), ranks);
+        let is_selected = config.selection.is_compressed(len, len as f64 * ratio, ranks);
         if let Some(make) = make.filter(|_| is_selected && len > 0) {
             let (id, parts) = (Key::tensor_id(name), vec![(index, 0..len)]);
             buckets.push(Bucket { name: name.clone(), id, parts, len });

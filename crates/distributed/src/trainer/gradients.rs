@@ -1,4 +1,4 @@
-//! The gradients of one step on their way out and back.
+//! The gradients of one step, sent and received.
 
 use super::buckets::Bucket;
 use super::worker::{Handle, Round};
@@ -9,21 +9,21 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor, TensorId, Var};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// One step's exchange: buckets leave in their order, each as soon as its gradients are known.
+/// One step's exchange: buckets are sent in order, each as soon as its gradients are known.
 pub(super) struct Sending {
     buckets: Rc<Vec<Bucket>>,
     handle: Handle,
     round: Round,
     parameters: HashMap<TensorId, usize>,
     accumulated: Vec<Option<Tensor>>,
-    /// How many reports each parameter has had, and the last one.
+    /// The number of reports for each parameter, and the last one.
     reports: Vec<(usize, Option<Tensor>)>,
     is_early: Vec<bool>,
-    /// Reports still missing for each bucket, none if it waits for the end of the pass.
+    /// The number of reports missing for each bucket; none if it is sent at the end of the pass.
     missing: Vec<Option<usize>>,
     next: usize,
-    /// Parameters whose gradients have left before the end of the pass.
-    left_early: Vec<usize>,
+    /// Parameters whose gradients were sent before the end of the pass.
+    sent_early: Vec<usize>,
     error: Option<Error>,
     statistics: Vec<Statistics>,
 }
@@ -47,7 +47,7 @@ impl Sending {
             parameters: vars.iter().enumerate().map(|(index, (_, var))| (var.as_tensor().id(), index)).collect(),
             reports: vec![(0, None); vars.len()],
             statistics: vec![Statistics::default(); buckets.len()],
-            left_early: Vec::new(),
+            sent_early: Vec::new(),
             next: 0,
             error: None,
             buckets,
@@ -58,7 +58,7 @@ impl Sending {
         }
     }
 
-    /// A report of the backward pass.
+    /// Takes a report of the backward pass.
     pub(super) fn observe(&mut self, variable: &Tensor, gradient: &Tensor) {
         let Some(&index) = self.parameters.get(&variable.id()) else { return };
         let (count, last) = &mut self.reports[index];
@@ -77,7 +77,7 @@ impl Sending {
             let sent = self.send(self.next, |this, index| this.reports[index].1.clone());
             match sent {
                 Ok(()) => {
-                    self.left_early.extend(bucket.parts.iter().map(|(index, _)| *index));
+                    self.sent_early.extend(bucket.parts.iter().map(|(index, _)| *index));
                     self.next += 1;
                 }
                 Err(error) => self.error = Some(error),
@@ -100,7 +100,7 @@ impl Sending {
         self.handle.send(at, bucket.id, self.round, elements)
     }
 
-    /// Which parameters got their whole gradient from one report. An error when one that has left already did not.
+    /// Which parameters got their whole gradient in one report. An error when that is false for one that was sent early.
     pub(super) fn check(&self, vars: &[(String, Var)], grads: &GradStore, first: Option<&[bool]>) -> Result<Vec<bool>> {
         let is_whole = |index: usize, var: &Var| {
             let (count, report) = &self.reports[index];
@@ -109,14 +109,14 @@ impl Sending {
         };
         let now: Vec<bool> = vars.iter().enumerate().map(|(index, (_, var))| is_whole(index, var)).collect();
         if first.is_some()
-            && let Some(&index) = self.left_early.iter().find(|&&index| !now[index])
+            && let Some(&index) = self.sent_early.iter().find(|&&index| !now[index])
         {
             return Err(Error::DynamicGraph { name: vars[index].0.clone() });
         }
         Ok(now)
     }
 
-    /// Sends what has not left yet and puts the means in the places of the gradients. Without gradients, only takes back what has left.
+    /// Sends what has not been sent and replaces the gradients by their means. Without gradients, only drains replies in flight.
     pub(super) fn finish(&mut self, grads: Option<&mut GradStore>, vars: &[(String, Var)]) -> Result<()> {
         if let Some(grads) = &grads {
             while self.error.is_none() && self.next < self.buckets.len() {
@@ -165,9 +165,9 @@ impl Sending {
     }
 }
 
-/// Goes through the elements of a tensor as f32.
+/// Calls `put` with each element of `into` and the tensor's element there, as f32.
 fn read(tensor: &Tensor, into: &mut [f32], mut put: impl FnMut(&mut f32, f32)) -> Result<()> {
-    crate::error::same_length("a gradient", "the tensor", tensor.elem_count(), into.len())?;
+    crate::error::same_length("backward", "a gradient", tensor.elem_count(), into.len())?;
     let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     let start = layout.start_offset();
@@ -176,6 +176,9 @@ fn read(tensor: &Tensor, into: &mut [f32], mut put: impl FnMut(&mut f32, f32)) -
             into.iter_mut().zip(&values[start..]).for_each(|(into, value)| put(into, *value));
             Ok(())
         }
-        _ => Err(Error::options("a gradient", "it is not an f32 tensor on the CPU after conversion")),
+        _ => {
+            let (operation, what, got) = ("backward", "a gradient", tensor.dtype());
+            Err(core_tensor::Error::DType { operation, what, got, expected: "f32 on the CPU" }.into())
+        }
     }
 }

@@ -1,77 +1,38 @@
 //! Data-parallel training of Candle models.
 //!
-//! Every rank holds the whole model and a part of each batch. [`DataParallel::backward`] takes the place of `loss.backward()` and returns gradients that are the mean over ranks, with the
-//! same bits on every rank; what follows (clipping, any optimiser, schedules) stays as it is.
+//! Every rank holds the whole model and a part of each batch. [`DataParallel::backward`] replaces `loss.backward()` and returns the mean of the gradients over ranks, with the same bits on every
+//! rank. Clipping, optimiser and schedules stay the same.
 //!
-//! Parameters are grouped into buckets from the last to the first, since their gradients are found in that order: those that the
-//! [selection](crate::selection) compresses have a bucket of their own, the others share buckets of [`DataParallelConfig::bucket_bytes`] that are summed as they are. Buckets are
-//! compressed and exchanged by a thread of their own while the backward pass goes on, as far as the operations of core-tensor report gradients
-//! ([`core_tensor::backward_observed`]); gradients that only Candle's tape knows follow at its end.
+//! Parameters are grouped into buckets from the last to the first, the order in which their gradients are computed. Tensors that the [selection](crate::selection) compresses have a bucket of their own,
+//! the others share buckets of [`DataParallelConfig::bucket_bytes`] that are summed uncompressed. A separate thread compresses and exchanges buckets during the backward pass, as far as operations of
+//! core-tensor report gradients ([`core_tensor::backward_observed`]); gradients that only Candle's tape computes follow at its end.
 
+mod agreement;
 mod buckets;
+mod config;
 mod gradient_hook;
 mod gradients;
 mod state;
 mod worker;
 
-use crate::compress::{Compression, Key};
-use crate::hook::{Hook, Statistics};
-use crate::memory::MemoryConfig;
-use crate::selection::TensorSelection;
-use crate::wire::WireFormat;
-use crate::{Communicator, Error, Result};
+pub use config::{DataParallelConfig, MakeHook};
+pub use state::DataParallelState;
+
+use crate::communicator::Communicator;
+use crate::hook::{Compressed, Hook, Statistics};
+use crate::memory::Memory;
+use crate::{Compression, Error, Key, Result};
 use buckets::Bucket;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
+use core_tensor::checkpoint::Checkpoint;
 use core_tensor::params::Parameters;
 use gradients::Sending;
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use worker::Worker;
-
-/// The options of [`DataParallel`]. All ranks must have the same.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DataParallelConfig {
-    /// How selected tensors are compressed; not at all by default.
-    pub compression: Compression,
-    /// Error feedback of compressed tensors; the full residual by default.
-    pub memory: MemoryConfig,
-    /// Which tensors are compressed; those of more than 2²⁰ elements by default.
-    pub selection: TensorSelection,
-    /// So many first steps sum everything as it is; 200, the default of the authors' program.
-    pub dense_steps: u64,
-    /// From these steps on (ascending) these ratios, until then the compression's own; empty by default. DGC's warm-up is `[(0, 0.25), (e, 0.0625), (2 e, 0.015625), (3 e, 0.004), (4 e, 0.001)]` for
-    /// epochs of `e` steps.
-    pub ratios: Vec<(u64, f64)>,
-    /// How compressed gradients are written.
-    pub wire: WireFormat,
-    /// Small tensors are summed together in buckets of about this size; 25 MiB, as in PyTorch.
-    pub bucket_bytes: usize,
-    /// Exchange while the backward pass goes on. The model must then find the gradient of each parameter in the same way in every step (PyTorch calls it a static graph); a step in which
-    /// it does not ends with [`Error::DynamicGraph`]. True.
-    pub overlap: bool,
-    /// Everything random in compression follows from it, step and tensor.
-    pub seed: u64,
-}
-
-impl Default for DataParallelConfig {
-    fn default() -> Self {
-        Self {
-            compression: Compression::None,
-            memory: MemoryConfig::default(),
-            selection: TensorSelection::default(),
-            dense_steps: 200,
-            ratios: Vec::new(),
-            wire: WireFormat::default(),
-            bucket_bytes: 25 << 20,
-            overlap: true,
-            seed: 0,
-        }
-    }
-}
 
 /// Averages the gradients of a model over ranks.
 pub struct DataParallel {
@@ -81,9 +42,9 @@ pub struct DataParallel {
     worker: Worker,
     communicator: Arc<dyn Communicator>,
     step: u64,
-    /// Sums of gradients of [`DataParallel::accumulate`], by parameter.
+    /// Sums of the gradients of [`DataParallel::accumulate`], by parameter.
     accumulated: Vec<Option<Tensor>>,
-    /// Which parameters get their whole gradient from one report of the backward pass; known after the first step.
+    /// Which parameters get their whole gradient in one report of the backward pass; known after the first step.
     early: Option<Vec<bool>>,
     statistics: Vec<(String, Statistics)>,
     /// The exchange of a backward pass that a [`Trainer`](core_tensor::train::Trainer) runs.
@@ -101,33 +62,29 @@ impl std::fmt::Debug for DataParallel {
     }
 }
 
-/// Makes the hook of a compressed tensor from its name and shape.
-pub type MakeHook<'a> = &'a dyn Fn(&str, &[usize]) -> Result<Box<dyn Hook>>;
-
 impl DataParallel {
     /// For these parameters, such as those of [`ParamStore::trainable`](core_tensor::params::ParamStore::trainable). All ranks get the values of rank 0.
     ///
     /// # Errors
     ///
-    /// When ranks have other parameters or options than rank 0, an option is outside its range, or communication fails.
+    /// When a rank's parameters or settings differ from those of rank 0, a setting is outside its range, or communication fails.
     pub fn new(
         parameters: impl Into<Parameters>,
         communicator: Arc<dyn Communicator>,
         config: DataParallelConfig,
     ) -> Result<Self> {
         let make = |_: &str, _: &[usize]| -> Result<Box<dyn Hook>> {
-            let memory = crate::memory::Memory::new(config.memory)?;
-            Ok(Box::new(crate::hook::Compressed::new(config.compression.build()?, memory, config.wire)))
+            Ok(Box::new(Compressed::new(config.compression.build()?, Memory::new(config.memory)?, config.wire)))
         };
         let hook: Option<MakeHook<'_>> = (config.compression != Compression::None).then_some(&make);
         Self::build(parameters.into(), communicator, config.clone(), hook)
     }
 
-    /// With a hook of your own for each selected tensor, such as [`PowerSgd`](crate::hook::PowerSgd), instead of `config.compression`.
+    /// With a hook of your own for each selected tensor instead of `config.compression`: [`PowerSgd`](crate::hook::PowerSgd), or [`Compressed`] with a compressor of your own.
     ///
     /// # Errors
     ///
-    /// As [`DataParallel::new`], and those of `make`.
+    /// As [`DataParallel::new`]; when `make` fails; when a hook's name differs between ranks.
     pub fn with_hooks(
         parameters: impl Into<Parameters>,
         communicator: Arc<dyn Communicator>,
@@ -145,10 +102,9 @@ impl DataParallel {
     ) -> Result<Self> {
         let vars: Vec<(String, Var)> = parameters.into_iter().collect();
         buckets::check(&vars, &config)?;
-        state::agree(&vars, &config, communicator.as_ref())?;
-        state::broadcast_values(&vars, communicator.as_ref())?;
-        let ranks = communicator.world_size();
-        let (buckets, hooks) = buckets::plan(&vars, &config, ranks, make)?;
+        let (buckets, hooks) = buckets::plan(&vars, &config, communicator.world_size(), make)?;
+        agreement::check(&vars, &config, &buckets, &hooks, communicator.as_ref())?;
+        agreement::broadcast_values(&vars, communicator.as_ref())?;
         let worker = Worker::start(hooks, communicator.clone())?;
         let statistics = buckets.iter().map(|bucket| (bucket.name.clone(), Statistics::default())).collect();
         let accumulated = vec![None; vars.len()];
@@ -167,17 +123,18 @@ impl DataParallel {
         })
     }
 
-    /// This rank's communicator, for sums of losses and the like. Every rank must call the same operations in the same order, and none during [`DataParallel::backward`].
+    /// This rank's communicator, for example to sum losses. Every rank must call the same operations in the same order, and none during [`DataParallel::backward`].
     pub fn communicator(&self) -> &Arc<dyn Communicator> {
         &self.communicator
     }
 
-    /// How many steps are done: calls of [`DataParallel::backward`] and [`DataParallel::average`].
+    /// The number of steps so far: calls of [`DataParallel::backward`] and [`DataParallel::average`].
     pub fn step(&self) -> u64 {
         self.step
     }
 
-    /// Adds the gradients of `loss` to those of the next [`DataParallel::backward`], without any exchange: for batches that do not fit at once. Divide losses by the number of parts yourself.
+    /// Adds the gradients of `loss` to those of the next [`DataParallel::backward`] without an exchange, for batches that do not fit into memory at once. Divide each loss by the number of parts
+    /// yourself.
     ///
     /// # Errors
     ///
@@ -195,12 +152,11 @@ impl DataParallel {
         Ok(())
     }
 
-    /// The gradients of `loss`, averaged over ranks; parameters that take no part in it on any rank have a gradient of zeros.
+    /// The gradients of `loss`, averaged over ranks. Parameters that `loss` does not depend on, on any rank, have a gradient of zeros.
     ///
     /// # Errors
     ///
-    /// When a gradient is not finite, the model changed (see [`DataParallelConfig::overlap`]), or communication fails; after an error of communication the trainer is of no
-    /// use any more.
+    /// When a gradient is not finite, the model changed (see [`DataParallelConfig::overlap`]), or communication fails. After an error of communication, every later call fails too.
     pub fn backward(&mut self, loss: &Tensor) -> Result<GradStore> {
         if !self.config.overlap {
             let grads = core_tensor::backward(loss)?;
@@ -237,7 +193,7 @@ impl DataParallel {
             return Ok(());
         };
         let Ok(sending) = Rc::try_unwrap(pending) else {
-            return Err(Error::Thread("the observer of the backward pass is still there".to_owned()));
+            return Err(Error::thread("the backward pass has not released its observer"));
         };
         let mut sending = sending.into_inner();
         match sending.check(&self.vars, grads, self.early.as_deref()) {
@@ -245,7 +201,7 @@ impl DataParallel {
                 self.early.get_or_insert(early);
             }
             Err(error) => {
-                // what has left comes back first; then the others must not wait for the rest
+                // drains replies in flight; then tells the others not to wait for the rest
                 let _ = sending.finish(None, &self.vars);
                 self.communicator.abort(&error.to_string());
                 return Err(error);
@@ -264,7 +220,7 @@ impl DataParallel {
         self.communicator.abort(&error.to_string());
     }
 
-    /// Averages gradients that you computed yourself, and those accumulated, over ranks.
+    /// Averages gradients that you computed yourself, plus those accumulated, over ranks.
     ///
     /// # Errors
     ///
@@ -297,12 +253,12 @@ impl DataParallel {
         }
     }
 
-    /// What happened to each bucket in the last step, on this rank: compressed tensors by their names, the others as `bucket <number>`.
+    /// What this rank did with each bucket in the last step: compressed tensors by their names, the others as `bucket <number>`.
     pub fn statistics(&self) -> &[(String, Statistics)] {
         &self.statistics
     }
 
-    /// The sum of a number over all ranks, such as of losses or of correct predictions.
+    /// The sum of a number over all ranks, such as a loss or a count of correct predictions.
     ///
     /// # Errors
     ///
@@ -311,5 +267,67 @@ impl DataParallel {
         let gathered = self.communicator.allgather(&value.to_le_bytes())?;
         let read = |bytes: &Vec<u8>| bytes.as_slice().try_into().map(f64::from_le_bytes).unwrap_or(f64::NAN);
         Ok(gathered.iter().map(read).sum())
+    }
+
+    /// What compression keeps on this rank between steps, for a checkpoint of your own; [`DataParallel::save`] writes it to a file.
+    ///
+    /// # Errors
+    ///
+    /// When the communication thread has ended.
+    pub fn state(&self) -> Result<DataParallelState> {
+        DataParallelState::new(self.step, self.communicator.world_size(), &self.buckets, self.worker.state()?)
+    }
+
+    /// Restores a state of [`DataParallel::state`]. Every rank must restore a state of the same step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] when it belongs to other parameters, settings or another number of ranks.
+    pub fn load_state(&mut self, state: &DataParallelState) -> Result<()> {
+        self.worker.load_state(state.hook_states(&self.buckets, self.communicator.world_size())?)?;
+        self.step = state.step;
+        Ok(())
+    }
+
+    fn folder(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("rank-{}", self.communicator.rank()))
+    }
+
+    /// Writes [`DataParallel::state`] of this rank into `folder/rank-<n>`, beside your checkpoint of parameters and optimiser, which only one rank need write. Every rank must call it; it returns when
+    /// all have written.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written, or communication fails.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let saved = self.state()?.into_checkpoint().and_then(|state| Ok(state.save(self.folder(folder.as_ref()))?));
+        if let Err(error) = &saved {
+            self.communicator.abort(&error.to_string());
+        }
+        saved?;
+        self.communicator.barrier()
+    }
+
+    /// Continues from [`DataParallel::save`] at the newest step that all ranks have, and returns that step; `None` when a rank has none. Load parameters and optimiser of the same step yourself.
+    ///
+    /// # Errors
+    ///
+    /// When a checkpoint is damaged or belongs to other parameters, settings or another number of ranks, or communication fails.
+    pub fn load(&mut self, folder: impl AsRef<Path>) -> Result<Option<u64>> {
+        let folder = self.folder(folder.as_ref());
+        let newest = Checkpoint::load_latest(&folder)?;
+        let own = newest.as_ref().map_or(u64::MAX, |checkpoint| checkpoint.step);
+        let all = self.communicator.allgather(&own.to_le_bytes())?;
+        let read = |bytes: &Vec<u8>| bytes.as_slice().try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+        if all.iter().any(|bytes| read(bytes) == u64::MAX) {
+            return Ok(None);
+        }
+        let step = all.iter().map(read).min().unwrap_or(0);
+        let checkpoint = match newest {
+            Some(checkpoint) if checkpoint.step == step => checkpoint,
+            _ => Checkpoint::load(&folder, step)?,
+        };
+        self.load_state(&DataParallelState::from_checkpoint(&checkpoint)?)?;
+        Ok(Some(step))
     }
 }

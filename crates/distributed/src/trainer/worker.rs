@@ -1,14 +1,15 @@
 //! The thread that compresses and exchanges buckets.
 
 use super::buckets::Hooks;
-use crate::compress::Key;
+use crate::communicator::Communicator;
 use crate::hook::{Allreduce, Hook, HookState, Statistics};
-use crate::{Communicator, Error, Result};
+use crate::key::Key;
+use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-/// What is the same for all buckets of a step.
+/// What all buckets of a step share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
     pub(super) key: Key,
@@ -33,16 +34,16 @@ pub(super) struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Sends buckets of one step and takes them back.
+/// Sends the buckets of one step and receives their means.
 pub(super) struct Handle {
     jobs: Sender<Job>,
-    /// Until all jobs are sent.
+    /// Dropped when all jobs are sent.
     answer: Option<Sender<Answer>>,
     answers: Receiver<Answer>,
 }
 
 fn ended() -> Error {
-    Error::Thread("the communication thread has ended".to_owned())
+    Error::thread("the communication thread has ended")
 }
 
 impl Worker {
@@ -69,7 +70,8 @@ impl Worker {
             }
         };
         let thread = std::thread::Builder::new().name("gradients".to_owned()).spawn(body);
-        let thread = thread.map_err(|error| Error::Thread(format!("no communication thread: {error}")))?;
+        let thread =
+            thread.map_err(|error| Error::thread(format!("the communication thread could not be started: {error}")))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -101,7 +103,7 @@ impl Handle {
         self.jobs.send(Job::Reduce { bucket, id, round, gradients, answer }).map_err(|_| ended())
     }
 
-    /// The next answer; no job can be sent any more, so that the end of the thread is noticed.
+    /// The next answer. No more jobs can be sent, so that the end of the thread is noticed.
     pub(super) fn receive(&mut self) -> Result<Answer> {
         self.answer = None;
         self.answers.recv().map_err(|_| ended())
@@ -123,7 +125,7 @@ fn reduce(
             .map_or(Ok(()), |ratio| hook.set_ratio(ratio))
             .and_then(|()| hook.reduce(gradients, key, communicator))
     };
-    // the others must not wait for a rank that cannot compress
+    // so that the others do not wait for a rank that has failed
     result.inspect_err(|error| communicator.abort(&error.to_string()))
 }
 
