@@ -5,7 +5,7 @@
 //! the sums of the weight gradient are cut by the shape alone, so that no result depends on the number of threads.
 
 use super::winograd::{self, Kernels};
-use super::{Matrix, Real, for_slices, gemm_strided, multiversion};
+use crate::kernel::{Matrix, Real, for_slices, gemm_strided, multiversion, sum_all};
 use std::ops::Range;
 
 /// The sizes of a cross-correlation. Padding is what precedes the first element; what follows the last is implied by the
@@ -393,7 +393,7 @@ pub(crate) fn channel_sums<T: Real>(channels: usize, plane: usize, grad: &[T]) -
         for (at, out) in out.iter_mut().enumerate() {
             for image in grad.chunks_exact(image) {
                 let mut sum = [T::ZERO; 1];
-                super::sum_all(&image[(first + at) * plane..(first + at + 1) * plane], &mut sum);
+                sum_all(&image[(first + at) * plane..(first + at + 1) * plane], &mut sum);
                 *out += sum[0];
             }
         }

@@ -7,7 +7,7 @@
 //! the rounding errors are those of a direct sum, to within a small factor.
 
 use super::conv::Geometry;
-use super::{Extent, Matrix, Real, for_slices, gemm_strided, multiversion, transpose_into};
+use crate::kernel::{Extent, Matrix, Real, for_slices, gemm_strided, multiversion, transpose_into};
 use std::ops::Range;
 
 /// Channels are treated in vectors of this many.

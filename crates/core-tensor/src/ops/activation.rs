@@ -1,7 +1,7 @@
 //! Activation functions with PyTorch's derivatives.
 
 use crate::Result;
-use crate::cpu::{
+use crate::kernel::{
     Real, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, multiversion, slice, with_slice,
 };
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
@@ -424,7 +424,7 @@ impl<F: Function> CustomOp1 for Activation<F> {
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if crate::cpu::is_taped(grad) {
+        if crate::kernel::is_taped(grad) {
             return Ok(Some((grad * self.function.derivative_tensor(x, y)?)?));
         }
         let grad = contiguous(grad)?;

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention without the matrix of all scores.
 
-use crate::cpu::{
+use crate::kernel::{
     Gradients, Kernel, Matrix, Parts, Real, apply, exp_all, for_slices, gemm_strided, multiversion, sum1, sum2,
 };
 use crate::{Error, Result};

@@ -1,8 +1,8 @@
 //! Batch normalisation of feature vectors and of planes.
 
 use super::norm::{ChannelAffine, masked};
-use crate::cpu::{Gradients, Kernel, apply};
-use crate::cpu::{
+use crate::kernel::{Gradients, Kernel, apply};
+use crate::kernel::{
     Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice,
     with_slice,
 };
@@ -439,7 +439,7 @@ impl CustomOp3 for BatchNorm {
         _y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        if crate::cpu::is_taped(grad) {
+        if crate::kernel::is_taped(grad) {
             return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
         }
         let grad = contiguous(grad)?;

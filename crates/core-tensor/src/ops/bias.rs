@@ -1,7 +1,7 @@
 //! Adding a vector to every row.
 
 use super::sum_dim0;
-use crate::cpu::{Real, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};
+use crate::kernel::{Real, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
@@ -97,7 +97,7 @@ impl CustomOp2 for BiasAdd {
 
 /// `grad` where `y > 0`, else zero.
 pub(super) fn masked(grad: &Tensor, y: &Tensor, op: &'static str) -> candle_core::Result<Tensor> {
-    if crate::cpu::is_taped(grad) {
+    if crate::kernel::is_taped(grad) {
         return grad * y.gt(0.)?.to_dtype(y.dtype())?;
     }
     dispatch_tensor!(grad, op, T => {

@@ -1,7 +1,7 @@
 //! Convolutions (cross-correlations, as everywhere in deep learning) and their transposes.
 
 use crate::cpu::conv::{self, Geometry};
-use crate::cpu::{Gradients, Kernel, Real, apply};
+use crate::kernel::{Gradients, Kernel, Real, apply};
 use crate::{Error, Result};
 use candle_core::Tensor;
 

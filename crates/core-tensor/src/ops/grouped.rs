@@ -1,7 +1,7 @@
 //! Feed-forward networks of several experts over groups of rows: the work of a mixture of experts.
 
 use super::activation::{Function, Gelu, Relu, Silu};
-use crate::cpu::{
+use crate::kernel::{
     Extent, Gradients, Kernel, Matrix, Parts, Real, apply, for_slices, for_tasks, gemm_strided, multiversion, sum2,
     transpose_into,
 };

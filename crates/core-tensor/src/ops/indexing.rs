@@ -1,6 +1,6 @@
 //! Rows by number: embedding tables and scattered sums.
 
-use crate::cpu::{Gradients, Kernel, Real, apply};
+use crate::kernel::{Gradients, Kernel, Real, apply};
 use crate::sparse::{Index, SparsePattern};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -90,10 +90,10 @@ impl Kernel for ScatterAdd {
         }
         // Each task owns a range of rows and reads all indices, which are few beside the elements; so there are only as many tasks as
         // threads. Where they are cut does not change any sum.
-        let is_large = x[0].len() >= 2 * crate::cpu::MIN_WORK_PER_TASK;
+        let is_large = x[0].len() >= 2 * crate::kernel::MIN_WORK_PER_TASK;
         let tasks = if is_large { rayon::current_num_threads() } else { 1 };
         let unit = self.size.div_ceil(tasks);
-        crate::cpu::for_slices(&mut out, unit * self.width, x[0].len(), &|first, out| {
+        crate::kernel::for_slices(&mut out, unit * self.width, x[0].len(), &|first, out| {
             let first = first * unit;
             let rows = first..first + out.len() / self.width;
             for (x, &row) in x[0].chunks_exact(self.width).zip(&self.index) {
@@ -116,7 +116,7 @@ impl Kernel for ScatterAdd {
     ) -> candle_core::Result<Gradients<T>> {
         let width = self.width;
         let mut out = vec![T::ZERO; self.index.len() * width];
-        crate::cpu::for_slices(&mut out, width, width, &|first, out| {
+        crate::kernel::for_slices(&mut out, width, width, &|first, out| {
             for (out, &row) in out.chunks_exact_mut(width.max(1)).zip(&self.index[first..]) {
                 out.copy_from_slice(&grad[row as usize * width..(row as usize + 1) * width]);
             }

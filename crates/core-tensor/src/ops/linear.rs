@@ -2,7 +2,7 @@
 
 use super::sum_dim0;
 use crate::backward::hand_over;
-use crate::cpu::{Matrix, Real, contiguous, dispatch_real, dispatch_tensor, gemm, into_storage, slice, with_slice};
+use crate::kernel::{Matrix, Real, contiguous, dispatch_real, dispatch_tensor, gemm, into_storage, slice, with_slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
@@ -89,7 +89,7 @@ impl Linear {
         const OP: &str = "linear";
         let grad = contiguous(grad)?;
         let (x_tracks, weight_tracks) = (x.track_op(), weight.track_op());
-        if crate::cpu::is_taped(&grad) {
+        if crate::kernel::is_taped(&grad) {
             let grad_x = if x_tracks { Some(grad.matmul(weight)?) } else { None };
             let grad_weight = if weight_tracks { Some(grad.t()?.matmul(x)?) } else { None };
             return Ok((grad_x, grad_weight));

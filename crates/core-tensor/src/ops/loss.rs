@@ -1,7 +1,7 @@
 //! Losses.
 
 use super::softmax::for_exponential_rows;
-use crate::cpu::{
+use crate::kernel::{
     Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice,
     with_slice,
 };
@@ -219,7 +219,7 @@ impl CustomOp2 for CrossEntropy {
         _loss: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        if crate::cpu::is_taped(grad) {
+        if crate::kernel::is_taped(grad) {
             // Second derivatives are wanted: (softmax − one-hot) · grad, of operations that have them.
             let probabilities = super::softmax(logits)?;
             let ones = Tensor::ones((targets.dims()[0], 1), logits.dtype(), logits.device())?;
@@ -306,7 +306,7 @@ impl CustomOp2 for MeanSquaredError {
         _mean: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        if crate::cpu::is_taped(grad) {
+        if crate::kernel::is_taped(grad) {
             let grad_a = ((a - b)? * (2. / a.elem_count() as f64))?.broadcast_mul(grad)?;
             let grad_b = if b.track_op() { Some(grad_a.neg()?) } else { None };
             return Ok((a.track_op().then_some(grad_a), grad_b));

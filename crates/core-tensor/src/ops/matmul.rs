@@ -1,6 +1,6 @@
 //! Products of batches of matrices.
 
-use crate::cpu::{Gradients, Kernel, Matrix, Real, apply, for_slices, gemm_strided};
+use crate::kernel::{Gradients, Kernel, Matrix, Real, apply, for_slices, gemm_strided};
 use crate::{Error, Result};
 use candle_core::{D, Tensor};
 

@@ -1,7 +1,7 @@
 //! Normalisation of rows and of groups of channels.
 
 use super::reduce::sum_partials;
-use crate::cpu::{
+use crate::kernel::{
     Gradients, Kernel, MIN_WORK_PER_TASK, Real, apply, build, collect, for_slices2, multiversion, sum1, sum2, sum3,
 };
 use crate::{Error, Result};
@@ -189,7 +189,6 @@ impl Kernel for RowNorm {
             (&mut grad_x, per_block * width),
             (&mut partial, 2 * width),
             5 * per_block * width,
-            0,
             &|first, out, sums| {
                 for (at, (out, sums)) in
                     out.chunks_mut(per_block * width).zip(sums.chunks_exact_mut(2 * width)).enumerate()
@@ -303,7 +302,7 @@ impl Kernel for GroupNorm {
         }
         let mut partial = vec![T::ZERO; grad.len() / width * 2 * channels];
         let mut grad_x = vec![T::ZERO; grad.len()];
-        for_slices2((&mut grad_x, width), (&mut partial, 2 * channels), 5 * width, 0, &|first, out, sums| {
+        for_slices2((&mut grad_x, width), (&mut partial, 2 * channels), 5 * width, &|first, out, sums| {
             let range = first * width..first * width + out.len();
             group_gradients(self, first, &x[0][range.clone()], x[1], &grad[range], out, sums);
         });
@@ -405,7 +404,7 @@ impl ChannelAffine {
     pub(super) fn moments<T: Real>(&self, x: &[T]) -> (Vec<T>, Vec<T>) {
         let count = (x.len() / self.channels.max(1)) as f64;
         let mut out = vec![[T::ZERO; 2]; self.channels];
-        crate::cpu::for_slices(&mut out, 1, 2 * x.len() / self.channels.max(1), &|first, out| {
+        crate::kernel::for_slices(&mut out, 1, 2 * x.len() / self.channels.max(1), &|first, out| {
             for (at, out) in out.iter_mut().enumerate() {
                 let mut sums = [T::ZERO; 2];
                 let (mut total, mut square) = (0., 0.);
@@ -456,7 +455,7 @@ impl ChannelAffine {
     /// `Σ g` and `Σ g (x − mean)` of each channel.
     pub(super) fn sums<T: Real>(&self, x: &[T], y: Option<&[T]>, grad: &[T], mean: &[T]) -> Vec<[T; 2]> {
         let mut out = vec![[T::ZERO; 2]; self.channels];
-        crate::cpu::for_slices(&mut out, 1, 2 * x.len() / self.channels.max(1), &|first, out| {
+        crate::kernel::for_slices(&mut out, 1, 2 * x.len() / self.channels.max(1), &|first, out| {
             for (at, out) in out.iter_mut().enumerate() {
                 let (mut sums, mut total) = ([T::ZERO; 2], [0.; 2]);
                 for range in self.planes_of(first + at, x.len()) {

@@ -1,7 +1,7 @@
 //! Losses that add up a function of pairs of elements, and cross-entropy with distributions as targets.
 
 use super::softmax::for_exponential_rows;
-use crate::cpu::{Gradients, Kernel, Real, apply, collect, exp_all, for_slices, multiversion};
+use crate::kernel::{Gradients, Kernel, Real, apply, collect, exp_all, for_slices, multiversion};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use std::mem::MaybeUninit;
@@ -188,7 +188,7 @@ const SUM_BLOCK: usize = 16 * 1024;
 
 multiversion! {
     fn pair_sum<T, P: Pair>(function: P, a: &[T], b: &[T], sum: &mut f64) {
-        *sum = crate::cpu::sum2(a, b, |a, b| function.value(a, b)).to_f64();
+        *sum = crate::kernel::sum2(a, b, |a, b| function.value(a, b)).to_f64();
     }
 }
 

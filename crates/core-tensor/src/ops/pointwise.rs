@@ -3,7 +3,7 @@
 use super::activation::{Function, Gelu, Silu, Tanh};
 use super::norm::masked;
 use super::reduce::sum_rows;
-use crate::cpu::{Gradients, Kernel, Real, apply, collect, multiversion};
+use crate::kernel::{Gradients, Kernel, Real, apply, collect, multiversion};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use std::mem::MaybeUninit;

@@ -1,6 +1,6 @@
 //! Pooling over windows of planes.
 
-use crate::cpu::{Gradients, Kernel, Real, apply, collect, for_slices, for_slices2, multiversion};
+use crate::kernel::{Gradients, Kernel, Real, apply, collect, for_slices, for_slices2, multiversion};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use std::ops::Range;
@@ -222,7 +222,7 @@ impl Kernel for MaxPool {
         }
         let planes = x[0].len() / inputs;
         let (mut out, mut chosen) = (vec![T::ZERO; planes * outputs], vec![0; planes * outputs]);
-        for_slices2((&mut out, outputs), (&mut chosen, outputs), 2 * inputs, 0, &|first, out, chosen| {
+        for_slices2((&mut out, outputs), (&mut chosen, outputs), 2 * inputs, &|first, out, chosen| {
             let planes = x[0][first * inputs..].chunks_exact(inputs);
             for ((x, out), chosen) in planes.zip(out.chunks_exact_mut(outputs)).zip(chosen.chunks_exact_mut(outputs)) {
                 max_plane(&self.windows, x, out, chosen);
@@ -326,7 +326,7 @@ impl Kernel for RowMean {
         for_slices(&mut out, 1, self.width, &|first, out| {
             for (out, x) in out.iter_mut().zip(x[0][first * self.width..].chunks_exact(self.width)) {
                 let mut sum = [T::ZERO];
-                crate::cpu::sum_all(x, &mut sum);
+                crate::kernel::sum_all(x, &mut sum);
                 *out = sum[0] * scale;
             }
         });

@@ -3,7 +3,7 @@
 //! The products with the inputs of all time steps are one large GEMM outside; what is left are, for each step, the product with the hidden
 //! state and a fused loop over the gates. Backward the steps run in reverse and the gradient of the recurrent weights is one GEMM at the end.
 
-use crate::cpu::{Gradients, Kernel, Matrix, Real, apply, gemm, multiversion};
+use crate::kernel::{Gradients, Kernel, Matrix, Real, apply, gemm, multiversion};
 use crate::{Error, Result};
 use candle_core::{IndexOp, Tensor};
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
 //! Sums over the first dimension and over everything.
 
-use crate::cpu::{Gradients, Kernel, apply};
-use crate::cpu::{
+use crate::kernel::{Gradients, Kernel, apply};
+use crate::kernel::{
     MIN_WORK_PER_TASK, Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage,
     multiversion, slice, with_slice,
 };
@@ -68,7 +68,7 @@ impl Kernel for SumAll {
         for_slices(&mut sums, 1, SUM_BLOCK, &|first, sums| {
             for (sum, block) in sums.iter_mut().zip(x[0][first * SUM_BLOCK..].chunks(SUM_BLOCK)) {
                 let mut total = [T::ZERO];
-                crate::cpu::sum_all(block, &mut total);
+                crate::kernel::sum_all(block, &mut total);
                 *sum = total[0].to_f64();
             }
         });
@@ -163,7 +163,7 @@ impl CustomOp1 for SumDim0 {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if crate::cpu::is_taped(grad) || x.elem_count() == 0 {
+        if crate::kernel::is_taped(grad) || x.elem_count() == 0 {
             return Ok(Some(grad.broadcast_as(x.shape())?.contiguous()?));
         }
         let grad = contiguous(grad)?;

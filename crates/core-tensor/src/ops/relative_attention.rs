@@ -1,6 +1,6 @@
 //! Causal attention whose scores also depend on how far back a key lies.
 
-use crate::cpu::{
+use crate::kernel::{
     Gradients, Kernel, Matrix, Real, apply, exp_all, for_slices, for_slices2, gemm_strided, multiversion, sum1, sum2,
 };
 use crate::{Error, Result};
@@ -187,7 +187,7 @@ impl Kernel for RelativeAttention {
         // each sequence's own, added up in order afterwards
         let mut by_relative = vec![T::ZERO; batch * len];
         let (sides, work) = ((&mut by_qkv[..], 3 * len), 3 * self.work());
-        for_slices2(sides, (&mut by_relative, len), work, 0, &|first, by_qkv, by_relative| {
+        for_slices2(sides, (&mut by_relative, len), work, &|first, by_qkv, by_relative| {
             let mut scratch = self.scratch();
             let mut dp = vec![T::ZERO; length * length];
             let sequences = by_qkv.chunks_exact_mut(3 * len).zip(by_relative.chunks_exact_mut(len));

@@ -1,7 +1,7 @@
 //! Softmax and its logarithm over the last dimension.
 
-use crate::cpu::{Gradients, Kernel, multiversion};
-use crate::cpu::{
+use crate::kernel::{Gradients, Kernel, multiversion};
+use crate::kernel::{
     Real, contiguous, dispatch_real, dispatch_tensor, exp_all, for_slices, into_storage, slice, with_slice,
 };
 use crate::{Error, Result};
@@ -55,7 +55,7 @@ fn along(op: &'static str, x: &Tensor, dim: usize, is_log: bool) -> Result<Tenso
     if x.device().is_cpu() {
         let (size, inner) = (x.dims()[dim], x.dims()[dim + 1..].iter().product());
         let op = ColumnSoftmax { size, inner, is_log };
-        return crate::cpu::apply(op, &[x], x.shape());
+        return crate::kernel::apply(op, &[x], x.shape());
     }
     Ok(if is_log { candle_nn::ops::log_softmax(x, dim)? } else { candle_nn::ops::softmax(x, dim)? })
 }
@@ -195,7 +195,7 @@ multiversion! {
         for (power, &v) in powers.iter_mut().zip(x) {
             *power = Real::exp(v - *largest);
         }
-        *sum = crate::cpu::sum1(powers, |p| p);
+        *sum = crate::kernel::sum1(powers, |p| p);
     }
 }
 
@@ -264,12 +264,12 @@ multiversion! {
         let rows = y.chunks_exact(width).zip(grad.chunks_exact(width));
         for ((y, grad), out) in rows.zip(out.chunks_exact_mut(width)) {
             if is_log {
-                let total = crate::cpu::sum1(grad, |g| g);
+                let total = crate::kernel::sum1(grad, |g| g);
                 for ((out, &g), &y) in out.iter_mut().zip(grad).zip(y) {
                     *out = g - Real::exp(y) * total;
                 }
             } else {
-                let total = crate::cpu::sum2(grad, y, |g, y| g * y);
+                let total = crate::kernel::sum2(grad, y, |g, y| g * y);
                 for ((out, &g), &y) in out.iter_mut().zip(grad).zip(y) {
                     *out = y * (g - total);
                 }
@@ -331,7 +331,7 @@ impl CustomOp1 for Softmax {
     }
 
     fn bwd(&self, _x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if crate::cpu::is_taped(grad) {
+        if crate::kernel::is_taped(grad) {
             let grad_x = if self.is_log {
                 (grad - y.exp()?.broadcast_mul(&grad.sum_keepdim(D::Minus1)?)?)?
             } else {

@@ -3,7 +3,7 @@
 use super::slot::{Rule, Slot, export, import};
 use super::{Optimizer, OptimizerState, check_value, check_vars};
 use crate::Result;
-use crate::cpu::{Real, multiversion};
+use crate::kernel::{Real, multiversion};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 

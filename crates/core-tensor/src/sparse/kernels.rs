@@ -1,6 +1,6 @@
 //! The loops over compressed rows.
 
-use crate::cpu::{Real, multiversion};
+use crate::kernel::{Real, multiversion};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
