@@ -3,4 +3,3 @@
 //! `ops` checks arguments, chooses between a kernel and a composition of Candle's operations, and puts results together; files here have the names of theirs.
 
 pub(crate) mod conv;
-mod winograd;

@@ -1,7 +1,7 @@
 //! Convolutions (cross-correlations, as everywhere in deep learning) and their transposes.
 
-use crate::cpu::conv::{self, Geometry};
-use crate::kernel::{Gradients, Kernel, Real, apply};
+use crate::cpu::conv::{Conv, ConvTranspose, Geometry};
+use crate::kernel::apply;
 use crate::{Error, Result};
 use candle_core::Tensor;
 
@@ -352,65 +352,4 @@ fn spread(
         parts.push(part);
     }
     with_bias(Tensor::cat(&parts, 1)?, bias)
-}
-
-struct Conv {
-    geometry: Geometry,
-}
-
-impl Kernel for Conv {
-    const NAME: &'static str = "conv";
-
-    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        Ok(conv::forward(&self.geometry, x[0], x[1], x.get(2).copied()))
-    }
-
-    fn backward<T: Real>(
-        &self,
-        x: &[&[T]],
-        _y: &[T],
-        grad: &[T],
-        needs: [bool; 3],
-    ) -> candle_core::Result<Gradients<T>> {
-        let g = &self.geometry;
-        let plane = g.output[1] * g.output[2];
-        Ok([
-            needs[0].then(|| conv::input_gradient(g, x[1], grad)),
-            needs[1].then(|| conv::weight_gradient(g, x[0], grad)),
-            needs[2].then(|| conv::channel_sums(g.output[0], plane, grad)),
-        ])
-    }
-}
-
-/// The geometry is that of the convolution from the output to the input.
-struct ConvTranspose {
-    geometry: Geometry,
-}
-
-impl Kernel for ConvTranspose {
-    const NAME: &'static str = "conv-transpose";
-
-    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        let mut y = conv::input_gradient(&self.geometry, x[1], x[0]);
-        if let Some(bias) = x.get(2) {
-            conv::add_bias(self.geometry.input[1] * self.geometry.input[2], bias, &mut y);
-        }
-        Ok(y)
-    }
-
-    fn backward<T: Real>(
-        &self,
-        x: &[&[T]],
-        _y: &[T],
-        grad: &[T],
-        needs: [bool; 3],
-    ) -> candle_core::Result<Gradients<T>> {
-        let g = &self.geometry;
-        let plane = g.input[1] * g.input[2];
-        Ok([
-            needs[0].then(|| conv::forward(g, grad, x[1], None)),
-            needs[1].then(|| conv::weight_gradient(g, grad, x[0])),
-            needs[2].then(|| conv::channel_sums(g.input[0], plane, grad)),
-        ])
-    }
 }
