@@ -96,7 +96,7 @@ impl ChannelAffine {
                     plane_moments(&x[range], mean, &mut sums);
                     square += sums[1].to_f64();
                 }
-                // The mean was rounded; its square error is taken off.
+                // The mean was rounded; the square of its error is subtracted.
                 let rounding = total / count - mean.to_f64();
                 *out = [mean, T::of(square / count - rounding * rounding)];
             }

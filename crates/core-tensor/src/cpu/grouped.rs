@@ -9,12 +9,12 @@ use std::sync::{Arc, OnceLock};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Groups {
-    /// Where each group begins in `rows`, and the end.
+    /// The start of each group in `rows`, and the end of the last.
     pub(crate) offsets: Vec<u32>,
-    /// The row of the input behind each place.
+    /// The input row of each place.
     pub(crate) rows: Vec<u32>,
     pub(crate) num_rows: usize,
-    /// Where the places of each input row begin in `places`, and the end.
+    /// The start of each input row's places in `places`, and the end of the last.
     pub(crate) place_offsets: Vec<u32>,
     pub(crate) places: Vec<u32>,
     pub(crate) blocks: Vec<Block>,
@@ -28,11 +28,11 @@ pub(crate) struct Block {
     pub(crate) len: usize,
 }
 
-/// Rows that are computed together at most: their activations stay in the second-level cache.
+/// The most rows that are computed together: their activations stay in the second-level cache.
 const BLOCK: usize = 256;
 
 impl Groups {
-    /// `offsets` rise from 0 to the length of `rows`, which are below `num_rows`.
+    /// `offsets` never decrease and run from 0 to the length of `rows`, which are below `num_rows`.
     pub(crate) fn new(offsets: Vec<u32>, rows: Vec<u32>, num_rows: usize) -> Self {
         let mut place_offsets = vec![0u32; num_rows + 1];
         for &row in &rows {
@@ -59,7 +59,7 @@ impl Groups {
     }
 }
 
-/// What stands between the two matrices of an expert.
+/// The activation between the two matrices of an expert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExpertActivation {
     /// [`crate::ops::relu`].
@@ -196,7 +196,7 @@ impl Kernel for GroupedFeedForward {
             // SAFETY: blocks do not overlap, and each is treated once.
             let (a, y) =
                 unsafe { (kept_parts.slice(start * width, n * width), out_parts.slice(start * output, n * output)) };
-            // Everything stands on its side, so that the weights, the largest matrices, are read as they lie.
+            // All matrices are transposed, so that the weights, the largest of them, are read in memory order.
             let mut rows = Vec::new();
             gather(x[0], input, &groups.rows[start..start + n], &mut rows);
             let mut columns = vec![T::ZERO; n * input.max(output)];
@@ -273,7 +273,7 @@ impl Kernel for GroupedFeedForward {
         let count = groups.offsets.len() - 1;
         let mut by_w1 = vec![T::ZERO; if needs[1] { x[1].len() } else { 0 }];
         let mut by_w2 = vec![T::ZERO; if needs[2] { x[2].len() } else { 0 }];
-        // few groups are cut, so that there are tasks for every thread; by their number alone, for results that do not depend on threads
+        // Few groups are cut into pieces, so that every thread has a task; their number alone decides how, so that results do not depend on threads.
         let pieces = 8usize.div_ceil(count.max(1));
         let (w1_parts, w2_parts) = (Parts::new(&mut by_w1), Parts::new(&mut by_w2));
         let work = (places / (count * pieces).max(1)).saturating_mul(input * width + hidden * output);

@@ -16,7 +16,7 @@ impl Kernel for ScatterAdd {
         if self.width == 0 || out.is_empty() {
             return Ok(out);
         }
-        // Each task owns a range of rows and reads all indices, which are few beside the elements; so there are only as many tasks as
+        // Each task owns a range of rows and reads all indices, which are few compared with the elements; so there are only as many tasks as
         // threads. Where they are cut does not change any sum.
         let is_large = x[0].len() >= 2 * MIN_WORK_PER_TASK;
         let tasks = if is_large { rayon::current_num_threads() } else { 1 };

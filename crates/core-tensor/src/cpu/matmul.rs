@@ -11,7 +11,7 @@ pub(crate) struct BatchedProduct {
     pub(crate) is_b_transposed: bool,
 }
 
-/// `[rows, columns]`, stored transposed if so said.
+/// `[rows, columns]`, stored transposed if `is_transposed`.
 fn matrix<T>(data: &[T], rows: usize, columns: usize, is_transposed: bool) -> Matrix<'_, T> {
     if is_transposed { Matrix::new(data, columns, rows).t() } else { Matrix::new(data, rows, columns) }
 }

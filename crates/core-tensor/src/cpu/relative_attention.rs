@@ -11,7 +11,7 @@ pub(crate) struct RelativeAttention {
 }
 
 multiversion! {
-    /// Probabilities of a row of scores whose part by distance stands in `relative`.
+    /// Probabilities of a row of scores whose part by distance is in `relative`.
     fn softmax_row<T>(scale: T, relative: &[T], row: &mut [T]) {
         let mut lanes = [T::NEG_INFINITY; 16];
         let (mut rows, mut relatives) = (row.chunks_exact_mut(16), relative.chunks_exact(16));
@@ -46,7 +46,7 @@ multiversion! {
     }
 }
 
-/// What one task needs besides its arguments.
+/// Buffers of one task.
 struct Scratch<T> {
     p: Vec<T>,
     relative: Vec<T>,
@@ -85,7 +85,7 @@ impl RelativeAttention {
         let scale = T::of(1. / (size as f64).sqrt());
         let rows = scratch.p.chunks_exact_mut(length).zip(scratch.relative.chunks_exact(length));
         for (at, (row, relative)) in rows.enumerate() {
-            // distance i − j stands in column length − 1 − (i − j)
+            // distance i − j is in column length − 1 − (i − j)
             softmax_row(scale, &relative[length - 1 - at..], &mut row[..=at]);
             row[at + 1..].fill(T::ZERO);
         }

@@ -38,7 +38,7 @@ pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// Whether the gradient that is about to be computed must itself be on the tape, for a second derivative: because the incoming one is, or because
-/// Candle was told to keep the tapes of gradients. Then the first gradient after a linear operation, which is a plain tensor, must not cut it.
+/// Candle was told to keep the tapes of gradients. In the latter case the first gradient, which may be a plain tensor, must not cut the tape.
 pub(crate) fn is_taped(grad: &Tensor) -> bool {
     static KEEPS_TAPES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     grad.track_op()

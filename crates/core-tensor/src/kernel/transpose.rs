@@ -38,7 +38,7 @@ fn copy_block<T: Real>(x: &[T], e: Extent, i: usize, j: usize, height: usize, wi
     }
 }
 
-/// Blocks of 8×8 in registers. The rest at the edges goes the portable way.
+/// Blocks of 8×8 in registers. The edges are left to the portable loop.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
 fn avx_blocks(x: &[f32], e: Extent, out: &mut [f32]) {

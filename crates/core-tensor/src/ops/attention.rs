@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use candle_core::{D, DType, Tensor};
 use std::sync::OnceLock;
 
-/// What [`attention`] does besides the formula.
+/// The settings of [`attention`].
 #[derive(Debug, Clone, Default)]
 pub struct AttentionConfig {
     /// The factor of the products; `1 / √d` if `None`.

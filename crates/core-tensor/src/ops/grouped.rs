@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use candle_core::Tensor;
 use std::sync::{Arc, OnceLock};
 
-/// Which rows of a matrix each group takes, in the order in which they are computed.
+/// The rows of a matrix that each group takes, in the order in which they are computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowGroups {
     shared: Arc<Groups>,
@@ -17,7 +17,7 @@ impl RowGroups {
     ///
     /// # Errors
     ///
-    /// When `offsets` does not rise from 0 to the length of `rows`, or a row is not below `num_rows`.
+    /// When `offsets` decreases somewhere or does not run from 0 to the length of `rows`, or a row is not below `num_rows`.
     pub fn new(offsets: Vec<u32>, rows: Vec<u32>, num_rows: usize) -> Result<Self> {
         const OP: &str = "row_groups";
         let rises = offsets.windows(2).all(|pair| pair[0] <= pair[1]);
@@ -27,7 +27,7 @@ impl RowGroups {
                 operation: OP,
                 what: "the last offset",
                 got: offsets.last().map_or(f64::NAN, |&end| f64::from(end)),
-                expected: "offsets that rise from 0 to the number of rows taken",
+                expected: "offsets that never decrease, from 0 to the number of rows taken",
             });
         }
         if let Some(position) = rows.iter().position(|&row| row as usize >= num_rows) {
@@ -64,10 +64,10 @@ impl RowGroups {
 }
 
 /// Group by group, `y = act(x w1ᵀ) w2ᵀ` with the group's own matrices: `x` is `[rows, d]`, `w1` `[groups, h, d]` (`[groups, 2 h, d]` for SwiGLU),
-/// `w2` `[groups, e, h]`; the result `[places, e]` stands in the order of [`RowGroups::rows`].
+/// `w2` `[groups, e, h]`; the rows of the result `[places, e]` are in the order of [`RowGroups::rows`].
 ///
-/// No group is padded: each is a few dense products over its own rows, and the cost does not depend on how many groups there are, as long as their
-/// weights can be read in the time. Values between the matrices are kept for the gradient.
+/// No group is padded: each is a few dense products over its own rows, and the cost does not depend on the number of groups until reading their weights
+/// dominates. Values between the matrices are kept for the gradient.
 ///
 /// # Errors
 ///

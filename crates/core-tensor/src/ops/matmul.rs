@@ -40,7 +40,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !a.device().is_cpu() {
         return Ok(a.contiguous()?.matmul(&b.contiguous()?)?);
     }
-    // A transposed view goes in as it lies in memory. `t` stays on the tape and copies nothing.
+    // A transposed view is used without a copy; the transpose stays on the tape.
     let (a, is_a_transposed) = in_memory(a)?;
     let (b, is_b_transposed) = in_memory(b)?;
     let batch = leading.iter().product();

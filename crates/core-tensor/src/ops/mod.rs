@@ -1,7 +1,7 @@
 //! Dense operations that Candle lacks, has with a wrong or missing gradient, or has slow.
 //!
-//! Each is one fused loop over threads on the CPU, for f32 and f64, and a composition of Candle operations elsewhere. What
-//! has no second derivative says so in an error when one is asked for.
+//! Each is one fused loop over threads on the CPU, for f32 and f64, and a composition of Candle operations elsewhere. Asking
+//! an operation for a second derivative that it does not have is an error.
 
 mod activation;
 mod attention;

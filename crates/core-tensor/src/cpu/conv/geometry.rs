@@ -71,7 +71,7 @@ impl Geometry {
     /// How many output positions are unfolded at a time.
     pub(super) fn tile(&self) -> usize {
         let (depth, outputs) = (self.depth().max(1), self.group().1);
-        // The weights are read anew for each tile, so large ones want large tiles.
+        // Each tile reads the weights again, so with large weights tiles should be large.
         let wanted = if outputs * depth > 128 * 1024 { 512 } else { 64 };
         (TILE_ELEMENTS / depth).clamp(wanted, 4096)
     }
@@ -100,7 +100,7 @@ impl Geometry {
     }
 
     /// The cross-correlation that gives the gradient of the input from that of the output, when the stride is 1: kernels are
-    /// turned by half a circle and channels change roles.
+    /// rotated by 180° and input and output channels are swapped.
     pub(super) fn transposed(&self) -> Option<Self> {
         if self.stride != [1, 1] {
             return None;

@@ -114,7 +114,7 @@ fn input_gradient<T: Real>(g: &Geometry, w: &[T], grad: &[T]) -> Vec<T> {
     if g.images * g.in_image() == 0 || grad.is_empty() {
         return vec![T::ZERO; g.images * g.in_image()];
     }
-    // Turning the kernels costs little beside the products; the depthwise loops have a form of their own.
+    // Rotating the kernels costs little compared with the products; the depthwise loops have a form of their own.
     if let Some(transposed) = g.transposed().filter(|_| !g.is_depthwise()) {
         if winograd::is_suited(&transposed) {
             let mut out = vec![T::ZERO; g.images * g.in_image()];

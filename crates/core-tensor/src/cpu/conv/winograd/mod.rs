@@ -2,8 +2,8 @@
 //! instead of 36 products for 2×2 outputs of a pair of channels.
 //!
 //! `y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A` for tiles of 4×4 inputs, summed over channels before the outer transform; the two gradients
-//! are transposes of the same bilinear form. All transforms run over channels that lie side by side, so planes are turned
-//! to `[position, channel]` block by block; a block is as large as the second-level cache likes. With halves and signs only,
+//! are transposes of the same bilinear form. All transforms run over channels that lie side by side, so planes are transposed
+//! to `[position, channel]` block by block; a block fills the second-level cache. With halves and signs only,
 //! the rounding errors are those of a direct sum, to within a small factor.
 
 mod transforms;
@@ -63,14 +63,14 @@ impl<T: Real> Kernels<T> {
     }
 }
 
-/// Where `G w Gᵀ` goes when `w` is turned by half a circle: the first and the last row and column change places.
+/// Where an element of `G w Gᵀ` moves when `w` is rotated by 180°: the first and the last row and column are swapped.
 fn turned(frequency: usize) -> usize {
     const ROW: [usize; 4] = [3, 1, 2, 0];
     4 * ROW[frequency / 4] + ROW[frequency % 4]
 }
 
 /// `y = w ⋆ x`. With `is_adjoint`, `x` is the gradient of the output of the cross-correlation of which `g` is the transpose, and the
-/// kernels are used turned and with channels in changed roles.
+/// kernels are used rotated by 180° and with input and output channels swapped.
 pub(super) fn forward<T: Real>(g: &Geometry, x: &[T], kernels: &Kernels<T>, is_adjoint: bool, out: &mut [T]) {
     let blocks = Blocks::new(g);
     let out_image = g.output[0] * g.output[1] * g.output[2];
@@ -157,7 +157,7 @@ const BLOCK_ELEMENTS: usize = 192 * 1024;
 impl Blocks {
     fn new(g: &Geometry) -> Self {
         let (rows, columns) = (g.output[1].div_ceil(2), g.output[2].div_ceil(2));
-        // The kernels are read anew for each block, so many channels want many tiles.
+        // Each block reads all kernels again, so with many channels blocks should have many tiles.
         let least = if g.input[0] * g.output[0] >= 32 * 1024 { 128 } else { 32 };
         let tiles = (BLOCK_ELEMENTS / (16 * (g.input[0] + g.output[0]))).max(least);
         let images = (tiles / (rows * columns)).clamp(1, g.images.max(1));
