@@ -9,9 +9,9 @@ use core_tensor::random::Rng;
 use std::cell::RefCell;
 use std::process::Command;
 use std::rc::Rc;
-use timeseries::dstagnn::{Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig};
+use timeseries::dstagnn::{ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, SensorGraph, dstagnn};
 use timeseries::sithcon::{
-    LogTimeConfig, LogTimeMemory, Sequences, SithCon, SithConConfig, SithConLayer, SithConLayerConfig,
+    LogTimeConfig, LogTimeMemory, Sequences, SithCon, SithConConfig, SithConLayerConfig, sithcon, sithcon_layer,
 };
 
 fn variable(shape: &[usize]) -> Var {
@@ -27,13 +27,13 @@ fn store() -> ParamStore {
     ParamStore::new(0, DType::F64, &Device::Cpu)
 }
 
-fn sithcon(store: &ParamStore) -> SithCon {
+fn classifier(store: &ParamStore) -> SithCon {
     let config = SithConConfig { layers: vec![layer(); 2], ..SithConConfig::morse_decoder() };
-    SithCon::new(2, 3, &config, store.var_builder()).unwrap()
+    sithcon(2, 3, &config, store.var_builder()).unwrap()
 }
 
-fn dstagnn(store: &ParamStore) -> Dstagnn {
-    let graph = Adjacency::from_edges(4, &[(0, 1), (1, 2), (2, 3), (3, 0)]).unwrap();
+fn forecaster(store: &ParamStore) -> Dstagnn {
+    let graph = SensorGraph::from_edges(4, &[(0, 1), (1, 2), (2, 3), (3, 0)]).unwrap();
     let basis = ChebyshevBasis::new(&graph, 2, ChebyshevProduct::Elementwise).unwrap();
     let config = DstagnnConfig {
         input_steps: 8,
@@ -44,7 +44,7 @@ fn dstagnn(store: &ParamStore) -> Dstagnn {
         embedding: 4,
         ..DstagnnConfig::new(4)
     };
-    Dstagnn::new(config, &basis, &graph, store.var_builder()).unwrap()
+    dstagnn(config, &basis, &graph, store.var_builder()).unwrap()
 }
 
 /// The names of the variables that the backward pass of `loss` reports.
@@ -66,7 +66,7 @@ fn gradients_of_variables_are_handed_over() {
     let memory = LogTimeMemory::new(layer().memory).unwrap();
     let y = memory.forward_sequences(&sequences).unwrap();
     assert_eq!(reported(&y.sum_all().unwrap(), &named), ["x"]);
-    let pooled = SithConLayer::new(2, &layer(), store().var_builder()).unwrap().forward_sequences(&sequences).unwrap();
+    let pooled = sithcon_layer(2, &layer(), store().var_builder()).unwrap().forward_sequences(&sequences).unwrap();
     assert_eq!(reported(&pooled.values.sum_all().unwrap(), &named), ["x"]);
 }
 
@@ -74,7 +74,7 @@ fn gradients_of_variables_are_handed_over() {
 fn weights_of_the_networks_are_reported() {
     let parameters = store();
     let x = Sequences::new(variable(&[9, 2]).as_tensor().detach(), &[4, 5]).unwrap();
-    let y = sithcon(&parameters).forward_with(&x, None, &mut Mode::evaluate()).unwrap();
+    let y = classifier(&parameters).forward(&x, &mut Mode::evaluate()).unwrap();
     let names = reported(&y.sqr().unwrap().sum_all().unwrap(), &parameters.trainable());
     assert!(
         ["linears.0.weight", "linears.1.weight", "out.weight"].iter().all(|name| names.iter().any(|n| n == name)),
@@ -82,7 +82,7 @@ fn weights_of_the_networks_are_reported() {
     );
 
     let parameters = store();
-    let y = dstagnn(&parameters).forward_with(variable(&[2, 4, 1, 8]).as_tensor(), &mut Mode::evaluate()).unwrap();
+    let y = forecaster(&parameters).forward(variable(&[2, 4, 1, 8]).as_tensor(), &mut Mode::evaluate()).unwrap();
     let names = reported(&y.sqr().unwrap().sum_all().unwrap(), &parameters.trainable());
     assert!(names.iter().any(|name| name == "final_fc.weight"), "{names:?}");
 }
@@ -99,22 +99,15 @@ fn second_derivatives_are_errors() {
     }
     let x = variable(&[9, 2]);
     let sequences = Sequences::new(x.as_tensor().clone(), &[4, 5]).unwrap();
-    let network = sithcon(&store());
+    let network = classifier(&store());
     let results = [
         ("memory", LogTimeMemory::new(layer().memory).unwrap().forward_sequences(&sequences).unwrap()),
         (
             "layer",
-            SithConLayer::new(2, &layer(), store().var_builder())
-                .unwrap()
-                .forward_sequences(&sequences)
-                .unwrap()
-                .values,
+            sithcon_layer(2, &layer(), store().var_builder()).unwrap().forward_sequences(&sequences).unwrap().values,
         ),
         ("convolution", network.layers()[0].forward_memory(variable(&[5, 2, 16]).as_tensor()).unwrap().values),
-        (
-            "DSTAGNN",
-            dstagnn(&store()).forward_with(variable(&[2, 4, 1, 8]).as_tensor(), &mut Mode::evaluate()).unwrap(),
-        ),
+        ("DSTAGNN", forecaster(&store()).forward(variable(&[2, 4, 1, 8]).as_tensor(), &mut Mode::evaluate()).unwrap()),
     ];
     for (name, y) in results {
         // the gradient that reaches the operation is on the tape, and then it is not but the operation's would have to be

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The axis over which temporal attention weights sum to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum AttentionNormalisation {
-    /// The queries: each key gives itself away once. What the authors' program does.
+    /// The queries: the weights of each key sum to one. What the authors' program does.
     #[default]
     Query,
-    /// The keys: each query takes a mean. What the paper's formula says.
+    /// The keys: the weights of each query sum to one. What the paper's formula says.
     Key,
 }
 

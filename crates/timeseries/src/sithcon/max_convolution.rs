@@ -63,7 +63,7 @@ trait Register: Real {
     /// As many elements as a register of `S` holds.
     type Vector<S: Simd>: Copy;
 
-    /// The elements that fill whole registers; what is left over is not there.
+    /// The elements that fill whole registers, without the rest.
     fn vectors<S: Simd>(x: &[Self]) -> &[Self::Vector<S>];
     fn vectors_mut<S: Simd>(x: &mut [Self]) -> &mut [Self::Vector<S>];
     fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
@@ -205,7 +205,7 @@ fn first_maximum<T: Real>(values: &[T]) -> (T, u32) {
     (best, (parts.len() * LANES + offset) as u32)
 }
 
-/// Adds the gradients of a part of the images: only windows that won take part.
+/// Adds the gradients of a part of the images: only windows with a maximum contribute.
 pub(crate) fn add_gradients<T: Real>(
     (images, weights): (&[T], &[T]),
     size: &Size,

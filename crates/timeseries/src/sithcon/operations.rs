@@ -28,7 +28,7 @@ impl Reading {
     }
 }
 
-/// The first positions of the maxima, known once the operation has run.
+/// The first positions of the maxima; set when the operation has run.
 pub(crate) type Chosen = Arc<OnceLock<Vec<u32>>>;
 
 /// Elements of the filters' outputs that are computed at once: they stay in the second- or third-level cache.
