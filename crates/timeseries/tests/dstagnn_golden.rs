@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::Module;
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::{Mode, backward, ops};

@@ -106,7 +106,7 @@ pub(crate) use dispatch_real;
 /// error that names the operation.
 ///
 /// ```
-/// use candle_core::{Device, Tensor};
+/// use candle_core::{Device, Tensor, WithDType};
 /// use core_tensor::kernel::{Real, dispatch_tensor, with_slice};
 ///
 /// let x = Tensor::new(&[1f32, 2., 4.], &Device::Cpu)?;
