@@ -7,6 +7,7 @@
 
 use candle_core::DType;
 use clap::Parser;
+use core_tensor::Mode;
 use core_tensor::params::ParamStore;
 use experiment::{Axis, Plot, Series as Line};
 use std::error::Error;
@@ -211,7 +212,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
 
     // what comes after the end
     let latest = windows.latest(&scaler, store.dtype(), store.device())?;
-    let next = candle_nn::Module::forward(&model, &latest)?.squeeze(0)?.to_vec2::<f32>()?;
+    let next = model.forward(&latest, &mut Mode::evaluate())?.squeeze(0)?.to_vec2::<f32>()?;
     let mut table = names.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect::<Vec<_>>().join(",");
     table.push('\n');
     for step in 0..horizon {
