@@ -95,7 +95,7 @@ impl TimeOfDay {
             return Err(Error::count("time of day", "the period", 0, "at least 1"));
         }
         if steps < period {
-            let reason = format!("has {steps} steps; a day has {period}");
+            let reason = format!("has {steps} steps, at least {period} are needed: a whole day");
             return Err(Error::InvalidData { operation: "time of day", what: "the series", reason });
         }
         let n = series.num_nodes();

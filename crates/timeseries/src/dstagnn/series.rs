@@ -108,7 +108,8 @@ impl<'a> Windows<'a> {
         }
         let (got, needed) = (series.num_steps(), input_steps + horizon + 9);
         if got < needed {
-            let reason = format!("has {got} steps; ten windows for training, validation and test need {needed}");
+            let reason =
+                format!("has {got} steps, at least {needed} are needed: ten windows for training, validation and test");
             return Err(Error::InvalidData { operation: "windows", what: "the series", reason });
         }
         Ok(Self { series, input_steps, horizon })

@@ -58,7 +58,7 @@ impl Similarity {
         let days = series.len() / num_nodes / period;
         if days == 0 {
             let got = series.len() / num_nodes;
-            let reason = format!("has {got} steps; sensors are compared by whole days of {period}");
+            let reason = format!("has {got} steps, at least {period} are needed: sensors are compared by whole days");
             return Err(Error::InvalidData { operation: OP, what: "the series", reason });
         }
         Self::from_days(&Days::new(series, num_nodes, days, period)?)
