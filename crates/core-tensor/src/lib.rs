@@ -9,6 +9,7 @@ pub mod device;
 mod error;
 pub mod gradcheck;
 pub mod init;
+pub mod kernel;
 pub mod metrics;
 mod mode;
 pub mod nn;

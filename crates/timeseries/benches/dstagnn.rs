@@ -11,8 +11,8 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 use timeseries::dstagnn::{
-    Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, Similarity, SimilarityConfig,
-    aware_graphs,
+    ChebyshevBasis, ChebyshevProduct, DstagnnConfig, GraphConfig, SensorGraph, Similarity, SimilarityConfig,
+    aware_graphs, dstagnn,
 };
 
 #[global_allocator]
@@ -62,14 +62,14 @@ fn step(device: &Device, nodes: usize, batch: usize, config: DstagnnConfig, spar
     let (aware, relevance) = aware_graphs(&similarity, GraphConfig { sparsity, ..GraphConfig::default() })?;
     let basis = ChebyshevBasis::new(&aware, 3, ChebyshevProduct::Elementwise)?;
     let store = ParamStore::new(0, DType::F32, device);
-    let model = Dstagnn::new(config, &basis, &relevance.binary(), store.var_builder())?;
+    let model = dstagnn(config, &basis, &relevance.binary(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig { learning_rate: 1e-4, ..AdamConfig::default() })?;
     let mut rng = Rng::new(1);
     let x = rng.normal(0., 1., (batch, nodes, 1, 12), DType::F32, &Device::Cpu)?.to_device(device)?;
     let target = rng.uniform(0., 300., (batch, nodes, 12), DType::F32, &Device::Cpu)?.to_device(device)?;
     let mut dropout = Rng::new(2);
     measure(device, &format!("training step/N = {nodes}, batch {batch}"), || {
-        let y = model.forward_with(&x, &mut Mode::train(&mut dropout))?;
+        let y = model.forward(&x, &mut Mode::train(&mut dropout))?;
         adam.backward_step(&ops::huber(&y, &target, 1.)?)?;
         Ok(())
     })
@@ -79,18 +79,18 @@ fn step(device: &Device, nodes: usize, batch: usize, config: DstagnnConfig, spar
 fn memory() -> Outcome {
     let nodes = 883;
     let edges: Vec<(usize, usize)> = (0..nodes).flat_map(|i| (1..9).map(move |j| (i, (i + 7 * j) % nodes))).collect();
-    let graph = Adjacency::from_edges(nodes, &edges)?;
+    let graph = SensorGraph::from_edges(nodes, &edges)?;
     let basis = ChebyshevBasis::new(&graph, 3, ChebyshevProduct::Elementwise)?;
     println!("largest eigenvalue {}", basis.lambda_max);
     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
     let config = DstagnnConfig { temporal_heads: 4, ..DstagnnConfig::new(nodes) };
-    let model = Dstagnn::new(config, &basis, &graph, store.var_builder())?;
+    let model = dstagnn(config, &basis, &graph, store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
     let x = Rng::new(1).normal(0., 1., (12, nodes, 1, 12), DType::F32, &Device::Cpu)?;
     let mut dropout = Rng::new(2);
     for _ in 0..2 {
         let start = Instant::now();
-        let y = model.forward_with(&x, &mut Mode::train(&mut dropout))?;
+        let y = model.forward(&x, &mut Mode::train(&mut dropout))?;
         adam.backward_step(&ops::huber(&y, &y.zeros_like()?, 1.)?)?;
         println!("N = {nodes}, batch 12: {:.1} s a step", start.elapsed().as_secs_f64());
     }

@@ -10,8 +10,8 @@ use core_tensor::{Mode, ops};
 use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
-use timeseries::sithcon::{Sequences, SithCon, SithConConfig, StreamingMemory, morse};
-use timeseries::tcn::{Tcn, TcnConfig};
+use timeseries::sithcon::{Sequences, SithConConfig, StreamingMemory, morse, sithcon};
+use timeseries::tcn::{TcnConfig, tcn};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,14 +53,14 @@ fn run() -> Outcome {
     let signals = morse::alphabet(10);
     let labels = Tensor::arange(0u32, 43, device)?;
     let store = ParamStore::new(0, DType::F32, device);
-    let model = SithCon::new(1, 43, &SithConConfig::morse_decoder(), store.var_builder())?;
+    let model = sithcon(1, 43, &SithConConfig::morse_decoder(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
     let batches: Vec<Sequences> = signals.chunks(8).map(|x| sequences(x, device)).collect::<Result<_, _>>()?;
     let memories: Vec<Tensor> = batches.iter().map(|x| model.first_memory(x)).collect::<Result<_, _>>()?;
     for peer in ["PyTorch, all steps", "PyTorch, last step only", "PyTorch, winning windows only"] {
         measure(device, &format!("Morse decoder/training epoch/{peer}"), || {
             for (at, (x, memory)) in batches.iter().zip(&memories).enumerate() {
-                let logits = model.forward_with(x, Some(memory), &mut Mode::evaluate())?;
+                let logits = model.forward_memory(x, memory, &mut Mode::evaluate())?;
                 let loss = ops::cross_entropy(&logits, &labels.narrow(0, 8 * at, x.len())?)?;
                 adam.backward_step(&loss)?;
             }
@@ -69,7 +69,7 @@ fn run() -> Outcome {
     }
     let all = sequences(&morse::alphabet(10), device)?;
     measure(device, "Morse decoder/43 symbols", || {
-        black_box(model.forward_sequences(&all)?);
+        black_box(model.forward(&all, &mut Mode::evaluate())?);
         Ok(())
     })?;
 
@@ -85,20 +85,20 @@ fn run() -> Outcome {
     let x = Sequences::from_batch(&x)?;
     let target = Tensor::new(&[[0.9f32]], device)?;
     let store = ParamStore::new(0, DType::F32, device);
-    let model = SithCon::new(2, 1, &SithConConfig::morse_adding(), store.var_builder())?;
+    let model = sithcon(2, 1, &SithConConfig::morse_adding(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
     measure(device, "Morse adding/training step, one item of 500 steps", || {
-        let loss = ops::mse(&model.forward_with(&x, None, &mut Mode::evaluate())?, &target)?;
+        let loss = ops::mse(&model.forward(&x, &mut Mode::evaluate())?, &target)?;
         adam.backward_step(&loss)?;
         Ok(())
     })?;
 
     let store = ParamStore::new(0, DType::F32, device);
-    let tcn = Tcn::new(1, 43, &TcnConfig::default(), store.var_builder())?;
+    let network = tcn(1, 43, &TcnConfig::default(), store.var_builder())?;
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
     measure(device, "TCN/training epoch", || {
         for (at, x) in batches.iter().enumerate() {
-            let loss = ops::cross_entropy(&tcn.forward_sequences(x)?, &labels.narrow(0, 8 * at, x.len())?)?;
+            let loss = ops::cross_entropy(&network.forward_sequences(x)?, &labels.narrow(0, 8 * at, x.len())?)?;
             adam.backward_step(&loss)?;
         }
         Ok(())

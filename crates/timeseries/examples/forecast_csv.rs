@@ -7,6 +7,7 @@
 
 use candle_core::DType;
 use clap::Parser;
+use core_tensor::Mode;
 use core_tensor::params::ParamStore;
 use experiment::{Axis, Plot, Series as Line};
 use std::error::Error;
@@ -15,8 +16,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use timeseries::dstagnn::{
-    Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, FitConfig, GraphConfig, Series, Similarity,
-    SimilarityConfig, TimeOfDay, Windows, aware_graphs, errors_by_horizon, fit, forecast, persistence,
+    ChebyshevBasis, ChebyshevProduct, DstagnnConfig, FitConfig, GraphConfig, SensorGraph, Series, Similarity,
+    SimilarityConfig, TimeOfDay, Windows, aware_graphs, dstagnn, errors_by_horizon, fit, forecast, persistence,
 };
 
 #[global_allocator]
@@ -124,14 +125,14 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
     Ok((Series::new(values, names.len(), 1)?, names))
 }
 
-fn roads(path: &Path, nodes: usize) -> Outcome<Adjacency> {
+fn roads(path: &Path, nodes: usize) -> Outcome<SensorGraph> {
     let table = datasets::table::parse_numeric(&bytes(path)?, &datasets::table::TableOptions::default());
     let place = path.display();
     let table = table.map_err(|error| format!("{place}: {error}; expected numbers of sensors, from 0"))?;
     let column = |name: &str| table.column(name).ok_or_else(|| format!("{place}: there is no column `{name}`"));
     let edges: Vec<(usize, usize)> =
         column("from")?.into_iter().zip(column("to")?).map(|(from, to)| (from as usize, to as usize)).collect();
-    Ok(Adjacency::from_edges(nodes, &edges).map_err(|error| format!("{place}: {error}"))?)
+    Ok(SensorGraph::from_edges(nodes, &edges).map_err(|error| format!("{place}: {error}"))?)
 }
 
 /// Says which sensors tell nothing; they are forecast like the others all the same.
@@ -178,7 +179,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     let sizes = DstagnnConfig { input_steps: arguments.input_steps, horizon, ..DstagnnConfig::new(n) };
     let small = DstagnnConfig { num_blocks: 2, filters: 16, embedding: 64, head_width: 16, ..sizes };
     let config = if arguments.paper_size { sizes } else { small };
-    let model = Dstagnn::new(config, &basis, &relevance.binary(), store.var_builder())?;
+    let model = dstagnn(config, &basis, &relevance.binary(), store.var_builder())?;
     say(&format!("{} parameters", store.num_parameters()));
     let learning_rate = if arguments.paper_size { 1e-4 } else { 1e-3 };
     let settings = FitConfig { epochs: arguments.epochs, learning_rate, seed: arguments.seed, ..FitConfig::default() };
@@ -211,7 +212,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
 
     // what comes after the end
     let latest = windows.latest(&scaler, store.dtype(), store.device())?;
-    let next = candle_nn::Module::forward(&model, &latest)?.squeeze(0)?.to_vec2::<f32>()?;
+    let next = model.forward(&latest, &mut Mode::evaluate())?.squeeze(0)?.to_vec2::<f32>()?;
     let mut table = names.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect::<Vec<_>>().join(",");
     table.push('\n');
     for step in 0..horizon {

@@ -2,69 +2,67 @@
 
 use candle_core::Tensor;
 
-/// What can go wrong; each variant names what was wrong, where, and what was expected.
+/// What can go wrong. Each variant names the operation, what was wrong with what, and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A number outside what its place allows.
-    #[error("{place}: {what} is {value}, expected {expected}")]
-    Value {
-        /// The operation or the configuration.
-        place: &'static str,
-        /// Which number.
+    /// A setting is out of range.
+    #[error("{operation}: {what} is {got}, expected {expected}")]
+    InvalidConfig {
+        /// What is configured.
+        operation: &'static str,
+        /// The setting.
         what: String,
-        /// The number.
-        value: f64,
-        /// What would be right.
+        /// Its value.
+        got: f64,
+        /// The values that are possible.
         expected: String,
     },
-    /// A tensor of another shape than the operation needs.
-    #[error("{operation}: {what} has shape {actual:?}, expected {expected}")]
+    /// A number is out of range.
+    #[error("{operation}: {what} is {got}, expected {expected}")]
+    Value {
+        /// The operation.
+        operation: &'static str,
+        /// The number.
+        what: String,
+        /// Its value.
+        got: f64,
+        /// The values that are possible.
+        expected: String,
+    },
+    /// A tensor has another shape than the operation needs.
+    #[error("{operation}: {what} has shape {got:?}, expected {expected}")]
     Shape {
         /// The operation.
         operation: &'static str,
         /// The tensor.
         what: &'static str,
         /// Its shape.
-        actual: Vec<usize>,
-        /// What it should be.
+        got: Vec<usize>,
+        /// The shape that is needed, in symbols.
         expected: String,
     },
-    /// Two lists that must be equally long are not.
-    #[error("{operation}: {what} has {actual} elements, expected {expected}")]
+    /// A list has another length than the operation needs.
+    #[error("{operation}: {what} has {got} elements, expected {expected}")]
     Length {
         /// The operation.
         operation: &'static str,
         /// The list.
         what: &'static str,
-        /// How many elements it has.
-        actual: usize,
-        /// How many it should have.
+        /// Its length.
+        got: usize,
+        /// The length that is needed.
         expected: usize,
     },
-    /// Too little data for what is asked.
-    #[error("{operation}: {what} has {actual}, at least {needed} are needed: {reason}")]
-    TooLittle {
+    /// Data from outside cannot be used.
+    #[error("{operation}: {what} {reason}")]
+    InvalidData {
         /// The operation.
         operation: &'static str,
-        /// What there is too little of.
+        /// The data.
         what: &'static str,
-        /// How much there is.
-        actual: usize,
-        /// How much is needed.
-        needed: usize,
-        /// What for.
-        reason: &'static str,
-    },
-    /// Text that is not what it should be.
-    #[error("{what}: {text:?} is not {expected}")]
-    Text {
-        /// What was read.
-        what: &'static str,
-        /// The text.
-        text: String,
-        /// What would be right.
-        expected: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
     /// An error of core-tensor.
     #[error(transparent)]
@@ -74,26 +72,35 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
-/// The crate's result.
+/// The result of a fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    pub(crate) fn value(
-        place: &'static str,
+    pub(crate) fn config(
+        operation: &'static str,
         what: impl Into<String>,
-        value: impl Into<f64>,
+        got: impl Into<f64>,
         expected: impl Into<String>,
     ) -> Self {
-        Self::Value { place, what: what.into(), value: value.into(), expected: expected.into() }
+        Self::InvalidConfig { operation, what: what.into(), got: got.into(), expected: expected.into() }
+    }
+
+    pub(crate) fn value(
+        operation: &'static str,
+        what: impl Into<String>,
+        got: impl Into<f64>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Value { operation, what: what.into(), got: got.into(), expected: expected.into() }
     }
 
     /// [`Error::value`] for counts.
-    pub(crate) fn count(place: &'static str, what: &str, value: usize, expected: impl Into<String>) -> Self {
-        Self::value(place, what, value as f64, expected)
+    pub(crate) fn count(operation: &'static str, what: &str, got: usize, expected: impl Into<String>) -> Self {
+        Self::value(operation, what, got as f64, expected)
     }
 
     pub(crate) fn shape(operation: &'static str, what: &'static str, x: &Tensor, expected: impl Into<String>) -> Self {
-        Self::Shape { operation, what, actual: x.dims().to_vec(), expected: expected.into() }
+        Self::Shape { operation, what, got: x.dims().to_vec(), expected: expected.into() }
     }
 }
 

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
 
-mod cpu;
 pub mod dstagnn;
 mod error;
 pub mod recurrent;

@@ -8,14 +8,14 @@ use core_tensor::nn::{self, Linear, Lstm};
 use core_tensor::ops;
 use serde::{Deserialize, Serialize};
 
-/// The numbers of an [`LstmReader`]; the defaults are those of the SITHCon supplement.
+/// Settings of an [`LstmReader`]; the defaults are those of the SITHCon supplement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LstmConfig {
     /// The hidden size; 128.
     pub hidden: usize,
     /// Layers on top of each other; 1.
     pub num_layers: usize,
-    /// Whether the outputs go through tanh; true.
+    /// Whether tanh is applied to the outputs; true.
     pub has_tanh: bool,
 }
 
@@ -34,18 +34,18 @@ pub struct LstmReader {
     features: usize,
 }
 
-impl LstmReader {
-    /// A network from `features` numbers a step to `outputs` numbers.
-    ///
-    /// # Errors
-    /// Sizes of zero, parameters of other shapes.
-    pub fn new(features: usize, outputs: usize, config: LstmConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let recurrent = nn::RecurrentConfig { num_layers: config.num_layers, ..Default::default() };
-        let lstm = nn::lstm(features, config.hidden, recurrent, vb.pp("lstm"))?;
-        let linear = nn::linear(config.hidden, outputs, vb.pp("linear"))?;
-        Ok(Self { lstm, linear, has_tanh: config.has_tanh, features })
-    }
+/// An [`LstmReader`] from `features` features to `outputs` values.
+///
+/// # Errors
+/// Sizes of zero, parameters of other shapes.
+pub fn lstm_reader(features: usize, outputs: usize, config: LstmConfig, vb: VarBuilder<'_>) -> Result<LstmReader> {
+    let recurrent = nn::RecurrentConfig { num_layers: config.num_layers, ..Default::default() };
+    let lstm = nn::lstm(features, config.hidden, recurrent, vb.pp("lstm"))?;
+    let linear = nn::linear(config.hidden, outputs, vb.pp("linear"))?;
+    Ok(LstmReader { lstm, linear, has_tanh: config.has_tanh, features })
+}
 
+impl LstmReader {
     /// The outputs at the last step of each sequence, `[sequences, outputs]`.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use core_tensor::nn::{self, Linear};
 use core_tensor::ops::{self, Conv1dConfig};
 use serde::{Deserialize, Serialize};
 
-/// The numbers of a network; the defaults are those of the Morse decoder in the SITHCon paper.
+/// Sizes of a network; the defaults are those of the Morse decoder in the SITHCon paper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcnConfig {
     /// The channels of each block; `[25, 25]`.
@@ -51,7 +51,7 @@ struct Block {
     downsample: Option<(Tensor, Tensor)>,
 }
 
-/// Blocks of two causal convolutions with weight norm and dilation 2^l, each followed by a ReLU, around which a residual goes; a linear map reads the last step.
+/// Blocks of two causal convolutions with weight norm and dilation 2^l, each followed by a ReLU, with a residual connection around the two; a linear map of the last step.
 ///
 /// Parameters: `block{l}.conv1.weight_v`, `.weight_g`, `.bias`, `block{l}.conv2.…`, `block{l}.downsample.…` where the channels change, `linear`.
 #[derive(Debug, Clone)]
@@ -63,43 +63,43 @@ pub struct Tcn {
 
 const OP: &str = "TCN";
 
-impl Tcn {
-    /// A network from `features` channels to `outputs` numbers.
-    ///
-    /// # Errors
-    /// Sizes of zero, no block, more than 30 blocks, parameters of other shapes.
-    pub fn new(features: usize, outputs: usize, config: &TcnConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        if !(1..=30).contains(&config.channels.len()) {
-            return Err(Error::count(OP, "the number of blocks", config.channels.len(), "1 to 30"));
-        }
-        let sizes = [features, outputs, config.kernel];
-        if let Some(&size) = sizes.iter().chain(&config.channels).find(|&&size| size == 0) {
-            return Err(Error::count(OP, "a size", size, "at least 1"));
-        }
-        // the residual's and the last map's weights start small
-        let small = Init::Randn { mean: 0., stdev: 0.01 };
-        let (mut blocks, mut inputs) = (Vec::new(), features);
-        for (l, &channels) in config.channels.iter().enumerate() {
-            let vb = vb.pp(format!("block{l}"));
-            let downsample = if inputs == channels {
-                None
-            } else {
-                let vb = vb.pp("downsample");
-                let bias = vb.get_with_hints(channels, "bias", core_tensor::init::fan_in_uniform(inputs))?;
-                Some((vb.get_with_hints((channels, inputs, 1), "weight", small)?, bias))
-            };
-            blocks.push(Block {
-                first: Convolution::new(inputs, channels, config.kernel, 1 << l, vb.pp("conv1"))?,
-                second: Convolution::new(channels, channels, config.kernel, 1 << l, vb.pp("conv2"))?,
-                downsample,
-            });
-            inputs = channels;
-        }
-        let bias = core_tensor::init::fan_in_uniform(inputs);
-        let linear = nn::linear_with(inputs, outputs, small, Some(bias), vb.pp("linear"))?;
-        Ok(Self { blocks, linear, features })
+/// A [`Tcn`] from `features` channels to `outputs` numbers.
+///
+/// # Errors
+/// Sizes of zero, no block, more than 30 blocks, parameters of other shapes.
+pub fn tcn(features: usize, outputs: usize, config: &TcnConfig, vb: VarBuilder<'_>) -> Result<Tcn> {
+    if !(1..=30).contains(&config.channels.len()) {
+        return Err(Error::config(OP, "the number of blocks", config.channels.len() as f64, "1 to 30"));
     }
+    let sizes = [features, outputs, config.kernel];
+    if let Some(&size) = sizes.iter().chain(&config.channels).find(|&&size| size == 0) {
+        return Err(Error::config(OP, "a size", size as f64, "at least 1"));
+    }
+    // the residual's and the last map's weights start small
+    let small = Init::Randn { mean: 0., stdev: 0.01 };
+    let (mut blocks, mut inputs) = (Vec::new(), features);
+    for (l, &channels) in config.channels.iter().enumerate() {
+        let vb = vb.pp(format!("block{l}"));
+        let downsample = if inputs == channels {
+            None
+        } else {
+            let vb = vb.pp("downsample");
+            let bias = vb.get_with_hints(channels, "bias", core_tensor::init::fan_in_uniform(inputs))?;
+            Some((vb.get_with_hints((channels, inputs, 1), "weight", small)?, bias))
+        };
+        blocks.push(Block {
+            first: Convolution::new(inputs, channels, config.kernel, 1 << l, vb.pp("conv1"))?,
+            second: Convolution::new(channels, channels, config.kernel, 1 << l, vb.pp("conv2"))?,
+            downsample,
+        });
+        inputs = channels;
+    }
+    let bias = core_tensor::init::fan_in_uniform(inputs);
+    let linear = nn::linear_with(inputs, outputs, small, Some(bias), vb.pp("linear"))?;
+    Ok(Tcn { blocks, linear, features })
+}
 
+impl Tcn {
     /// The features of the last block at every step, `[batch, features, time]` to `[batch, channels, time]`.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Tcn {
         Ok(x)
     }
 
-    /// The outputs at the last step of each sequence, `[sequences, outputs]`. What is padded stands after the end, where a causal network does not look.
+    /// The outputs at the last step of each sequence, `[sequences, outputs]`. Padding follows the end of a sequence, which a causal network does not see.
     ///
     /// # Errors
     /// Another number of features.

@@ -8,10 +8,12 @@ use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::{Mode, backward, device, ops};
 use timeseries::Result;
-use timeseries::dstagnn::{Adjacency, Astgcn, AstgcnConfig, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig};
-use timeseries::recurrent::{LstmConfig, LstmReader};
-use timeseries::sithcon::{LogTimeConfig, Sequences, SithCon, SithConConfig, SithConLayerConfig, morse};
-use timeseries::tcn::{Tcn, TcnConfig};
+use timeseries::dstagnn::{
+    AstgcnConfig, ChebyshevBasis, ChebyshevProduct, DstagnnConfig, SensorGraph, astgcn, dstagnn,
+};
+use timeseries::recurrent::{LstmConfig, lstm_reader};
+use timeseries::sithcon::{LogTimeConfig, Sequences, SithConConfig, SithConLayerConfig, morse, sithcon};
+use timeseries::tcn::{TcnConfig, tcn};
 
 fn gpu() -> Option<Device> {
     let name = if cfg!(feature = "cuda") { "cuda:0" } else { "metal:0" };
@@ -86,9 +88,9 @@ fn compare(network: impl Fn(&ParamStore) -> Result<Tensor>) {
     }
 }
 
-fn ring(nodes: usize) -> Adjacency {
+fn ring(nodes: usize) -> SensorGraph {
     let edges: Vec<_> = (0..nodes).flat_map(|i| [(i, (i + 1) % nodes), (i, (i + 5) % nodes)]).collect();
-    Adjacency::from_edges(nodes, &edges).unwrap()
+    SensorGraph::from_edges(nodes, &edges).unwrap()
 }
 
 #[test]
@@ -97,10 +99,10 @@ fn dstagnn_is_the_same() {
     let basis = ChebyshevBasis::new(&graph, 3, ChebyshevProduct::Elementwise).unwrap();
     let config = DstagnnConfig { num_blocks: 2, filters: 16, embedding: 24, head_width: 8, ..DstagnnConfig::new(20) };
     compare(|store| {
-        let model = Dstagnn::new(config.clone(), &basis, &graph, store.var_builder())?;
+        let model = dstagnn(config.clone(), &basis, &graph, store.var_builder())?;
         let x = Rng::new(1).normal(0., 1., (5, 20, 1, 12), DType::F32, &Device::Cpu)?;
         let x = x.to_dtype(store.dtype())?.to_device(store.device())?;
-        model.forward_with(&x, &mut Mode::evaluate())
+        model.forward(&x, &mut Mode::evaluate())
     });
 }
 
@@ -108,10 +110,10 @@ fn dstagnn_is_the_same() {
 fn astgcn_is_the_same() {
     let basis = ChebyshevBasis::new(&ring(20), 3, ChebyshevProduct::Matrix).unwrap();
     compare(|store| {
-        let model = Astgcn::new(AstgcnConfig::default(), &basis, store.var_builder())?;
+        let model = astgcn(AstgcnConfig::default(), &basis, store.var_builder())?;
         let x = Rng::new(1).normal(0., 1., (5, 20, 1, 12), DType::F32, &Device::Cpu)?;
         let x = x.to_dtype(store.dtype())?.to_device(store.device())?;
-        model.forward_windows(&x)
+        Ok(model.forward(&x)?)
     });
 }
 
@@ -130,14 +132,16 @@ fn sithcon_is_the_same() {
     let memory = LogTimeConfig { tau_max: 500., num_taus: 120, ..LogTimeConfig::default() };
     let layer = SithConLayerConfig { channels: 12, kernel_width: 9, memory, ..SithConLayerConfig::default() };
     let config = SithConConfig { layers: vec![layer; 2], ..SithConConfig::morse_decoder() };
-    compare(|store| SithCon::new(1, 10, &config, store.var_builder())?.forward_sequences(&symbols(store)));
-    compare(|store| SithCon::new(1, 10, &config, store.var_builder())?.forward_steps(&symbols(store)));
+    compare(|store| sithcon(1, 10, &config, store.var_builder())?.forward(&symbols(store), &mut Mode::evaluate()));
+    compare(|store| {
+        sithcon(1, 10, &config, store.var_builder())?.forward_steps(&symbols(store), &mut Mode::evaluate())
+    });
 }
 
 #[test]
 fn the_baselines_are_the_same() {
     let config = TcnConfig { channels: vec![12, 12], kernel: 9 };
-    compare(|store| Tcn::new(1, 10, &config, store.var_builder())?.forward_sequences(&symbols(store)));
+    compare(|store| tcn(1, 10, &config, store.var_builder())?.forward_sequences(&symbols(store)));
     let config = LstmConfig { hidden: 16, ..LstmConfig::default() };
-    compare(|store| LstmReader::new(1, 10, config, store.var_builder())?.forward_sequences(&symbols(store)));
+    compare(|store| lstm_reader(1, 10, config, store.var_builder())?.forward_sequences(&symbols(store)));
 }

@@ -10,9 +10,9 @@ use core_tensor::random::Rng;
 use core_tensor::{Mode, ops};
 use proptest::prelude::*;
 use timeseries::dstagnn::{
-    Adjacency, Astgcn, AstgcnConfig, AttentionNormalisation, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig,
-    FitConfig, GraphConfig, Scaler, SelfLoop, Series, Similarity, SimilarityConfig, TimeOfDay, Windows, aware_graphs,
-    errors_by_horizon, fit, forecast, huber_loss, persistence, transport,
+    AstgcnConfig, AttentionNormalisation, ChebyshevBasis, ChebyshevProduct, DstagnnConfig, FitConfig, GraphConfig,
+    Scaler, SelfLoop, SensorGraph, Series, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn, aware_graphs,
+    dstagnn, errors_by_horizon, fit, forecast, huber_loss, persistence, transport,
 };
 
 fn numbers(x: &Tensor) -> Vec<f64> {
@@ -88,8 +88,8 @@ fn config(nodes: usize) -> DstagnnConfig {
     }
 }
 
-fn ring(nodes: usize) -> Adjacency {
-    Adjacency::from_edges(nodes, &(0..nodes).map(|i| (i, (i + 1) % nodes)).collect::<Vec<_>>()).unwrap()
+fn ring(nodes: usize) -> SensorGraph {
+    SensorGraph::from_edges(nodes, &(0..nodes).map(|i| (i, (i + 1) % nodes)).collect::<Vec<_>>()).unwrap()
 }
 
 fn normal(rng: &mut Rng, shape: &[usize]) -> Tensor {
@@ -107,12 +107,17 @@ fn gradients_are_right() {
         let basis = ChebyshevBasis::new(&ring(4), 3, product).unwrap();
         let store = ParamStore::new(0, DType::F64, &Device::Cpu);
         let config = DstagnnConfig { attention, input_channels: 2, ..config(4) };
-        let model = Dstagnn::new(config, &basis, &ring(4), store.var_builder()).unwrap();
+        let model = dstagnn(config, &basis, &ring(4), store.var_builder()).unwrap();
         let x = normal(&mut Rng::new(1), &[2, 4, 2, 8]);
-        gradcheck_with(|x| Ok(model.forward(&x[0])?), std::slice::from_ref(&x), close).unwrap();
+        gradcheck_with(
+            |x| Ok(model.forward(&x[0], &mut Mode::evaluate()).map_err(candle_core::Error::from)?),
+            std::slice::from_ref(&x),
+            close,
+        )
+        .unwrap();
         let sizes = AstgcnConfig { input_steps: 8, horizon: 3, input_channels: 2, num_blocks: 2, filters: 3 };
-        let astgcn = Astgcn::new(sizes, &basis, store.var_builder().pp("astgcn")).unwrap();
-        gradcheck_with(|x| Ok(astgcn.forward_windows(&x[0]).map_err(candle_core::Error::from)?), &[x], close).unwrap();
+        let baseline = astgcn(sizes, &basis, store.var_builder().pp("astgcn")).unwrap();
+        gradcheck_with(|x| Ok(baseline.forward(&x[0])?), &[x], close).unwrap();
     }
 }
 
@@ -121,14 +126,14 @@ fn permuted_sensors_give_permuted_forecasts() {
     // no other axis has nine elements
     let (n, permutation) = (9usize, [3usize, 0, 4, 1, 2, 8, 5, 6, 7]);
     let graph =
-        Adjacency::from_edges(n, &[(0, 1), (1, 2), (2, 0), (3, 4), (4, 0), (0, 3), (5, 1), (6, 7), (7, 8), (8, 5)])
+        SensorGraph::from_edges(n, &[(0, 1), (1, 2), (2, 0), (3, 4), (4, 0), (0, 3), (5, 1), (6, 7), (7, 8), (8, 5)])
             .unwrap();
     let moved: Vec<(usize, usize)> = graph.edges().into_iter().map(|(a, b)| (permutation[a], permutation[b])).collect();
-    let moved = Adjacency::from_edges(n, &moved).unwrap();
-    let model = |graph: &Adjacency| {
+    let moved = SensorGraph::from_edges(n, &moved).unwrap();
+    let model = |graph: &SensorGraph| {
         let basis = ChebyshevBasis::new(graph, 3, ChebyshevProduct::Elementwise).unwrap();
         let store = ParamStore::new(0, DType::F64, &Device::Cpu);
-        (Dstagnn::new(config(n), &basis, graph, store.var_builder()).unwrap(), store)
+        (dstagnn(config(n), &basis, graph, store.var_builder()).unwrap(), store)
     };
     let ((plain, from), (other, to)) = (model(&graph), model(&moved));
     // the inverse as an index: row `to` comes from row `index[to]`
@@ -145,8 +150,8 @@ fn permuted_sensors_give_permuted_forecasts() {
         to.set(&name, &value).unwrap();
     }
     let x = normal(&mut Rng::new(1), &[2, n, 1, 8]);
-    let expected = plain.forward(&x).unwrap().index_select(&index, 1).unwrap();
-    let found = other.forward(&x.index_select(&index, 1).unwrap()).unwrap();
+    let expected = plain.forward(&x, &mut Mode::evaluate()).unwrap().index_select(&index, 1).unwrap();
+    let found = other.forward(&x.index_select(&index, 1).unwrap(), &mut Mode::evaluate()).unwrap();
     for (a, b) in numbers(&found).iter().zip(numbers(&expected)) {
         assert!((a - b).abs() < 1e-10 * b.abs().max(1.), "{a} instead of {b}");
     }
@@ -208,7 +213,7 @@ fn training_forecasts_a_wave_and_keeps_the_best_state() {
     let basis = ChebyshevBasis::new(&ring(4), 3, ChebyshevProduct::Elementwise).unwrap();
     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
     let sizes = DstagnnConfig { filters: 8, embedding: 16, head_width: 4, ..config(4) };
-    let model = Dstagnn::new(sizes, &basis, &ring(4), store.var_builder()).unwrap();
+    let model = dstagnn(sizes, &basis, &ring(4), store.var_builder()).unwrap();
     let settings = FitConfig { epochs: 25, learning_rate: 3e-3, ..FitConfig::default() };
     let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |_, _| true).unwrap();
     let least = fitted.validation.iter().copied().fold(f64::INFINITY, f64::min);
@@ -232,9 +237,11 @@ fn training_forecasts_a_wave_and_keeps_the_best_state() {
     assert!(series.channel(0, end + 1).is_err());
     // the restored state is the one whose validation loss was least
     let batch = windows.batch(&split[1].clone().collect::<Vec<_>>(), &scaler, DType::F32, &Device::Cpu).unwrap();
-    let loss = huber_loss(&model.forward(&batch.x).unwrap(), &batch).unwrap().to_scalar::<f32>().unwrap();
+    let prediction = model.forward(&batch.x, &mut Mode::evaluate()).unwrap();
+    let loss = huber_loss(&prediction, &batch).unwrap().to_scalar::<f32>().unwrap();
     assert!((f64::from(loss) / least - 1.).abs() < 0.2, "{loss} and {least}");
-    assert_eq!(model.forward(&windows.latest(&scaler, DType::F32, &Device::Cpu).unwrap()).unwrap().dims(), [1, 4, 3]);
+    let latest = windows.latest(&scaler, DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(model.forward(&latest, &mut Mode::evaluate()).unwrap().dims(), [1, 4, 3]);
 }
 
 #[test]
@@ -263,7 +270,7 @@ fn missing_readings_are_masked() {
     assert_eq!(last[0], whole.get(10, 0, 0).unwrap());
     assert!(TimeOfDay::new(&series, 4, 20).unwrap().forecast(8..9, 2).iter().all(|x| x.is_finite()));
     let nothing = windows.batch(&[10], &scaler, DType::F64, &Device::Cpu).unwrap();
-    let nothing = timeseries::dstagnn::Batch { mask: Some(nothing.target.zeros_like().unwrap()), ..nothing };
+    let nothing = timeseries::dstagnn::WindowBatch { mask: Some(nothing.target.zeros_like().unwrap()), ..nothing };
     assert!(huber_loss(&nothing.target, &nothing).is_err());
 }
 
@@ -271,13 +278,13 @@ fn missing_readings_are_masked() {
 fn dropout_acts_in_training_only() {
     let basis = ChebyshevBasis::new(&ring(4), 3, ChebyshevProduct::Elementwise).unwrap();
     let store = ParamStore::new(0, DType::F64, &Device::Cpu);
-    let model =
-        Dstagnn::new(DstagnnConfig { dropout: 0.5, ..config(4) }, &basis, &ring(4), store.var_builder()).unwrap();
+    let model = dstagnn(DstagnnConfig { dropout: 0.5, ..config(4) }, &basis, &ring(4), store.var_builder()).unwrap();
     let x = normal(&mut Rng::new(1), &[1, 4, 1, 8]);
-    let train = |seed| numbers(&model.forward_with(&x, &mut Mode::train(&mut Rng::new(seed))).unwrap());
+    let train = |seed| numbers(&model.forward(&x, &mut Mode::train(&mut Rng::new(seed))).unwrap());
     assert_eq!(train(1), train(1));
     assert_ne!(train(1), train(2));
-    assert_eq!(numbers(&model.forward(&x).unwrap()), numbers(&model.forward(&x).unwrap()));
+    let evaluate = || numbers(&model.forward(&x, &mut Mode::evaluate()).unwrap());
+    assert_eq!(evaluate(), evaluate());
 }
 
 #[test]
@@ -300,9 +307,9 @@ fn hostile_input_is_an_error() {
     assert_eq!(all_missing.values(), [0.; 4]);
     assert!(aware_graphs(&all_missing, GraphConfig::default()).is_err(), "no neighbour at 0.01");
     assert!(aware_graphs(&all_missing, GraphConfig { sparsity: f64::NAN, ..Default::default() }).is_err());
-    assert!(Adjacency::from_edges(2, &[(0, 2)]).is_err());
-    assert!(Adjacency::from_edges(0, &[]).is_err());
-    let empty = Adjacency::from_edges(3, &[]).unwrap();
+    assert!(SensorGraph::from_edges(2, &[(0, 2)]).is_err());
+    assert!(SensorGraph::from_edges(0, &[]).is_err());
+    let empty = SensorGraph::from_edges(3, &[]).unwrap();
     assert!(ChebyshevBasis::new(&empty, 3, ChebyshevProduct::Elementwise).is_err());
     assert!(ChebyshevBasis::new(&ring(3), 0, ChebyshevProduct::Elementwise).is_err());
     assert!(ChebyshevBasis::from_terms(vec![]).is_err());
@@ -330,23 +337,24 @@ fn hostile_input_is_an_error() {
 
     let basis = ChebyshevBasis::new(&ring(4), 3, ChebyshevProduct::Elementwise).unwrap();
     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
-    let model = Dstagnn::new(config(4), &basis, &ring(4), store.var_builder()).unwrap();
+    let model = dstagnn(config(4), &basis, &ring(4), store.var_builder()).unwrap();
     let x = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     for shape in [&[1, 3, 1, 8][..], &[1, 4, 2, 8], &[1, 4, 1, 7], &[0, 4, 1, 8], &[4, 8]] {
-        assert!(model.forward(&x(shape)).is_err(), "{shape:?}");
+        assert!(model.forward(&x(shape), &mut Mode::evaluate()).is_err(), "{shape:?}");
     }
-    assert!(model.forward(&x(&[1, 4, 1, 8]).to_dtype(DType::F64).unwrap()).is_err());
+    assert!(model.forward(&x(&[1, 4, 1, 8]).to_dtype(DType::F64).unwrap(), &mut Mode::evaluate()).is_err());
     let change = |f: fn(&mut DstagnnConfig)| {
         let mut config = config(4);
         f(&mut config);
-        assert!(Dstagnn::new(config, &basis, &ring(4), store.var_builder().pp("b")).is_err(), "{config:?}");
+        assert!(dstagnn(config, &basis, &ring(4), store.var_builder().pp("b")).is_err(), "{config:?}");
     };
     change(|c| c.input_steps = 6);
     change(|c| c.num_nodes = 5);
     change(|c| c.horizon = 0);
     change(|c| c.dropout = f64::NAN);
     // NaN in, NaN out, without a panic
-    let y = model.forward(&Tensor::full(f32::NAN, (1, 4, 1, 8), &Device::Cpu).unwrap()).unwrap();
+    let x = Tensor::full(f32::NAN, (1, 4, 1, 8), &Device::Cpu).unwrap();
+    let y = model.forward(&x, &mut Mode::evaluate()).unwrap();
     assert!(numbers(&y).iter().all(|y| y.is_nan()));
     let _ = ops::relu(&y).unwrap();
 }

@@ -5,16 +5,15 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::Module;
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
-use core_tensor::{backward, ops};
+use core_tensor::{Mode, backward, ops};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use timeseries::dstagnn::{
-    Adjacency, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, Series, Similarity,
-    SimilarityConfig, Windows, aware_graphs, errors_by_horizon, transport,
+    ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, SensorGraph, Series, Similarity,
+    SimilarityConfig, Windows, aware_graphs, dstagnn, errors_by_horizon, transport,
 };
 
 fn directory() -> PathBuf {
@@ -110,7 +109,7 @@ fn chebyshev_bases_equal_the_reference() {
     assert!(!cases.is_empty());
     for case in cases {
         let get = |name: &str| f64s(&file[&format!("{case}.{name}")]);
-        let graph = Adjacency::new(get("adj")).unwrap();
+        let graph = SensorGraph::new(get("adj")).unwrap();
         for (name, product) in [("elementwise", ChebyshevProduct::Elementwise), ("matmul", ChebyshevProduct::Matrix)] {
             let prefix = format!("{case}.cheb_{name}.");
             let order = file.keys().filter(|key| key.starts_with(&prefix)).count();
@@ -125,7 +124,7 @@ fn chebyshev_bases_equal_the_reference() {
 }
 
 fn close(what: &str, dtype: DType, actual: &Tensor, expected: &Tensor) {
-    // the specification's tolerances; in f32 relative to the largest value, since sums cancel
+    // in f32 relative to the largest value, since sums cancel
     let (relative, absolute) = match (dtype, what.starts_with("grad.")) {
         (DType::F64, _) => (1e-9, 1e-10),
         (_, false) => (2e-4, 1e-7),
@@ -161,14 +160,15 @@ fn small(file: &HashMap<String, Tensor>, meta: &Value, dtype: DType) -> (ParamSt
     let order = whole(&meta["config"], "K");
     let basis = ChebyshevBasis::from_terms((0..order).map(|k| f64s(&file[&format!("cheb.{k}")])).collect()).unwrap();
     // the reference rounds its basis through f32
-    let own = ChebyshevBasis::new(&Adjacency::new(f64s(&file["stag"])).unwrap(), order, ChebyshevProduct::Elementwise)
-        .unwrap();
+    let own =
+        ChebyshevBasis::new(&SensorGraph::new(f64s(&file["stag"])).unwrap(), order, ChebyshevProduct::Elementwise)
+            .unwrap();
     for (own, given) in own.terms.iter().zip(&basis.terms) {
         assert_near("basis", own, given, 1e-6);
     }
-    let relevance = Adjacency::new(f64s(&file["strg_mask"])).unwrap();
+    let relevance = SensorGraph::new(f64s(&file["strg_mask"])).unwrap();
     let store = ParamStore::new(0, dtype, &Device::Cpu);
-    let model = Dstagnn::new(config, &basis, &relevance, store.var_builder()).unwrap();
+    let model = dstagnn(config, &basis, &relevance, store.var_builder()).unwrap();
     let parameters: Vec<_> = file.iter().filter_map(|(name, x)| Some((name.strip_prefix("param.")?, x))).collect();
     assert_eq!(parameters.len(), store.vars().len());
     for (name, value) in parameters {
@@ -231,7 +231,7 @@ fn twenty_steps_of_adam_equal_the_reference() {
     let losses = trajectory["loss_before_step_0_to_20"].as_array().unwrap();
     let mut output = Vec::new();
     for (step, expected) in losses.iter().enumerate() {
-        let y = model.forward(&file["input"]).unwrap();
+        let y = model.forward(&file["input"], &mut Mode::evaluate()).unwrap();
         let loss = ops::huber(&y, &file["target"], 1.).unwrap();
         let (actual, expected) = (loss.to_scalar::<f64>().unwrap(), expected.as_f64().unwrap());
         assert!((actual / expected - 1.).abs() < 1e-6, "step {step}: {actual} instead of {expected}");
@@ -253,11 +253,11 @@ fn parameters_are_those_of_the_reference() {
         // four blocks of the paper's size; at the largest set only if there is time for it: names and shapes follow the same rule
         let config = DstagnnConfig { temporal_heads: whole(counts, "n_heads"), ..DstagnnConfig::new(n) };
         let edges: Vec<(usize, usize)> = (0..n).map(|i| (i, (i + 1) % n)).collect();
-        let graph = Adjacency::from_edges(n, &edges).unwrap();
+        let graph = SensorGraph::from_edges(n, &edges).unwrap();
         let identity =
             ChebyshevBasis::from_terms(vec![(0..n * n).map(|at| f64::from(at / n == at % n)).collect(); 3]).unwrap();
         let store = ParamStore::new(0, DType::F32, &Device::Cpu);
-        Dstagnn::new(config, &identity, &graph, store.var_builder()).unwrap();
+        dstagnn(config, &identity, &graph, store.var_builder()).unwrap();
         assert_eq!(store.num_parameters(), whole(counts, "total_parameters"), "{set}");
         if let Some(shapes) = counts.get("parameters").and_then(Value::as_object) {
             assert_eq!(shapes.len(), store.vars().len());
@@ -343,7 +343,7 @@ fn the_largest_eigenvalue_of_the_published_graph_is_found() {
         return;
     };
     let options = datasets::table::TableOptions { has_header: false, ..Default::default() };
-    let graph = Adjacency::new(datasets::table::parse_numeric(&bytes, &options).unwrap().values).unwrap();
+    let graph = SensorGraph::new(datasets::table::parse_numeric(&bytes, &options).unwrap().values).unwrap();
     assert_eq!(graph.num_nodes, 307);
     let basis = ChebyshevBasis::new(&graph, 3, ChebyshevProduct::Elementwise).unwrap();
     // the reference's solver starts from a random vector and agrees with itself to about 1e-10

@@ -96,7 +96,7 @@ fn what_is_wrong_is_named() {
         (&["good.csv"], "--skip time leaves the column out"),
         (&["good.csv", "--skip", "tiem"], "no such column, but time, a, b, c, still, silent"),
         (&["infinite.csv", "--skip", "time"], "sensor 0 at step 192"),
-        (&["short.csv", "--skip", "time"], "24, at least 33 are needed"),
+        (&["short.csv", "--skip", "time"], "24 steps, at least 33 are needed"),
         (&["good.csv", "--skip", "time"], "--period 288"),
         (&["good.csv", "--skip", "time", "--period", "24", "--neighbours", "5"], "--neighbours 5: expected 1 to 4"),
         (&["good.csv", "--skip", "time", "--period", "24", "--roads", "far.csv"], "far.csv"),

@@ -7,14 +7,14 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use core_tensor::params::ParamStore;
-use core_tensor::{backward, ops};
+use core_tensor::{Mode, backward, ops};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use timeseries::sithcon::{
-    FilterForm, LogTimeConfig, LogTimeMemory, Sequences, SithCon, SithConConfig, SithConLayerConfig, morse,
+    FilterForm, LogTimeConfig, LogTimeMemory, Sequences, SithConConfig, SithConLayerConfig, morse, sithcon,
 };
-use timeseries::tcn::{Tcn, TcnConfig};
+use timeseries::tcn::{TcnConfig, tcn};
 
 fn directory() -> PathBuf {
     match std::env::var_os("GOLDEN_DIR") {
@@ -58,7 +58,7 @@ fn assert_close(what: &str, actual: &Tensor, expected: &Tensor, relative: f64, a
 }
 
 fn close(what: &str, dtype: DType, actual: &Tensor, expected: &Tensor) {
-    // the specification's tolerances
+    // the tolerances
     let (relative, absolute) = match (dtype, what.starts_with("grad.")) {
         (DType::F64, _) => (1e-9, 1e-11),
         (_, false) => (1e-4, 1e-7),
@@ -187,7 +187,7 @@ fn classifier_and_regressor_equal_the_reference() {
         let (features, outputs, config) = config(&meta);
         for dtype in [DType::F64, DType::F32] {
             let store = ParamStore::new(0, dtype, &Device::Cpu);
-            let model = SithCon::new(features, outputs, &config, store.var_builder()).unwrap();
+            let model = sithcon(features, outputs, &config, store.var_builder()).unwrap();
             load(&store, &file);
             let input = file["input"].squeeze(1).unwrap().to_dtype(dtype).unwrap();
             let (batch, time) = (input.dims()[0], input.dims()[2]);
@@ -211,11 +211,15 @@ fn classifier_and_regressor_equal_the_reference() {
             }
 
             let sequences = Sequences::from_batch(&input).unwrap();
-            let every = model.forward_steps(&sequences).unwrap().reshape((batch, time, outputs)).unwrap();
+            let every = model
+                .forward_steps(&sequences, &mut Mode::evaluate())
+                .unwrap()
+                .reshape((batch, time, outputs))
+                .unwrap();
             close("logits_all_times", dtype, &every, &file["logits_all_times"]);
-            let last = model.forward(&input).unwrap();
+            let last = model.forward(&sequences, &mut Mode::evaluate()).unwrap();
             let memory = model.first_memory(&sequences).unwrap();
-            let remembered = model.forward_with(&sequences, Some(&memory), &mut core_tensor::Mode::evaluate()).unwrap();
+            let remembered = model.forward_memory(&sequences, &memory, &mut Mode::evaluate()).unwrap();
             close("logits from a stored memory", dtype, &remembered, &last);
             let target = &file["target"];
             let loss = if target.dtype() == DType::I64 {
@@ -248,7 +252,7 @@ fn the_temporal_convolutional_network_equals_the_reference() {
     let config = TcnConfig { channels, kernel: whole(&meta, "kernel") };
     for dtype in [DType::F64, DType::F32] {
         let store = ParamStore::new(0, dtype, &Device::Cpu);
-        let model = Tcn::new(whole(&meta, "in"), whole(&meta, "out"), &config, store.var_builder()).unwrap();
+        let model = tcn(whole(&meta, "in"), whole(&meta, "out"), &config, store.var_builder()).unwrap();
         load(&store, &file);
         let logits = model.forward(&file["input"].to_dtype(dtype).unwrap()).unwrap();
         close("logits", dtype, &logits, &file["logits"]);
@@ -262,7 +266,7 @@ fn the_temporal_convolutional_network_equals_the_reference() {
 fn the_trained_decoder_gives_the_reference_logits() {
     let Some(file) = tensors("morse_trained.safetensors") else { return };
     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
-    let model = SithCon::new(1, 43, &SithConConfig::morse_decoder(), store.var_builder()).unwrap();
+    let model = sithcon(1, 43, &SithConConfig::morse_decoder(), store.var_builder()).unwrap();
     assert_eq!(store.num_parameters(), 33_118);
     load(&store, &file);
     let mut tested = 0;
@@ -273,8 +277,8 @@ fn the_trained_decoder_gives_the_reference_logits() {
         let rows = signals.concat();
         let count = rows.len();
         let x = Sequences::new(Tensor::from_vec(rows, (count, 1), &Device::Cpu).unwrap(), &lengths).unwrap();
-        let logits = model.forward_sequences(&x).unwrap();
-        // the specification's tolerance
+        let logits = model.forward(&x, &mut Mode::evaluate()).unwrap();
+        // the tolerance
         assert_close(name, &logits, expected, 0., 5e-3);
         let best = |x: &Tensor| x.argmax(1).unwrap().to_vec1::<u32>().unwrap();
         assert_eq!(best(&logits), best(expected), "{name}");

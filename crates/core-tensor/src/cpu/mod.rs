@@ -1,23 +1,24 @@
-//! What every CPU kernel of this crate needs: the element types, access to the data of a tensor, loops over threads, and
-//! loops compiled for several instruction sets.
+//! The loops of the dense operations: functions of slices, and the [kernels](crate::kernel::Kernel) made of them.
+//!
+//! `ops` checks arguments, chooses between a kernel and a composition of Candle's operations, and puts results together; files here have the names of theirs.
 
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod batch_norm;
+pub(crate) mod bias;
+pub(crate) mod channel_affine;
 pub(crate) mod conv;
-mod exponential;
-mod fused;
-mod gemm;
-mod parallel;
-mod real;
-mod simd;
-mod storage;
-mod transpose;
-mod winograd;
-
-pub(crate) use fused::{Gradients, Kernel, apply};
-pub(crate) use gemm::{Matrix, gemm, gemm_strided};
-pub(crate) use parallel::{MIN_WORK_PER_TASK, Parts, for_row_entries, for_rows, for_slices, for_slices2, for_tasks};
-pub(crate) use real::Real;
-pub(crate) use simd::{exp_all, multiversion, sum_all, sum1, sum2, sum3};
-pub(crate) use storage::{
-    build, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice,
-};
-pub(crate) use transpose::{Extent, transpose, transpose_into};
+pub(crate) mod grouped;
+pub(crate) mod indexing;
+pub(crate) mod linear;
+pub(crate) mod loss;
+pub(crate) mod matmul;
+pub(crate) mod norm;
+pub(crate) mod pair_loss;
+pub(crate) mod pointwise;
+pub(crate) mod pool;
+pub(crate) mod recurrent;
+pub(crate) mod reduce;
+pub(crate) mod relative_attention;
+pub(crate) mod softmax;
+pub(crate) mod weighted_rows;

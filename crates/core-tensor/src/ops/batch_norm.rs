@@ -1,14 +1,10 @@
 //! Batch normalisation of feature vectors and of planes.
 
-use super::norm::{ChannelAffine, masked};
-use crate::cpu::{Gradients, Kernel, apply};
-use crate::cpu::{
-    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice,
-    with_slice,
-};
+use crate::cpu::batch_norm::{PlaneNorm, RowsNorm, Statistics};
+use crate::cpu::channel_affine::ChannelAffine;
+use crate::kernel::apply;
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
-use std::sync::{Arc, OnceLock};
+use candle_core::Tensor;
 
 /// The statistics of a batch, each `[channels]` and without gradient.
 #[derive(Debug, Clone)]
@@ -95,12 +91,11 @@ pub fn batch_norm_train_with(
         let (y, statistics) = composed(x, weight, bias, eps)?;
         return Ok((epilogue.apply(y)?, statistics));
     }
-    let statistics = Arc::new(OnceLock::new());
+    let statistics = Statistics::default();
     let kept = statistics.clone();
     let y = if plane == 1 {
-        let rows = contiguous(&x.reshape((count, channels))?)?;
-        let op = BatchNorm { eps, statistics: kept };
-        let y = rows.apply_op3(&contiguous(weight)?, &contiguous(bias)?, op)?.reshape(x.shape())?;
+        let op = RowsNorm { eps, statistics: kept };
+        let y = apply(op, &[&x.reshape((count, channels))?, weight, bias], (count, channels))?.reshape(x.shape())?;
         epilogue.apply(y)?
     } else {
         let affine = ChannelAffine { channels, plane, has_relu: epilogue.has_relu };
@@ -229,228 +224,6 @@ fn composed(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Ten
     let y = normal.broadcast_mul(&weight.reshape(shape.as_slice())?)?.broadcast_add(&bias.reshape(shape)?)?;
     let (mean, biased_variance) = (mean.reshape(channels)?.detach(), variance.reshape(channels)?.detach());
     Ok((y, BatchStatistics { mean, biased_variance, count: x.elem_count() / channels.max(1) }))
-}
-
-/// Batch norm of planes. Inputs are `x`, the rows `weight` and `bias` in one tensor, and perhaps a residual.
-struct PlaneNorm {
-    affine: ChannelAffine,
-    eps: f64,
-    statistics: Arc<OnceLock<(Tensor, Tensor)>>,
-}
-
-impl Kernel for PlaneNorm {
-    const NAME: &'static str = "batch-norm";
-
-    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        let channels = self.affine.channels;
-        let (weight, bias) = x[1].split_at(channels);
-        let (mean, variance) = self.affine.moments(x[0]);
-        let scale: Vec<T> = variance.iter().zip(weight).map(|(&v, &w)| w / Real::sqrt(v + T::of(self.eps))).collect();
-        let out = self.affine.run(x[0], x.get(2).copied(), &mean, &scale, bias);
-        let device = candle_core::Device::Cpu;
-        let mean = Tensor::from_vec(mean, channels, &device)?;
-        let _ = self.statistics.set((mean, Tensor::from_vec(variance, channels, &device)?));
-        Ok(out)
-    }
-
-    fn backward<T: Real>(
-        &self,
-        x: &[&[T]],
-        y: &[T],
-        grad: &[T],
-        needs: [bool; 3],
-    ) -> candle_core::Result<Gradients<T>> {
-        let Some((mean, variance)) = self.statistics.get() else {
-            return Err(candle_core::Error::BackwardNotSupported { op: Self::NAME });
-        };
-        let (mean, variance) = (mean.to_vec1::<T>()?, variance.to_vec1::<T>()?);
-        let channels = self.affine.channels;
-        let grad_residual = (needs[2] && self.affine.has_relu).then(|| masked(y, grad));
-        let original = grad;
-        let (y, grad) = match &grad_residual {
-            Some(masked) => (None, masked.as_slice()),
-            None => (self.affine.has_relu.then_some(y), grad),
-        };
-        let sums = self.affine.sums(x[0], y, grad, &mean);
-        let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / Real::sqrt(v + T::of(self.eps))).collect();
-        let scale = T::of(channels as f64 / x[0].len() as f64);
-        let grad_x = needs[0].then(|| {
-            self.affine.gradient(x[0], y, grad, |c| {
-                let [total, product] = sums[c];
-                [mean[c], x[1][c] * inverse[c], total * scale, product * scale * inverse[c] * inverse[c]]
-            })
-        });
-        let weights = sums.iter().zip(&inverse).map(|(&[_, product], &i)| product * i);
-        let grad_numbers = weights.chain(sums.iter().map(|&[total, _]| total)).collect();
-        Ok([grad_x, Some(grad_numbers), needs[2].then(|| grad_residual.unwrap_or_else(|| original.to_vec()))])
-    }
-}
-
-struct BatchNorm {
-    eps: f64,
-    statistics: Arc<OnceLock<(Tensor, Tensor)>>,
-}
-
-multiversion! {
-    /// Adds `(x − mean)²` of each row to `out`.
-    fn add_squares<T>(x: &[T], mean: &[T], out: &mut [T]) {
-        for row in x.chunks_exact(mean.len()) {
-            for ((o, &x), &m) in out.iter_mut().zip(row).zip(mean) {
-                *o += (x - m) * (x - m);
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// Adds the gradient, and its product with `x − mean`, of each row to the two halves of `out`.
-    fn add_products<T>(x: &[T], grad: &[T], mean: &[T], out: &mut [T]) {
-        let (sums, products) = out.split_at_mut(mean.len());
-        for (x, grad) in x.chunks_exact(mean.len()).zip(grad.chunks_exact(mean.len())) {
-            for ((((s, p), &x), &g), &m) in sums.iter_mut().zip(products.iter_mut()).zip(x).zip(grad).zip(mean) {
-                *s += g;
-                *p += g * (x - m);
-            }
-        }
-    }
-}
-
-/// Adds up the `out_width` sums that `add(first row, number of rows, out)` makes of blocks of rows, in a fixed order.
-fn blocked<T: Real>(
-    rows: usize,
-    width: usize,
-    out_width: usize,
-    add: impl Fn(std::ops::Range<usize>, &mut [T]) + Sync,
-) -> Vec<T> {
-    let per_block = super::reduce::rows_per_block(width);
-    let blocks = rows.div_ceil(per_block);
-    let mut partial = vec![T::ZERO; blocks * out_width];
-    for_slices(&mut partial, out_width, per_block * width, &|first, out| {
-        for (block, out) in out.chunks_exact_mut(out_width.max(1)).enumerate() {
-            let start = (first + block) * per_block;
-            add(start * width..(start + per_block).min(rows) * width, out);
-        }
-    });
-    super::reduce::sum_partials(&partial, out_width)
-}
-
-impl BatchNorm {
-    fn run<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> candle_core::Result<Vec<T>> {
-        let width = weight.len();
-        let rows = x.len() / width.max(1);
-        let scale = T::of(1. / rows as f64);
-        let mut mean = super::reduce::sum_rows(x, width);
-        mean.iter_mut().for_each(|m| *m *= scale);
-        let mut variance = blocked(rows, width, width, |range, out| add_squares(&x[range], &mean, out));
-        variance.iter_mut().for_each(|v| *v *= scale);
-        let factor: Vec<T> = variance.iter().zip(weight).map(|(&v, &w)| w / Real::sqrt(v + T::of(self.eps))).collect();
-        // SAFETY: every row is written whole.
-        let out = unsafe {
-            collect(rows, width, width, |first, out| {
-                for (out, x) in out.chunks_exact_mut(width.max(1)).zip(x[first * width..].chunks_exact(width)) {
-                    for ((((out, &x), &m), &f), &b) in out.iter_mut().zip(x).zip(&mean).zip(&factor).zip(bias) {
-                        out.write((x - m) * f + b);
-                    }
-                }
-            })
-        };
-        let device = candle_core::Device::Cpu;
-        let mean = Tensor::from_vec(mean, width, &device)?;
-        let _ = self.statistics.set((mean, Tensor::from_vec(variance, width, &device)?));
-        Ok(out)
-    }
-
-    fn gradients<T: Real>(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Tensor, Tensor, Tensor)> {
-        let op = self.name();
-        let Some((mean, variance)) = self.statistics.get() else {
-            return Err(candle_core::Error::BackwardNotSupported { op });
-        };
-        let (rows, width) = x.dims2()?;
-        let (mean, variance) = (mean.to_vec1::<T>()?, variance.to_vec1::<T>()?);
-        let weight_values = weight.to_vec1::<T>()?;
-        let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / Real::sqrt(v + T::of(self.eps))).collect();
-        let (grad_x, sums) = with_slice::<T, _>(x, op, |x| {
-            with_slice::<T, _>(grad, op, |grad| {
-                let sums = blocked(rows, width, 2 * width, |range, out| {
-                    add_products(&x[range.clone()], &grad[range], &mean, out);
-                });
-                let scale = T::of(1. / rows as f64);
-                // dx = weight / σ · (g − mean(g) − (x − μ) / σ² · mean(g (x − μ)))
-                let outer: Vec<T> = weight_values.iter().zip(&inverse).map(|(&w, &i)| w * i).collect();
-                let level: Vec<T> = sums[..width].iter().map(|&s| s * scale).collect();
-                let slope: Vec<T> = sums[width..].iter().zip(&inverse).map(|(&s, &i)| s * scale * i * i).collect();
-                // SAFETY: every row is written whole.
-                let grad_x = unsafe {
-                    collect(rows, width, width, |first, out| {
-                        let range = first * width..;
-                        let arguments = x[range.clone()].chunks_exact(width).zip(grad[range].chunks_exact(width));
-                        for (out, (x, grad)) in out.chunks_exact_mut(width.max(1)).zip(arguments) {
-                            for (j, out) in out.iter_mut().enumerate() {
-                                out.write(outer[j] * (grad[j] - level[j] - (x[j] - mean[j]) * slope[j]));
-                            }
-                        }
-                    })
-                };
-                Ok((grad_x, sums))
-            })
-        })?;
-        let (grad_bias, products) = sums.split_at(width);
-        let grad_weight: Vec<T> = products.iter().zip(&inverse).map(|(&p, &i)| p * i).collect();
-        Ok((
-            Tensor::from_vec(grad_x, x.shape(), x.device())?,
-            Tensor::from_vec(grad_weight, width, x.device())?,
-            Tensor::from_slice(grad_bias, width, x.device())?,
-        ))
-    }
-}
-
-impl CustomOp3 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let op = self.name();
-        let out = dispatch_real!(x, op, T => {
-            let (weight, bias) = (slice::<T>(weight, weight_layout, op)?, slice::<T>(bias, bias_layout, op)?);
-            Ok(into_storage(self.run(slice::<T>(x, x_layout, op)?, weight, bias)?))
-        })?;
-        Ok((out, x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        if crate::cpu::is_taped(grad) {
-            return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
-        }
-        let grad = contiguous(grad)?;
-        let (grad_x, grad_weight, grad_bias) =
-            dispatch_tensor!(x, self.name(), T => self.gradients::<T>(x, weight, &grad))?;
-        Ok((
-            x.track_op().then_some(grad_x),
-            weight.track_op().then_some(grad_weight),
-            bias.track_op().then_some(grad_bias),
-        ))
-    }
 }
 
 #[cfg(test)]

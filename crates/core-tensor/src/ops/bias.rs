@@ -1,7 +1,8 @@
 //! Adding a vector to every row.
 
 use super::sum_dim0;
-use crate::cpu::{Real, collect, contiguous, dispatch_real, dispatch_tensor, into_storage, slice, with_slice};
+use crate::cpu::{activation, bias};
+use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
@@ -43,25 +44,6 @@ struct BiasAdd {
     has_relu: bool,
 }
 
-impl BiasAdd {
-    fn run<T: Real>(&self, x: &[T], bias: &[T]) -> Vec<T> {
-        let width = bias.len();
-        let rows = x.len() / width.max(1);
-        // SAFETY: every row is written whole.
-        unsafe {
-            collect(rows, width, width, |first, out| {
-                for (out, x) in out.chunks_exact_mut(width).zip(x[first * width..].chunks_exact(width)) {
-                    for ((out, &x), &b) in out.iter_mut().zip(x).zip(bias) {
-                        let sum = x + b;
-                        // A NaN stays one.
-                        out.write(if self.has_relu && sum <= T::ZERO { T::ZERO } else { sum });
-                    }
-                }
-            })
-        }
-    }
-}
-
 impl CustomOp2 for BiasAdd {
     fn name(&self) -> &'static str {
         if self.has_relu { "bias-relu" } else { "bias-add" }
@@ -76,7 +58,7 @@ impl CustomOp2 for BiasAdd {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let out = dispatch_real!(x, self.name(), T => {
             let (x, bias) = (slice::<T>(x, x_layout, self.name())?, slice::<T>(bias, bias_layout, self.name())?);
-            Ok(into_storage(self.run(x, bias)))
+            Ok(into_storage(bias::add(x, bias, self.has_relu)))
         })?;
         Ok((out, x_layout.shape().clone()))
     }
@@ -96,21 +78,14 @@ impl CustomOp2 for BiasAdd {
 }
 
 /// `grad` where `y > 0`, else zero.
-pub(super) fn masked(grad: &Tensor, y: &Tensor, op: &'static str) -> candle_core::Result<Tensor> {
-    if crate::cpu::is_taped(grad) {
+fn masked(grad: &Tensor, y: &Tensor, op: &'static str) -> candle_core::Result<Tensor> {
+    if is_taped(grad) {
         return grad * y.gt(0.)?.to_dtype(y.dtype())?;
     }
     dispatch_tensor!(grad, op, T => {
-        let out = with_slice::<T, _>(grad, op, |grad| with_slice::<T, _>(y, op, |y| {
-            // SAFETY: every element of each piece is written.
-            Ok(unsafe {
-                collect(y.len(), 1, 1, |first, out| {
-                    for ((out, &g), &y) in out.iter_mut().zip(&grad[first..]).zip(&y[first..]) {
-                        out.write(if y > T::ZERO { g } else { T::ZERO });
-                    }
-                })
-            })
-        }))?;
+        let out = with_slice::<T, _>(grad, op, |grad| {
+            with_slice::<T, _>(y, op, |y| Ok(activation::masked(y, grad)))
+        })?;
         Tensor::from_vec(out, y.shape(), y.device())
     })
 }

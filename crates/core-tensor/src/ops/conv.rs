@@ -1,11 +1,11 @@
 //! Convolutions (cross-correlations, as everywhere in deep learning) and their transposes.
 
-use crate::cpu::conv::{self, Geometry};
-use crate::cpu::{Gradients, Kernel, Real, apply};
+use crate::cpu::conv::{Conv, ConvTranspose, Geometry};
+use crate::kernel::apply;
 use crate::{Error, Result};
 use candle_core::Tensor;
 
-/// The numbers of a [`conv2d`]; pairs are (height, width). The defaults are PyTorch's.
+/// The settings of a [`conv2d`]; pairs are (height, width). The defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2dConfig {
     /// The step between output positions, (1, 1).
@@ -14,7 +14,7 @@ pub struct Conv2dConfig {
     pub padding: (usize, usize),
     /// The step between the elements of a kernel, (1, 1).
     pub dilation: (usize, usize),
-    /// Groups of channels that do not see each other, 1. As many as input channels: depthwise.
+    /// Groups of channels that are convolved separately, 1. As many as input channels: depthwise.
     pub groups: usize,
 }
 
@@ -24,7 +24,7 @@ impl Default for Conv2dConfig {
     }
 }
 
-/// The numbers of a [`conv1d`]; the defaults are PyTorch's.
+/// The settings of a [`conv1d`]; the defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv1dConfig {
     /// The step between output positions, 1.
@@ -33,7 +33,7 @@ pub struct Conv1dConfig {
     pub padding: usize,
     /// The step between the elements of a kernel, 1.
     pub dilation: usize,
-    /// Groups of channels that do not see each other, 1.
+    /// Groups of channels that are convolved separately, 1.
     pub groups: usize,
     /// Pads `(kernel − 1) · dilation` zeros on the left and none on the right, so that an output sees no later input; false.
     /// `padding` must be 0 then.
@@ -46,7 +46,7 @@ impl Default for Conv1dConfig {
     }
 }
 
-/// The numbers of a [`conv_transpose2d`]; pairs are (height, width). The defaults are PyTorch's.
+/// The settings of a [`conv_transpose2d`]; pairs are (height, width). The defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvTranspose2dConfig {
     /// The stride of the convolution that this transposes, (1, 1).
@@ -57,7 +57,7 @@ pub struct ConvTranspose2dConfig {
     pub output_padding: (usize, usize),
     /// The step between the elements of a kernel, (1, 1).
     pub dilation: (usize, usize),
-    /// Groups of channels that do not see each other, 1.
+    /// Groups of channels that are convolved separately, 1.
     pub groups: usize,
 }
 
@@ -177,7 +177,7 @@ fn value(op: &'static str, what: &'static str, got: usize, expected: &'static st
     Error::Value { operation: op, what, got: got as f64, expected }
 }
 
-/// The numbers of both directions; padding is (before, after) for each axis.
+/// The settings of both directions; padding is (before, after) for each axis.
 #[derive(Clone, Copy)]
 struct Numbers {
     stride: [usize; 2],
@@ -275,7 +275,7 @@ fn correlate(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor
     with_bias(y, bias)
 }
 
-/// Both numbers of a pair as Candle's convolutions want them. Along an axis where the kernel has one element and the input too,
+/// One number for both axes, which is all that Candle's convolutions take. Along an axis where the kernel has one element and the input too,
 /// the number does not matter.
 fn same(op: &'static str, what: &'static str, pair: [usize; 2], kernel: [usize; 2]) -> Result<usize> {
     if pair[0] == pair[1] || kernel[0] == 1 {
@@ -344,7 +344,7 @@ fn spread(
         let full = x.contiguous()?.conv_transpose2d(&weight.contiguous()?, 0, 0, stride, dilation)?;
         let mut part = full;
         for axis in 0..2 {
-            // Cut, or append zeros, to the size that padding and output padding ask for.
+            // Cut, or append zeros, to the size that follows from padding and output padding.
             let (have, want) = (part.dims()[axis + 2], output[axis + 1]);
             let missing = (want + padding[axis]).saturating_sub(have);
             part = part.pad_with_zeros(axis + 2, 0, missing)?.narrow(axis + 2, padding[axis], want)?;
@@ -352,65 +352,4 @@ fn spread(
         parts.push(part);
     }
     with_bias(Tensor::cat(&parts, 1)?, bias)
-}
-
-struct Conv {
-    geometry: Geometry,
-}
-
-impl Kernel for Conv {
-    const NAME: &'static str = "conv";
-
-    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        Ok(conv::forward(&self.geometry, x[0], x[1], x.get(2).copied()))
-    }
-
-    fn backward<T: Real>(
-        &self,
-        x: &[&[T]],
-        _y: &[T],
-        grad: &[T],
-        needs: [bool; 3],
-    ) -> candle_core::Result<Gradients<T>> {
-        let g = &self.geometry;
-        let plane = g.output[1] * g.output[2];
-        Ok([
-            needs[0].then(|| conv::input_gradient(g, x[1], grad)),
-            needs[1].then(|| conv::weight_gradient(g, x[0], grad)),
-            needs[2].then(|| conv::channel_sums(g.output[0], plane, grad)),
-        ])
-    }
-}
-
-/// The geometry is that of the convolution from the output to the input.
-struct ConvTranspose {
-    geometry: Geometry,
-}
-
-impl Kernel for ConvTranspose {
-    const NAME: &'static str = "conv-transpose";
-
-    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        let mut y = conv::input_gradient(&self.geometry, x[1], x[0]);
-        if let Some(bias) = x.get(2) {
-            conv::add_bias(self.geometry.input[1] * self.geometry.input[2], bias, &mut y);
-        }
-        Ok(y)
-    }
-
-    fn backward<T: Real>(
-        &self,
-        x: &[&[T]],
-        _y: &[T],
-        grad: &[T],
-        needs: [bool; 3],
-    ) -> candle_core::Result<Gradients<T>> {
-        let g = &self.geometry;
-        let plane = g.input[1] * g.input[2];
-        Ok([
-            needs[0].then(|| conv::forward(g, grad, x[1], None)),
-            needs[1].then(|| conv::weight_gradient(g, grad, x[0])),
-            needs[2].then(|| conv::channel_sums(g.input[0], plane, grad)),
-        ])
-    }
 }

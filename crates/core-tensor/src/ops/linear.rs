@@ -2,7 +2,8 @@
 
 use super::sum_dim0;
 use crate::backward::hand_over;
-use crate::cpu::{Matrix, Real, contiguous, dispatch_real, dispatch_tensor, gemm, into_storage, slice, with_slice};
+use crate::cpu::linear;
+use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
@@ -65,65 +66,29 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 struct Linear;
 
 impl Linear {
-    fn run<T: Real>(
-        x: &[T],
-        weight: &[T],
-        bias: Option<&[T]>,
-        (rows, inputs, outputs): (usize, usize, usize),
-    ) -> Vec<T> {
-        let mut out = match bias {
-            None => vec![T::ZERO; rows * outputs],
-            Some(bias) => {
-                let mut out = Vec::with_capacity(rows * outputs);
-                (0..rows).for_each(|_| out.extend_from_slice(bias));
-                out
-            }
-        };
-        let (x, weight) = (Matrix::new(x, rows, inputs), Matrix::new(weight, outputs, inputs));
-        gemm(x, weight.t(), &mut out, bias.is_some());
-        out
-    }
-
     /// The gradients of `x` and `weight`, each if it is needed.
     fn gradients(x: &Tensor, weight: &Tensor, grad: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         const OP: &str = "linear";
         let grad = contiguous(grad)?;
         let (x_tracks, weight_tracks) = (x.track_op(), weight.track_op());
-        if crate::cpu::is_taped(&grad) {
+        if is_taped(&grad) {
             let grad_x = if x_tracks { Some(grad.matmul(weight)?) } else { None };
             let grad_weight = if weight_tracks { Some(grad.t()?.matmul(x)?) } else { None };
             return Ok((grad_x, grad_weight));
         }
-        let (rows, inputs, outputs) = (x.dims()[0], x.dims()[1], weight.dims()[0]);
-        dispatch_tensor!(x, OP, T => {
-            let (mut grad_x, mut grad_weight) = (Vec::new(), Vec::new());
-            with_slice::<T, _>(&grad, OP, |grad| {
-                let grad = Matrix::new(grad, rows, outputs);
-                if x_tracks {
-                    grad_x = vec![T::ZERO; rows * inputs];
-                    with_slice::<T, _>(weight, OP, |weight| {
-                        gemm(grad, Matrix::new(weight, outputs, inputs), &mut grad_x, false);
-                        Ok(())
-                    })?;
-                }
-                if weight_tracks {
-                    grad_weight = vec![T::ZERO; outputs * inputs];
-                    with_slice::<T, _>(x, OP, |x| {
-                        gemm(grad.t(), Matrix::new(x, rows, inputs), &mut grad_weight, false);
-                        Ok(())
-                    })?;
-                }
-                Ok(())
-            })?;
-            let grad_x = if x_tracks { Some(Tensor::from_vec(grad_x, x.shape(), x.device())?) } else { None };
-            let grad_weight =
-                if weight_tracks { Some(Tensor::from_vec(grad_weight, weight.shape(), x.device())?) } else { None };
+        let sizes = (x.dims()[0], x.dims()[1], weight.dims()[0]);
+        dispatch_tensor!(x, OP, T => with_slice::<T, _>(&grad, OP, |grad| {
+            let of_x = |weight: &[T]| Tensor::from_vec(linear::input_gradient(weight, grad, sizes), x.shape(), x.device());
+            let of_weight =
+                |data: &[T]| Tensor::from_vec(linear::weight_gradient(data, grad, sizes), weight.shape(), x.device());
+            let grad_x = if x_tracks { Some(with_slice(weight, OP, of_x)?) } else { None };
+            let grad_weight = if weight_tracks { Some(with_slice(x, OP, of_weight)?) } else { None };
             Ok((grad_x, grad_weight))
-        })
+        }))
     }
 }
 
-fn sizes(x: &Layout, weight: &Layout) -> (usize, usize, usize) {
+fn sizes(x: &Layout, weight: &Layout) -> linear::Sizes {
     (x.dims()[0], x.dims()[1], weight.dims()[0])
 }
 
@@ -142,7 +107,7 @@ impl CustomOp2 for Linear {
         let sizes = sizes(x_layout, weight_layout);
         let out = dispatch_real!(x, "linear", T => {
             let (x, weight) = (slice::<T>(x, x_layout, "linear")?, slice::<T>(weight, weight_layout, "linear")?);
-            Ok(into_storage(Self::run(x, weight, None, sizes)))
+            Ok(into_storage(linear::forward(x, weight, None, sizes)))
         })?;
         Ok((out, Shape::from((sizes.0, sizes.2))))
     }
@@ -177,7 +142,7 @@ impl CustomOp3 for Linear {
         let out = dispatch_real!(x, "linear", T => {
             let (x, weight) = (slice::<T>(x, x_layout, "linear")?, slice::<T>(weight, weight_layout, "linear")?);
             let bias = slice::<T>(bias, bias_layout, "linear")?;
-            Ok(into_storage(Self::run(x, weight, Some(bias), sizes)))
+            Ok(into_storage(linear::forward(x, weight, Some(bias), sizes)))
         })?;
         Ok((out, Shape::from((sizes.0, sizes.2))))
     }

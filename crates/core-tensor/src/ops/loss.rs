@@ -1,10 +1,7 @@
 //! Losses.
 
-use super::softmax::for_exponential_rows;
-use crate::cpu::{
-    Real, collect, contiguous, dispatch_real, dispatch_tensor, for_slices, into_storage, multiversion, slice,
-    with_slice,
-};
+use crate::cpu::loss;
+use crate::kernel::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Shape, Tensor};
 use std::sync::OnceLock;
@@ -118,18 +115,6 @@ fn check_range(op: &'static str, targets: &[u32], classes: usize) -> Result<()> 
     }
 }
 
-/// The cost of an exponential, in multiply-adds.
-const EXP_WORK: usize = 16;
-
-multiversion! {
-    /// `exp(x − shift) · factor`.
-    fn scaled_powers<T>(x: &[T], shift: T, factor: T, out: &mut [T]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = Real::exp(x - shift) * factor;
-        }
-    }
-}
-
 struct CrossEntropy {
     is_mean: bool,
     /// `log Σ exp` of each row, for the backward pass.
@@ -139,17 +124,7 @@ struct CrossEntropy {
 impl CrossEntropy {
     fn run<T: Real>(&self, logits: &[T], targets: &[u32], classes: usize) -> candle_core::Result<(CpuStorage, Shape)> {
         check_range(self.name(), targets, classes)?;
-        // The loss and the logarithm of the sum, for each row.
-        let mut rows = vec![(0f64, 0f64); targets.len()];
-        if classes > 0 {
-            for_slices(&mut rows, 1, classes * EXP_WORK, &|first, rows| {
-                for_exponential_rows(logits, classes, first, (rows, 1), |row, x, _, sum, largest, out| {
-                    let log_sum = largest.to_f64() + Real::ln(sum).to_f64();
-                    out[0] = (log_sum - x[targets[row] as usize].to_f64(), log_sum);
-                });
-            });
-        }
-        let (losses, log_sums): (Vec<f64>, Vec<f64>) = rows.into_iter().unzip();
+        let (losses, log_sums) = loss::cross_entropy_rows(logits, targets, classes);
         let _ = self.log_sums.set(log_sums);
         if self.is_mean {
             let mean = losses.iter().sum::<f64>() / losses.len() as f64;
@@ -165,27 +140,12 @@ impl CrossEntropy {
         };
         let (rows, classes) = logits.dims2()?;
         let op = self.name();
-        let mut out = vec![T::ZERO; rows * classes];
-        with_slice::<T, _>(logits, op, |logits| {
+        let out = with_slice::<T, _>(logits, op, |logits| {
             with_slice::<u32, _>(targets, op, |targets| {
                 with_slice::<T, _>(grad, op, |grad| {
-                    if classes == 0 {
-                        return Ok(());
-                    }
                     let scale = if self.is_mean { T::of(1. / rows as f64) } else { T::ONE };
-                    for_slices(&mut out, classes, classes * EXP_WORK, &|first, out| {
-                        let start = first * classes;
-                        for (row, out) in out.chunks_exact_mut(classes).enumerate() {
-                            let factor = grad[if self.is_mean { 0 } else { first + row }] * scale;
-                            let log_sum = T::of(log_sums[first + row]);
-                            let logits = &logits[start + row * classes..];
-                            scaled_powers(logits, log_sum, factor, out);
-                            // p − 1 without cancellation, for targets that are nearly certain.
-                            let target = targets[first + row] as usize;
-                            out[target] = Real::exp_m1(logits[target] - log_sum) * factor;
-                        }
-                    });
-                    Ok(())
+                    let factor = |row: usize| grad[if self.is_mean { 0 } else { row }] * scale;
+                    Ok(loss::cross_entropy_gradient(logits, targets, log_sums, factor, classes))
                 })
             })
         })?;
@@ -219,7 +179,7 @@ impl CustomOp2 for CrossEntropy {
         _loss: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        if crate::cpu::is_taped(grad) {
+        if is_taped(grad) {
             // Second derivatives are wanted: (softmax − one-hot) · grad, of operations that have them.
             let probabilities = super::softmax(logits)?;
             let ones = Tensor::ones((targets.dims()[0], 1), logits.dtype(), logits.device())?;
@@ -238,42 +198,14 @@ impl CustomOp2 for CrossEntropy {
 
 struct MeanSquaredError;
 
-/// Elements that are added up by one task; fixed, so that the order of additions does not depend on threads.
-const SUM_BLOCK: usize = 16 * 1024;
-
 impl MeanSquaredError {
-    fn run<T: Real>(a: &[T], b: &[T]) -> T {
-        let mut sums = vec![0f64; a.len().div_ceil(SUM_BLOCK)];
-        for_slices(&mut sums, 1, SUM_BLOCK, &|first, sums| {
-            let start = first * SUM_BLOCK;
-            let blocks = a[start..].chunks(SUM_BLOCK).zip(b[start..].chunks(SUM_BLOCK));
-            for (sum, (a, b)) in sums.iter_mut().zip(blocks) {
-                let mut lanes = [T::ZERO; 16];
-                for (a, b) in a.chunks(16).zip(b.chunks(16)) {
-                    for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-                        *lane += (a - b) * (a - b);
-                    }
-                }
-                *sum = lanes.iter().map(|lane| lane.to_f64()).sum();
-            }
-        });
-        T::of(sums.iter().sum::<f64>() / a.len() as f64)
-    }
-
     /// `factor · grad · (a − b)`.
     fn gradient(a: &Tensor, b: &Tensor, grad: &Tensor, factor: f64) -> candle_core::Result<Tensor> {
         const OP: &str = "mse";
         dispatch_tensor!(a, OP, T => {
             let out = with_slice::<T, _>(a, OP, |a| with_slice::<T, _>(b, OP, |b| {
                 let factor = grad.to_scalar::<T>()? * T::of(factor / a.len() as f64);
-                // SAFETY: every element of each piece is written.
-                Ok(unsafe {
-                    collect(a.len(), 1, 1, |first, out| {
-                        for ((out, &a), &b) in out.iter_mut().zip(&a[first..]).zip(&b[first..]) {
-                            out.write(factor * (a - b));
-                        }
-                    })
-                })
+                Ok(loss::scaled_difference(a, b, factor))
             }))?;
             Tensor::from_vec(out, a.shape(), a.device())
         })
@@ -293,7 +225,7 @@ impl CustomOp2 for MeanSquaredError {
         b_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let mean = dispatch_real!(a, "mse", T => {
-            let mean = Self::run(slice::<T>(a, a_layout, "mse")?, slice::<T>(b, b_layout, "mse")?);
+            let mean = loss::mean_squared_error(slice::<T>(a, a_layout, "mse")?, slice::<T>(b, b_layout, "mse")?);
             Ok(into_storage(vec![mean]))
         })?;
         Ok((mean, Shape::from(())))
@@ -306,7 +238,7 @@ impl CustomOp2 for MeanSquaredError {
         _mean: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        if crate::cpu::is_taped(grad) {
+        if is_taped(grad) {
             let grad_a = ((a - b)? * (2. / a.elem_count() as f64))?.broadcast_mul(grad)?;
             let grad_b = if b.track_op() { Some(grad_a.neg()?) } else { None };
             return Ok((a.track_op().then_some(grad_a), grad_b));

@@ -1,7 +1,7 @@
 //! Dense operations that Candle lacks, has with a wrong or missing gradient, or has slow.
 //!
-//! Each is one fused loop over threads on the CPU, for f32 and f64, and a composition of Candle operations elsewhere. What
-//! has no second derivative says so in an error when one is asked for.
+//! Each is one fused loop over threads on the CPU, for f32 and f64, and a composition of Candle operations elsewhere. Asking
+//! an operation for a second derivative that it does not have is an error.
 
 mod activation;
 mod attention;
@@ -21,7 +21,9 @@ mod recurrent;
 mod reduce;
 mod relative_attention;
 mod softmax;
+mod weighted_rows;
 
+pub use crate::cpu::grouped::ExpertActivation;
 pub use activation::{elu, exp, gelu, gelu_tanh, leaky_relu, relu, sigmoid, silu, softplus, tanh};
 pub use attention::{AttentionConfig, attention};
 pub use batch_norm::{
@@ -29,7 +31,7 @@ pub use batch_norm::{
 };
 pub use bias::{bias_add, bias_relu};
 pub use conv::{Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d};
-pub use grouped::{ExpertActivation, RowGroups, grouped_feed_forward, weighted_rows};
+pub use grouped::{RowGroups, grouped_feed_forward};
 pub use indexing::{embedding, scatter_add};
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each, mse, nll};
@@ -42,3 +44,4 @@ pub use recurrent::{gru, lstm};
 pub use reduce::{mean_all, sum_all, sum_dim0};
 pub use relative_attention::relative_attention;
 pub use softmax::{log_softmax, log_softmax_dim, softmax, softmax_dim};
+pub use weighted_rows::weighted_rows;

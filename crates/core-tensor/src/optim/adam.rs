@@ -4,7 +4,7 @@ use super::group::{Grouped, Settings, check_value};
 use super::slot::{Rule, Slot, export, import};
 use super::{Optimizer, OptimizerState, ParamGroup};
 use crate::Result;
-use crate::cpu::{Real, multiversion};
+use crate::kernel::{Real, multiversion};
 use crate::params::Parameters;
 use candle_core::Tensor;
 #[cfg(feature = "cuda")]

@@ -1,6 +1,6 @@
 //! Bounds on gradients.
 
-use crate::cpu::{dispatch_tensor, for_slices, multiversion, sum1, with_slice};
+use crate::kernel::{dispatch_tensor, for_slices, multiversion, sum1, with_slice};
 use crate::params::Parameters;
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;

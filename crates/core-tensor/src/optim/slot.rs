@@ -1,7 +1,7 @@
 //! What all optimisers share: the tensors kept for each parameter, and how an update reaches the parameter's memory.
 
 use super::OptimizerState;
-use crate::cpu::{Real, dispatch_real, slice};
+use crate::kernel::{Real, dispatch_real, slice};
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Storage, Tensor, Var};

@@ -1,7 +1,7 @@
 //! Inverted dropout.
 
 use super::Rng;
-use crate::cpu::{Real, collect, contiguous, dispatch_real, into_storage, slice};
+use crate::kernel::{Real, collect, contiguous, dispatch_real, into_storage, slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rand::RngCore;

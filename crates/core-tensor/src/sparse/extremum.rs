@@ -2,7 +2,7 @@
 
 use super::{SparsePattern, kernels, reference};
 use crate::Result;
-use crate::cpu::{
+use crate::kernel::{
     Real, contiguous, dispatch_real, dispatch_tensor, for_rows, for_slices2, into_storage, slice, with_slice,
 };
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
@@ -62,7 +62,7 @@ impl SegmentExtremum {
         let mut chosen = vec![u32::MAX; shape.elem_count()];
         if width > 0 && !best.is_empty() {
             let mean_degree = self.pattern.num_entries() / self.pattern.num_rows() + 1;
-            for_slices2((&mut best, width), (&mut chosen, width), width * mean_degree, 0, &|first, best, chosen| {
+            for_slices2((&mut best, width), (&mut chosen, width), width * mean_degree, &|first, best, chosen| {
                 let (offsets, neighbours, entries) = (&index.offsets, &index.neighbours, &index.entries);
                 kernels::extreme_rows(offsets, neighbours, entries, first, x, width, self.is_min, best, chosen);
             });
@@ -99,7 +99,7 @@ impl CustomOp1 for SegmentExtremum {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let (false, Some(chosen)) = (crate::cpu::is_taped(grad), self.chosen.get()) else {
+        let (false, Some(chosen)) = (crate::kernel::is_taped(grad), self.chosen.get()) else {
             return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
         };
         let grad = contiguous(grad)?;

@@ -2,7 +2,7 @@
 
 use super::pattern::check_indices;
 use super::{SparsePattern, kernels};
-use crate::cpu::{Real, collect, contiguous, dispatch_real, into_storage, slice};
+use crate::kernel::{Real, collect, contiguous, dispatch_real, into_storage, slice};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use std::sync::{Arc, OnceLock};

@@ -1,10 +1,10 @@
 //! The loops over compressed rows.
 
-use crate::cpu::{Real, multiversion};
+use crate::kernel::{Real, multiversion};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Rows of matrices larger than this many bytes are asked for before they are needed: hardware cannot foresee which rows an
+/// Rows of matrices larger than this many bytes are prefetched: hardware cannot predict which rows an
 /// index names.
 const CACHE: usize = 1 << 20;
 /// How many entries ahead.

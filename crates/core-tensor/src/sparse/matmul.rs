@@ -3,7 +3,7 @@
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::{SparsePattern, kernels, reference};
-use crate::cpu::{Real, build, contiguous, dispatch_real, for_rows, into_storage, slice};
+use crate::kernel::{Real, build, contiguous, dispatch_real, for_rows, into_storage, slice};
 use crate::{Error, Result};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;

@@ -1,6 +1,6 @@
 //! Sparse matrices, message passing and operations over segments, with gradients.
 //!
-//! A [`SparsePattern`] says where entries stand; its methods multiply, normalise and reduce along it:
+//! A [`SparsePattern`] holds the positions of entries; its methods multiply, normalise and reduce along it:
 //!
 //! | operation | formula |
 //! |---|---|
@@ -14,8 +14,7 @@
 //!
 //! [`Segments`] does the same for the rows of one tensor that are assigned to groups (the nodes of a batch of graphs), and
 //! [`gather`] picks rows by index. On the CPU each is one fused kernel over threads, with the same bits for any number of
-//! threads. On CUDA the products are kernels too; everything else, and other devices, run the compositions of Candle operations
-//! in [`mod@reference`].
+//! threads. On CUDA the products are kernels too; everything else, and other devices, run compositions of Candle operations.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -24,6 +23,7 @@ mod gather;
 mod kernels;
 mod matmul;
 mod pattern;
+#[doc(hidden)]
 pub mod reference;
 mod sampled_dot;
 mod segments;

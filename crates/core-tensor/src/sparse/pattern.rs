@@ -1,14 +1,14 @@
-//! Where the entries of a sparse matrix stand.
+//! The positions of the entries of a sparse matrix.
 
 use super::reference::DeviceIndices;
 use crate::{Error, Result};
 use candle_core::Device;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// The pattern of a sparse matrix `[num_rows, num_cols]`: the places of its entries, without values.
+/// The pattern of a sparse matrix `[num_rows, num_cols]`: the positions of its entries, without values.
 ///
 /// Entries keep their identity: entry `e` is the `e`-th pair given to [`SparsePattern::from_edges`], and tensors of entry
-/// values (`[num_entries]` or `[num_entries, heads]`) are in that order. The same place may hold several entries; they add
+/// values (`[num_entries]` or `[num_entries, heads]`) are in that order. Several entries at one position add
 /// up. Rows and columns are both indexed, so the transpose is free; clones share everything.
 ///
 /// In a graph, with messages flowing from column to row, `rows` are the targets of the edges and `cols` their sources.
@@ -52,7 +52,7 @@ pub(super) struct Shared {
 }
 
 impl SparsePattern {
-    /// The pattern whose entry `e` stands at `(rows[e], cols[e])`. Any order, repetitions allowed. Linear cost.
+    /// The pattern whose entry `e` is at `(rows[e], cols[e])`. Any order, repetitions allowed. Linear cost.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl SparsePattern {
     }
 
     /// The pattern `[num_rows, num_entries]` that has entry `e` at `(row of e, e)`: multiplying by it adds up entry values
-    /// over rows, and its transpose hands row values to entries. Built once.
+    /// over rows, and its transpose copies row values to entries. Built once.
     pub(super) fn row_segments(&self) -> &SparsePattern {
         let cell = if self.is_transposed { &self.shared.col_segments } else { &self.shared.row_segments };
         cell.get_or_init(|| {

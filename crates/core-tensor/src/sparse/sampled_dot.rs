@@ -5,7 +5,7 @@ use super::cuda;
 use super::matmul::has_kernel;
 use super::pattern::Slots;
 use super::{SparsePattern, kernels, reference};
-use crate::cpu::{Real, build, collect, contiguous, dispatch_real, for_row_entries, into_storage, slice};
+use crate::kernel::{Real, build, collect, contiguous, dispatch_real, for_row_entries, into_storage, slice};
 use crate::{Error, Result};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;

@@ -2,7 +2,7 @@
 
 use super::pattern::CompressedRows;
 use super::{SparsePattern, reference};
-use crate::cpu::{
+use crate::kernel::{
     Real, collect, contiguous, dispatch_real, dispatch_tensor, exp_all, for_rows, for_slices, into_storage, slice,
     with_slice,
 };
@@ -120,7 +120,7 @@ impl CustomOp1 for SegmentSoftmax {
     }
 
     fn bwd(&self, _scores: &Tensor, probabilities: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        if crate::cpu::is_taped(grad) {
+        if crate::kernel::is_taped(grad) {
             // Second derivatives are wanted: use operations that have them.
             let weighted = (probabilities * grad)?;
             let totals = self.pattern.gather_rows(&self.pattern.sum_entries(&weighted)?)?;

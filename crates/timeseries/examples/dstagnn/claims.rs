@@ -23,11 +23,7 @@ const fn quoted(value: f64) -> Option<Published> {
 }
 
 const fn reference(value: f64) -> Option<Published> {
-    Some(Published {
-        value,
-        spread: None,
-        source: "measured with the authors' program for our specification, seed 1, not published",
-    })
+    Some(Published { value, spread: None, source: "measured with the authors' program, seed 1, not published" })
 }
 
 pub(crate) static PAPER: Paper = Paper {

@@ -2,7 +2,7 @@
 
 use core_tensor::random::Rng;
 use experiment::{BoxError, Context, Result};
-use timeseries::dstagnn::{Adjacency, Series};
+use timeseries::dstagnn::{SensorGraph, Series};
 
 /// Readings with what is known about the sensors.
 pub(crate) struct Data {
@@ -13,7 +13,7 @@ pub(crate) struct Data {
     /// Steps of a day.
     pub(crate) period: usize,
     /// The road graph.
-    pub(crate) roads: Adjacency,
+    pub(crate) roads: SensorGraph,
 }
 
 const CORRIDORS: usize = 3;
@@ -60,7 +60,7 @@ pub(crate) fn corridors(seed: u64) -> timeseries::Result<Data> {
         .flat_map(|i| [(i, (i + 1) % nodes), ((i + 1) % nodes, i)])
         .map(|(a, b)| (order[a] as usize, order[b] as usize))
         .collect();
-    let roads = Adjacency::from_edges(nodes, &edges)?;
+    let roads = SensorGraph::from_edges(nodes, &edges)?;
     Ok(Data {
         name: "ring_corridors",
         is_synthetic: true,
@@ -99,7 +99,7 @@ pub(crate) fn los_loop(context: &Context) -> Result<Data> {
         is_synthetic: false,
         series,
         period: 288,
-        roads: Adjacency::new(first(&roads, NODES))?,
+        roads: SensorGraph::new(first(&roads, NODES))?,
     })
 }
 
@@ -119,6 +119,6 @@ pub(crate) fn pems(context: &Context, name: &'static str) -> Result<Data> {
     let table = datasets::table::parse_numeric(&bytes, &datasets::table::TableOptions::default())?;
     let edges: Vec<(usize, usize)> =
         (0..table.num_rows).filter_map(|row| table.row(row)).map(|row| (row[0] as usize, row[1] as usize)).collect();
-    let roads = Adjacency::from_edges(nodes, &edges)?;
+    let roads = SensorGraph::from_edges(nodes, &edges)?;
     Ok(Data { name, is_synthetic: false, series: Series::new(flow, nodes, 1)?, period: 288, roads })
 }

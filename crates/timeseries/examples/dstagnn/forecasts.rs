@@ -9,9 +9,9 @@ use experiment::{
 };
 use serde::{Deserialize, Serialize};
 use timeseries::dstagnn::{
-    Adjacency, Astgcn, AstgcnConfig, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, FitConfig,
-    ForecastErrors, Forecaster, GraphConfig, Similarity, SimilarityConfig, TimeOfDay, Windows, aware_graphs,
-    errors_by_horizon, fit, forecast, persistence,
+    Astgcn, AstgcnConfig, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, FitConfig, ForecastErrors,
+    Forecaster, GraphConfig, SensorGraph, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn, aware_graphs,
+    dstagnn, errors_by_horizon, fit, forecast, persistence,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +141,7 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
         _ => 0.01,
     };
     let (aware, relevance) = aware_graphs(&similarity, GraphConfig { sparsity, ..GraphConfig::default() })?;
-    let basis = |graph: &Adjacency| ChebyshevBasis::new(graph, 3, ChebyshevProduct::Elementwise);
+    let basis = |graph: &SensorGraph| ChebyshevBasis::new(graph, 3, ChebyshevProduct::Elementwise);
     let seed = trial.seed_of(&stream(setting.seed));
     let store = ParamStore::new(seed, DType::F32, &device);
     let config = if is_paper {
@@ -191,15 +191,15 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
     match setting.model {
         Model::Aware => {
             let basis = basis(&aware)?;
-            run(&|store| Ok(Network::Dstagnn(Dstagnn::new(config, &basis, &relevance, store.var_builder())?)))
+            run(&|store| Ok(Network::Dstagnn(dstagnn(config, &basis, &relevance, store.var_builder())?)))
         }
         Model::Road => {
             let basis = basis(&data.roads)?;
-            run(&|store| Ok(Network::Dstagnn(Dstagnn::new(config, &basis, &relevance, store.var_builder())?)))
+            run(&|store| Ok(Network::Dstagnn(dstagnn(config, &basis, &relevance, store.var_builder())?)))
         }
         Model::Astgcn => {
             let basis = basis(&data.roads)?;
-            run(&|store| Ok(Network::Astgcn(Astgcn::new(AstgcnConfig::default(), &basis, store.var_builder())?)))
+            run(&|store| Ok(Network::Astgcn(astgcn(AstgcnConfig::default(), &basis, store.var_builder())?)))
         }
     }
 }

@@ -10,8 +10,8 @@ use core_tensor::schedule::Schedule;
 use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use timeseries::sithcon::morse::AddingItem;
-use timeseries::sithcon::{Sequences, SithCon, SithConConfig};
-use timeseries::tcn::{Tcn, TcnConfig};
+use timeseries::sithcon::{Sequences, SithConConfig, sithcon};
+use timeseries::tcn::{TcnConfig, tcn};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Setting {
@@ -76,7 +76,7 @@ fn network(setting: &Setting, store: &ParamStore) -> timeseries::Result<Network>
     let vb = store.var_builder();
     if setting.is_tcn {
         let channels = vec![25; if setting.is_full { 8 } else { 3 }];
-        return Ok(Network::Tcn(Tcn::new(2, 1, &TcnConfig { channels, kernel: 45 }, vb)?));
+        return Ok(Network::Tcn(tcn(2, 1, &TcnConfig { channels, kernel: 45 }, vb)?));
     }
     let mut config = SithConConfig::morse_adding();
     if !setting.is_full {
@@ -84,7 +84,7 @@ fn network(setting: &Setting, store: &ParamStore) -> timeseries::Result<Network>
         config.layers.truncate(2);
         config.layers.iter_mut().for_each(|layer| layer.channels = 15);
     }
-    Ok(Network::SithCon(SithCon::new(2, 1, &config, vb)?))
+    Ok(Network::SithCon(sithcon(2, 1, &config, vb)?))
 }
 
 /// Items as sequences `[rows, 2]` with their targets `[items, 1]`.

@@ -7,9 +7,9 @@ use core_tensor::params::ParamStore;
 use core_tensor::{Mode, ops};
 use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
-use timeseries::recurrent::{LstmConfig, LstmReader};
-use timeseries::sithcon::{SithCon, SithConConfig, morse};
-use timeseries::tcn::{Tcn, TcnConfig};
+use timeseries::recurrent::{LstmConfig, lstm_reader};
+use timeseries::sithcon::{SithConConfig, morse, sithcon};
+use timeseries::tcn::{TcnConfig, tcn};
 
 pub(crate) const SCALES: [usize; 20] = [1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 30, 40];
 const EXTENDED: [usize; 6] = [5, 10, 40, 80, 120, 200];
@@ -76,11 +76,9 @@ fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained
     let store = ParamStore::new(trial.seed_of(&crate::stream(setting.seed)), DType::F32, &device);
     let vb = store.var_builder();
     let network = match setting.model {
-        Model::SithCon => Network::SithCon(SithCon::new(1, 43, &SithConConfig::morse_decoder(), vb)?),
-        Model::Tcn => Network::Tcn(Tcn::new(1, 43, &TcnConfig::default(), vb)?),
-        Model::Lstm => {
-            Network::Lstm(LstmReader::new(1, 43, LstmConfig { has_tanh: false, ..LstmConfig::default() }, vb)?)
-        }
+        Model::SithCon => Network::SithCon(sithcon(1, 43, &SithConConfig::morse_decoder(), vb)?),
+        Model::Tcn => Network::Tcn(tcn(1, 43, &TcnConfig::default(), vb)?),
+        Model::Lstm => Network::Lstm(lstm_reader(1, 43, LstmConfig { has_tanh: false, ..LstmConfig::default() }, vb)?),
     };
     let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
     let signals = morse::alphabet(TRAINED_AT);
@@ -98,9 +96,11 @@ fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained
     while passes < setting.most_passes && good_passes < 3 {
         let (mut right, mut losses) = (0, Vec::new());
         for ((x, memory), labels) in batches.iter().zip(&memories).zip(labels.chunks(8)) {
-            let logits = match &network {
-                Network::SithCon(network) => network.forward_with(x, memory.as_ref(), &mut Mode::evaluate())?,
-                other => other.forward(x)?,
+            let logits = match (&network, memory) {
+                (Network::SithCon(network), Some(memory)) => {
+                    network.forward_memory(x, memory, &mut Mode::evaluate())?
+                }
+                (network, _) => network.forward(x)?,
             };
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &device)?)?;
             right += num_right(&logits.detach(), labels)?;

@@ -12,8 +12,8 @@ use core_tensor::{Mode, ops};
 use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
-use timeseries::sithcon::{Sequences, SithCon, SithConConfig, SithConLayerConfig};
-use timeseries::tcn::{Tcn, TcnConfig};
+use timeseries::sithcon::{Sequences, SithConConfig, SithConLayerConfig, sithcon};
+use timeseries::tcn::{TcnConfig, tcn};
 
 const BANDS: usize = 32;
 const STRETCHES: [f64; 3] = [0.5, 1., 2.];
@@ -120,14 +120,14 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
 fn network(is_tcn: bool, store: &ParamStore) -> timeseries::Result<Network> {
     let vb = store.var_builder();
     if is_tcn {
-        return Ok(Network::Tcn(Tcn::new(BANDS, 10, &TcnConfig::default(), vb)?));
+        return Ok(Network::Tcn(tcn(BANDS, 10, &TcnConfig::default(), vb)?));
     }
     // clips have about 40 frames: a bank up to 400 covers twice that with room to spare
     let mut layer = SithConLayerConfig { channels: 25, kernel_width: 15, ..SithConLayerConfig::default() };
     let memory = &mut layer.memory;
     (memory.tau_min, memory.tau_max, memory.num_taus, memory.buffer) = (0.5, 400., 200, 650.);
     let config = SithConConfig { layers: vec![layer; 2], ..SithConConfig::spoken_digits() };
-    Ok(Network::SithCon(SithCon::new(BANDS, 10, &config, vb)?))
+    Ok(Network::SithCon(sithcon(BANDS, 10, &config, vb)?))
 }
 
 fn batch<'a>(
@@ -164,7 +164,7 @@ fn train(
         for part in permutation.chunks(BATCH) {
             let (x, labels) = batch(part.iter().map(|&i| &training[i as usize]), 1., &device)?;
             let logits = match &network {
-                Network::SithCon(network) => network.forward_with(&x, None, &mut Mode::evaluate())?,
+                Network::SithCon(network) => network.forward(&x, &mut Mode::evaluate())?,
                 other => other.forward(&x)?,
             };
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels.as_slice(), &device)?)?;

@@ -1,6 +1,7 @@
 //! What all experiments share: batches and accuracies.
 
 use candle_core::{D, Device, Tensor};
+use core_tensor::Mode;
 use timeseries::Result;
 use timeseries::recurrent::LstmReader;
 use timeseries::sithcon::{Sequences, SithCon};
@@ -16,7 +17,7 @@ pub(crate) enum Network {
 impl Network {
     pub(crate) fn forward(&self, x: &Sequences) -> Result<Tensor> {
         match self {
-            Self::SithCon(network) => network.forward_sequences(x),
+            Self::SithCon(network) => network.forward(x, &mut Mode::evaluate()),
             Self::Tcn(network) => network.forward_sequences(x),
             Self::Lstm(network) => network.forward_sequences(x),
         }

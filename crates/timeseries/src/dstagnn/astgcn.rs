@@ -8,16 +8,16 @@ use core_tensor::nn::{LayerNorm, layer_norm};
 use core_tensor::ops::{self, Conv2dConfig};
 use serde::{Deserialize, Serialize};
 
-/// The numbers of a network; the defaults are the paper's.
+/// Sizes of a network; the defaults are the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AstgcnConfig {
-    /// T; 12.
+    /// T, the steps that are seen; 12.
     pub input_steps: usize,
-    /// H; 12.
+    /// H, the steps that are forecast; 12.
     pub horizon: usize,
     /// Readings of a sensor at each step; 1.
     pub input_channels: usize,
-    /// Blocks; 2.
+    /// The number of blocks; 2.
     pub num_blocks: usize,
     /// Chebyshev and time filters; 64.
     pub filters: usize,
@@ -66,54 +66,50 @@ fn parameter(vb: &VarBuilder<'_>, shape: impl Into<Shape>, name: &str) -> Result
     Ok(vb.get_with_hints(shape, name, init)?)
 }
 
-impl Astgcn {
-    /// A network on the graph of `basis`, usually that of the roads.
-    ///
-    /// # Errors
-    /// Sizes of 0, parameters of other shapes.
-    pub fn new(config: AstgcnConfig, basis: &ChebyshevBasis, vb: VarBuilder<'_>) -> Result<Self> {
-        let AstgcnConfig { input_steps: time, horizon, input_channels, num_blocks, filters } = config;
-        if [time, horizon, input_channels, num_blocks, filters].contains(&0) {
-            return Err(Error::count(OP, "a size", 0, "at least 1"));
-        }
-        let (n, order) = (basis.num_nodes, basis.terms.len());
-        let terms = Tensor::from_vec(basis.terms.concat(), (order, n, n), &Device::Cpu)?;
-        let terms = terms.to_dtype(vb.dtype())?.to_device(vb.device())?;
-        let (mut blocks, mut channels) = (Vec::new(), input_channels);
-        for l in 0..num_blocks {
-            let vb = vb.pp("blocks").pp(l);
-            let get = |name: &str, shape: &[usize]| parameter(&vb, shape, name);
-            blocks.push(Block {
-                temporal: [
-                    get("U1", &[n])?,
-                    get("U2", &[channels, n])?,
-                    get("U3", &[channels])?,
-                    get("be", &[time, time])?,
-                    get("Ve", &[time, time])?,
-                ],
-                spatial: [
-                    get("W1", &[time])?,
-                    get("W2", &[channels, time])?,
-                    get("W3", &[channels])?,
-                    get("bs", &[n, n])?,
-                    get("Vs", &[n, n])?,
-                ],
-                theta: get("Theta", &[filters, order * channels])?,
-                time: (get("time_conv.weight", &[filters, filters, 1, 3])?, get("time_conv.bias", &[filters])?),
-                residual: (get("residual_conv.weight", &[filters, channels])?, get("residual_conv.bias", &[filters])?),
-                norm: layer_norm(filters, 1e-5, vb.pp("norm"))?,
-            });
-            channels = filters;
-        }
-        let last = (parameter(&vb, (horizon, time * filters), "final.weight")?, parameter(&vb, horizon, "final.bias")?);
-        Ok(Self { blocks, terms, last, config })
+/// An [`Astgcn`] on the graph of `basis`, usually that of the roads.
+///
+/// # Errors
+/// Sizes of 0, parameters of other shapes.
+pub fn astgcn(config: AstgcnConfig, basis: &ChebyshevBasis, vb: VarBuilder<'_>) -> Result<Astgcn> {
+    let AstgcnConfig { input_steps: time, horizon, input_channels, num_blocks, filters } = config;
+    if [time, horizon, input_channels, num_blocks, filters].contains(&0) {
+        return Err(Error::config(OP, "a size", 0., "at least 1"));
     }
+    let (n, order) = (basis.num_nodes, basis.terms.len());
+    let terms = Tensor::from_vec(basis.terms.concat(), (order, n, n), &Device::Cpu)?;
+    let terms = terms.to_dtype(vb.dtype())?.to_device(vb.device())?;
+    let (mut blocks, mut channels) = (Vec::new(), input_channels);
+    for l in 0..num_blocks {
+        let vb = vb.pp("blocks").pp(l);
+        let get = |name: &str, shape: &[usize]| parameter(&vb, shape, name);
+        blocks.push(Block {
+            temporal: [
+                get("U1", &[n])?,
+                get("U2", &[channels, n])?,
+                get("U3", &[channels])?,
+                get("be", &[time, time])?,
+                get("Ve", &[time, time])?,
+            ],
+            spatial: [
+                get("W1", &[time])?,
+                get("W2", &[channels, time])?,
+                get("W3", &[channels])?,
+                get("bs", &[n, n])?,
+                get("Vs", &[n, n])?,
+            ],
+            theta: get("Theta", &[filters, order * channels])?,
+            time: (get("time_conv.weight", &[filters, filters, 1, 3])?, get("time_conv.bias", &[filters])?),
+            residual: (get("residual_conv.weight", &[filters, channels])?, get("residual_conv.bias", &[filters])?),
+            norm: layer_norm(filters, 1e-5, vb.pp("norm"))?,
+        });
+        channels = filters;
+    }
+    let last = (parameter(&vb, (horizon, time * filters), "final.weight")?, parameter(&vb, horizon, "final.bias")?);
+    Ok(Astgcn { blocks, terms, last, config })
+}
 
-    /// `[batch, nodes, channels, time]` to `[batch, nodes, horizon]`.
-    ///
-    /// # Errors
-    /// Another shape.
-    pub fn forward_windows(&self, x: &Tensor) -> Result<Tensor> {
+impl Astgcn {
+    pub(super) fn run(&self, x: &Tensor) -> Result<Tensor> {
         let (n, time) = (self.terms.dims()[1], self.config.input_steps);
         if !matches!(x.dims(), &[_, nodes, c, t] if (nodes, c, t) == (n, self.config.input_channels, time)) {
             let expected = format!("[batch, {n}, {}, {time}]", self.config.input_channels);
@@ -171,5 +167,12 @@ impl Astgcn {
         let y = block.norm.forward(&ops::add_relu(&y, &residual)?)?;
         debug_assert_eq!(y.dims(), [batch, n, time, filters]);
         Ok(y.transpose(2, 3)?.contiguous()?)
+    }
+}
+
+impl Module for Astgcn {
+    /// `[batch, nodes, channels, time]` to `[batch, nodes, horizon]`.
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(self.run(x)?)
     }
 }

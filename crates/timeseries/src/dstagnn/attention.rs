@@ -2,18 +2,18 @@
 //!
 //! Queries, keys and values are `[batch, heads · width, time, maps]`: attention runs over time, separately in each of the maps, which lie side by side in memory and fill registers.
 
-use crate::cpu::{Gradients, Kernel, Real, apply};
 use candle_core::{Result, Tensor};
+use core_tensor::kernel::{Gradients, Kernel, Real, apply, multiversion};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The axis over which temporal attention weights sum to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum AttentionNormalisation {
-    /// The queries: each key gives itself away once. What the authors' program does.
+    /// The queries: the weights of each key sum to one. What the authors' program does.
     #[default]
     Query,
-    /// The keys: each query takes a mean. What the paper's formula says.
+    /// The keys: the weights of each query sum to one. What the paper's formula says.
     Key,
 }
 
@@ -44,16 +44,6 @@ fn add_product<T: Real>(out: &mut [T], a: &[T], b: &[T]) {
     out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out += a * b);
 }
 
-/// One pass over the features of a head, for all pairs of times.
-struct Pairs<'a, T> {
-    size: AttentionSize,
-    /// What is added to.
-    out: &'a mut [T],
-    a: &'a [T],
-    b: &'a [T],
-    kind: Kind,
-}
-
 #[derive(Clone, Copy)]
 enum Kind {
     /// `out[t, s] += a[e, t] b[e, s]`
@@ -64,12 +54,9 @@ enum Kind {
     OverFirst,
 }
 
-impl<T: Real> pulp::WithSimd for Pairs<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Self { size, out, a, b, kind } = self;
+multiversion! {
+    /// One pass over the features of a head, for all pairs of times: adds to `out`.
+    fn pairs<T>(kind: Kind, size: AttentionSize, out: &mut [T], a: &[T], b: &[T]) {
         let (maps, time, row) = (size.maps, size.time, size.row());
         let at = |t: usize| t * maps..(t + 1) * maps;
         let pair = |t: usize, s: usize| at(t * time + s);
@@ -92,10 +79,6 @@ impl<T: Real> pulp::WithSimd for Pairs<'_, T> {
             }
         }
     }
-}
-
-fn pairs<T: Real>(kind: Kind, size: AttentionSize, out: &mut [T], a: &[T], b: &[T]) {
-    pulp::Arch::new().dispatch(Pairs { size, out, a, b, kind });
 }
 
 struct Scores {
@@ -132,7 +115,7 @@ impl Kernel for Scores {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let size = self.size;
         let (head, scale) = (size.width * size.row(), T::from_f64((size.width as f64).powf(-0.5)));
         let of_qk = needs[0].then(|| {
@@ -165,21 +148,9 @@ struct Context {
     normalisation: AttentionNormalisation,
 }
 
-/// Softmax in place over queries or keys, and its gradient in place.
-struct Normalise<'a, T> {
-    size: AttentionSize,
-    is_over_queries: bool,
-    values: &'a mut [T],
-    /// The gradient of the weights, which becomes that of the scores; `values` are the weights then.
-    grad: Option<&'a mut [T]>,
-}
-
-impl<T: Real> pulp::WithSimd for Normalise<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Self { size, is_over_queries, values, grad } = self;
+multiversion! {
+    /// Softmax of `values` in place over queries or keys. With `grad`, `values` are the weights that softmax gave, and `grad`, their gradient, becomes that of the scores.
+    fn normalise<T>(size: AttentionSize, is_over_queries: bool, values: &mut [T], grad: Option<&mut [T]>) {
         let (maps, time) = (size.maps, size.time);
         let at = |kept: usize, other: usize| {
             let (t, s) = if is_over_queries { (other, kept) } else { (kept, other) };
@@ -196,7 +167,7 @@ impl<T: Real> pulp::WithSimd for Normalise<'_, T> {
                     }
                     for other in 0..time {
                         let x = &mut values[at(kept, other)];
-                        x.iter_mut().zip(&row).for_each(|(x, &m)| *x = (*x - m).exp());
+                        x.iter_mut().zip(&row).for_each(|(x, &m)| *x = Real::exp(*x - m));
                     }
                     row.fill(T::ZERO);
                     for other in 0..time {
@@ -226,8 +197,7 @@ impl<T: Real> pulp::WithSimd for Normalise<'_, T> {
 
 impl Context {
     fn normalise<T: Real>(&self, values: &mut [T], grad: Option<&mut [T]>) {
-        let is_over_queries = self.normalisation == AttentionNormalisation::Query;
-        pulp::Arch::new().dispatch(Normalise { size: self.size, is_over_queries, values, grad });
+        normalise(self.size, self.normalisation == AttentionNormalisation::Query, values, grad);
     }
 }
 
@@ -248,7 +218,7 @@ impl Kernel for Context {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
         let size = self.size;
         let head = size.width * size.row();
         let (mut of_scores, mut of_v) = (vec![T::ZERO; x[0].len()], vec![T::ZERO; x[1].len()]);
@@ -275,10 +245,10 @@ pub(super) fn scores(qk: &Tensor, carried: Option<&Tensor>, size: AttentionSize)
     if !qk.device().is_cpu() {
         return scores_composed(qk, carried, size);
     }
-    match carried {
-        Some(carried) => apply(Scores { size, carried: carried.dims()[4] }, &[qk, carried], shape),
-        None => apply(Scores { size, carried: 0 }, &[qk], shape),
-    }
+    Ok(match carried {
+        Some(carried) => apply(Scores { size, carried: carried.dims()[4] }, &[qk, carried], shape)?,
+        None => apply(Scores { size, carried: 0 }, &[qk], shape)?,
+    })
 }
 
 /// The values `[batch, heads · width, time, maps]`, weighted by the softmax of `scores`.
@@ -291,7 +261,7 @@ pub(super) fn context(
     if !v.device().is_cpu() {
         return context_composed(scores, v, size, normalisation);
     }
-    apply(Context { size, normalisation }, &[scores, v], v.shape())
+    Ok(apply(Context { size, normalisation }, &[scores, v], v.shape())?)
 }
 
 /// `[batch, heads · width, time, maps]` as `[batch · maps · heads, time, width]`.

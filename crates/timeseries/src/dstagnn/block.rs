@@ -1,9 +1,9 @@
-//! One block of the network (section 4.4 of our specification). Signals are `[batch, nodes, time, channels]`.
+//! One block of the network. Signals are `[batch, nodes, time, channels]`.
 
 use super::attention::{self, AttentionNormalisation, AttentionSize};
+use super::config::DstagnnConfig;
 use super::edges::{self, Edges};
 use super::gated;
-use super::model::DstagnnConfig;
 use super::node_norm::node_norm;
 use crate::Result;
 use candle_core::{Shape, Tensor};
@@ -39,7 +39,7 @@ pub(super) fn window_linear(out: usize, inputs: usize, width: usize, vb: &VarBui
     Ok((parameter(vb, (out, inputs, 1, width), "weight")?, parameter(vb, out, "bias")?))
 }
 
-/// The activations of a block, for tests and for looking into it.
+/// The activations of a block, for tests.
 #[derive(Debug, Clone)]
 pub struct BlockActivations {
     /// The attended signal after its norm, `[batch, nodes, time, maps]`.
@@ -198,7 +198,7 @@ impl Block {
         Ok((out, temporal_scores, activations.transpose()?))
     }
 
-    /// Temporal attention: the nodes are the features, so weights stand on the left of `[nodes, time · maps]`.
+    /// Temporal attention: the nodes are the features, so weights multiply from the left: `[nodes, time · maps]`.
     fn attend(&self, x: &Tensor, carried: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
         let (batch, n, time, maps) = x.dims4()?;
         let columns = time * maps;

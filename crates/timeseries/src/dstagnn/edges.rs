@@ -4,8 +4,9 @@
 //! product with the signals only the edges. On a GPU, where a dense product costs less than looking edges up, the graph is dense.
 
 use super::graph::ChebyshevBasis;
-use crate::cpu::{Gradients, Kernel, Real, apply};
+
 use candle_core::{DType, Device, Result, Tensor};
+use core_tensor::kernel::{Gradients, Kernel, Real, apply, multiversion};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -62,20 +63,10 @@ struct Attention {
     edges: Arc<Edges>,
 }
 
-/// Softmax of `scores + prior` over a row: what is left in `row` are exponentials, returned is their sum.
-struct Exponentials<'a, T> {
-    scores: &'a [T],
-    prior: &'a [T],
-    row: &'a mut [T],
-}
-
-impl<T: Real> pulp::WithSimd for Exponentials<'_, T> {
-    type Output = T;
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> T {
+multiversion! {
+    /// The parts of the softmax of `scores + prior` over a row: exponentials into `row`, their sum into `sum`.
+    fn exponentials<T>(scores: &[T], prior: &[T], row: &mut [T], sum: &mut T) {
         const LANES: usize = 32;
-        let Self { scores, prior, row } = self;
         let larger = |a: T, b: T| if a > b { a } else { b };
         row.iter_mut().zip(scores).zip(prior).for_each(|((z, &s), &p)| *z = s + p);
         let mut lanes = [T::NEG_INFINITY; LANES];
@@ -84,18 +75,14 @@ impl<T: Real> pulp::WithSimd for Exponentials<'_, T> {
             lanes.iter_mut().zip(part).for_each(|(lane, &z)| *lane = larger(z, *lane));
         }
         let largest = rest.iter().chain(&lanes).fold(T::NEG_INFINITY, |a, &b| larger(b, a));
-        row.iter_mut().for_each(|z| *z = (*z - largest).exp());
+        row.iter_mut().for_each(|z| *z = Real::exp(*z - largest));
         let mut lanes = [T::ZERO; LANES];
         let (parts, rest) = row.as_chunks::<LANES>();
         for part in parts {
             lanes.iter_mut().zip(part).for_each(|(lane, &z)| *lane += z);
         }
-        rest.iter().chain(&lanes).fold(T::ZERO, |a, &b| a + b)
+        *sum = rest.iter().chain(&lanes).fold(T::ZERO, |a, &b| a + b);
     }
-}
-
-fn exponentials<T: Real>(scores: &[T], prior: &[T], row: &mut [T]) -> T {
-    pulp::Arch::new().dispatch(Exponentials { scores, prior, row })
 }
 
 impl Kernel for Attention {
@@ -112,7 +99,8 @@ impl Kernel for Attention {
                     let found = edges.of(i, k);
                     if !found.is_empty() {
                         let at = (k * n + i) * n..(k * n + i + 1) * n;
-                        let sum = exponentials(&scores[at.clone()], &x[1][at], &mut row);
+                        let mut sum = T::ZERO;
+                        exponentials(&scores[at.clone()], &x[1][at], &mut row, &mut sum);
                         for e in found {
                             out[e] = T::from_f64(edges.weights[e]) * row[edges.senders[e] as usize] / sum;
                         }
@@ -123,7 +111,7 @@ impl Kernel for Attention {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let edges = &*self.edges;
         let (n, matrix) = (edges.num_nodes, edges.order * edges.num_nodes * edges.num_nodes);
         let mut of_scores = vec![T::ZERO; x[0].len()];
@@ -137,7 +125,9 @@ impl Kernel for Attention {
                         }
                         let at = (k * n + i) * n..(k * n + i + 1) * n;
                         let row = &mut out[at.clone()];
-                        let inverse = T::from_f64(1.) / exponentials(&scores[at.clone()], &x[1][at], row);
+                        let mut sum = T::ZERO;
+                        exponentials(&scores[at.clone()], &x[1][at], row, &mut sum);
+                        let inverse = T::ONE / sum;
                         // the gradients of the attention weights, times those weights
                         let mut weighted = Vec::with_capacity(found.len());
                         let mut sum = T::ZERO;
@@ -209,7 +199,7 @@ impl Kernel for Product {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let edges = &*self.edges;
         let (row, channels) = (self.row(), self.channels);
         let (item, wide) = (edges.num_nodes * row, edges.order * row);
@@ -265,7 +255,7 @@ pub(super) fn attention(scores: &Tensor, prior: &Tensor, edges: &Arc<Edges>) -> 
     if let Some(weights) = &edges.dense {
         return attention_composed(scores, prior, weights);
     }
-    apply(Attention { edges: edges.clone() }, &[scores, prior], (scores.dims()[0], edges.len()))
+    Ok(apply(Attention { edges: edges.clone() }, &[scores, prior], (scores.dims()[0], edges.len()))?)
 }
 
 /// `Σ_j G_k[i, j] x[j]` for every term, `[batch, nodes, time, order, channels]`, of `x` `[batch, nodes, time, channels]` and what [`attention`] gives.
@@ -274,7 +264,8 @@ pub(super) fn product(values: &Tensor, x: &Tensor, edges: &Arc<Edges>) -> Result
     if edges.dense.is_some() {
         return product_composed(values, x);
     }
-    apply(Product { edges: edges.clone(), time, channels }, &[values, x], (batch, nodes, time, edges.order, channels))
+    let shape = (batch, nodes, time, edges.order, channels);
+    Ok(apply(Product { edges: edges.clone(), time, channels }, &[values, x], shape)?)
 }
 
 fn attention_composed(scores: &Tensor, prior: &Tensor, weights: &Tensor) -> Result<Tensor> {

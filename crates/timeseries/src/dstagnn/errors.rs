@@ -1,4 +1,4 @@
-//! Errors of forecasts, and the forecasts that cost nothing.
+//! Errors of forecasts, and the trivial forecasts to compare with.
 
 use super::series::{Series, Windows};
 use crate::{Error, Result};
@@ -36,7 +36,7 @@ fn errors(pairs: impl Iterator<Item = (f64, f64)>) -> ForecastErrors {
 /// The errors over everything, and at each step of the horizon, which is the last axis of both.
 ///
 /// # Errors
-/// Lists of different lengths or without whole horizons, no target at all.
+/// Lists of different lengths, a length that is not a multiple of the horizon, no target at all.
 pub fn errors_by_horizon(
     prediction: &[f64],
     target: &[f64],
@@ -44,8 +44,8 @@ pub fn errors_by_horizon(
 ) -> Result<(ForecastErrors, Vec<ForecastErrors>)> {
     const OP: &str = "errors of a forecast";
     if prediction.len() != target.len() {
-        let (actual, expected) = (prediction.len(), target.len());
-        return Err(Error::Length { operation: OP, what: "the prediction", actual, expected });
+        let (got, expected) = (prediction.len(), target.len());
+        return Err(Error::Length { operation: OP, what: "the prediction", got, expected });
     }
     if horizon == 0 || !target.len().is_multiple_of(horizon) {
         return Err(Error::count(OP, "the horizon", horizon, format!("a divisor of {} targets", target.len())));
@@ -90,20 +90,17 @@ impl TimeOfDay {
     /// # Errors
     /// A period of 0, or fewer steps than it.
     pub fn new(series: &Series, period: usize, steps: usize) -> Result<Self> {
-        let actual = steps.min(series.num_steps());
-        if period == 0 || actual < period {
-            let reason = "a day of readings";
-            return Err(Error::TooLittle {
-                operation: "time of day",
-                what: "the series",
-                actual,
-                needed: period.max(1),
-                reason,
-            });
+        let steps = steps.min(series.num_steps());
+        if period == 0 {
+            return Err(Error::count("time of day", "the period", 0, "at least 1"));
+        }
+        if steps < period {
+            let reason = format!("has {steps} steps, at least {period} are needed: a whole day");
+            return Err(Error::InvalidData { operation: "time of day", what: "the series", reason });
         }
         let n = series.num_nodes();
         let (mut sums, mut counts) = (vec![0.; period * n], vec![0f64; period * n]);
-        for step in 0..actual {
+        for step in 0..steps {
             for node in 0..n {
                 if let Some(value) = series.get(step, node, 0).filter(|value| !value.is_nan()) {
                     sums[step % period * n + node] += value;

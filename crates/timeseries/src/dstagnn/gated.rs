@@ -1,7 +1,7 @@
 //! Multi-scale gated tanh units over time and what surrounds them, as differentiable operations on `[rows, time, channels]`.
 
-use crate::cpu::{Gradients, Kernel, Real, apply};
 use candle_core::{Result, Tensor};
+use core_tensor::kernel::{Gradients, Kernel, Real, apply, multiversion};
 use rayon::prelude::*;
 
 /// Rows for one task.
@@ -35,7 +35,7 @@ impl Kernel for Windows {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
         let (row, window) = (self.time * self.channels, self.width * self.channels);
         let mut out = vec![T::ZERO; x[0].len()];
         out.par_chunks_mut(ROWS * row).zip(grad.par_chunks(ROWS * self.steps() * window)).for_each(|(out, grad)| {
@@ -57,7 +57,7 @@ pub(super) fn windows(x: &Tensor, width: usize) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return windows_composed(x, width);
     }
-    apply(Windows { time, channels, width }, &[x], shape)
+    Ok(apply(Windows { time, channels, width }, &[x], shape)?)
 }
 
 fn windows_composed(x: &Tensor, width: usize) -> Result<Tensor> {
@@ -73,51 +73,23 @@ struct Gate {
     steps: [usize; 3],
 }
 
-struct GatePass<'a, T> {
-    channels: usize,
-    /// `[steps, 2 · channels]`
-    x: &'a [T],
-    /// `[channels, all steps]`, written from `first` on.
-    out: &'a mut [T],
-    first: usize,
-    all: usize,
-}
-
-impl<T: Real> pulp::WithSimd for GatePass<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Self { channels, x, out, first, all } = self;
-        let one = T::from_f64(1.);
+multiversion! {
+    /// The units of one branch `x` `[steps, 2 · channels]` into `out` `[channels, all steps]` from the step `first` on.
+    fn gate_branch<T>(channels: usize, x: &[T], out: &mut [T], first: usize, all: usize) {
         let mut row = vec![T::ZERO; channels];
         for (t, x) in x.chunks_exact(2 * channels).enumerate() {
             let (value, gate) = x.split_at(channels);
             row.iter_mut().zip(value).zip(gate).for_each(|((y, &a), &b)| {
-                *y = a.tanh() / (one + (T::ZERO - b).exp());
+                *y = Real::tanh(a) / (T::ONE + Real::exp(T::ZERO - b));
             });
             row.iter().enumerate().for_each(|(c, &y)| out[c * all + first + t] = y);
         }
     }
 }
 
-struct GateBackward<'a, T> {
-    channels: usize,
-    x: &'a [T],
-    /// `[channels, all steps]`
-    grad: &'a [T],
-    out: &'a mut [T],
-    first: usize,
-    all: usize,
-}
-
-impl<T: Real> pulp::WithSimd for GateBackward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Self { channels, x, grad, out, first, all } = self;
-        let one = T::from_f64(1.);
+multiversion! {
+    /// The gradient of one branch, in the shape of `x`, from `grad` `[channels, all steps]`.
+    fn gate_branch_gradient<T>(channels: usize, x: &[T], grad: &[T], out: &mut [T], first: usize, all: usize) {
         let mut row = vec![T::ZERO; channels];
         for ((t, x), out) in x.chunks_exact(2 * channels).enumerate().zip(out.chunks_exact_mut(2 * channels)) {
             row.iter_mut().enumerate().for_each(|(c, g)| *g = grad[c * all + first + t]);
@@ -125,9 +97,9 @@ impl<T: Real> pulp::WithSimd for GateBackward<'_, T> {
             let (of_value, of_gate) = out.split_at_mut(channels);
             let outs = of_value.iter_mut().zip(of_gate);
             for (((of_a, of_b), (&a, &b)), &g) in outs.zip(value.iter().zip(gate)).zip(&row) {
-                let (y, s) = (a.tanh(), one / (one + (T::ZERO - b).exp()));
-                *of_a = g * s * (one - y * y);
-                *of_b = g * y * s * (one - s);
+                let (y, s) = (Real::tanh(a), T::ONE / (T::ONE + Real::exp(T::ZERO - b)));
+                *of_a = g * s * (T::ONE - y * y);
+                *of_b = g * y * s * (T::ONE - s);
             }
         }
     }
@@ -145,7 +117,7 @@ impl Kernel for Gate {
                 let (row, mut first) = (part * ROWS + at, 0);
                 for (x, steps) in x.iter().zip(self.steps) {
                     let x = &x[row * steps * 2 * channels..(row + 1) * steps * 2 * channels];
-                    pulp::Arch::new().dispatch(GatePass { channels, x, out: &mut *out, first, all });
+                    gate_branch(channels, x, out, first, all);
                     first += steps;
                 }
             }
@@ -153,7 +125,7 @@ impl Kernel for Gate {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let (channels, all) = (self.channels, self.steps.iter().sum::<usize>());
         let mut gradients = [None, None, None];
         let mut first = 0;
@@ -167,7 +139,7 @@ impl Kernel for Gate {
                     .for_each(|((out, x), grad)| {
                         let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
                         for ((out, x), grad) in rows.zip(grad.chunks_exact(channels * all)) {
-                            pulp::Arch::new().dispatch(GateBackward { channels, x, grad, out, first, all });
+                            gate_branch_gradient(channels, x, grad, out, first, all);
                         }
                     });
                 out
@@ -185,7 +157,7 @@ pub(super) fn gate(branches: [&Tensor; 3]) -> Result<Tensor> {
     if !branches[0].device().is_cpu() {
         return gate_composed(branches);
     }
-    apply(Gate { channels: wide / 2, steps }, &branches, (rows, wide / 2, steps.iter().sum::<usize>()))
+    Ok(apply(Gate { channels: wide / 2, steps }, &branches, (rows, wide / 2, steps.iter().sum::<usize>()))?)
 }
 
 fn gate_composed(branches: [&Tensor; 3]) -> Result<Tensor> {
@@ -240,7 +212,7 @@ impl Kernel for Join {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
         let row = self.time * self.channels;
         let (mut of_mixed, mut of_residual) = (vec![T::ZERO; grad.len()], vec![T::ZERO; grad.len()]);
         let mut of_signal = vec![T::ZERO; grad.len()];
@@ -273,10 +245,10 @@ pub(super) fn join(mixed: &Tensor, residual: &Tensor, signal: Option<&Tensor>) -
         return join_composed(mixed, residual, signal);
     }
     let op = Join { time, channels, has_signal: signal.is_some() };
-    match signal {
-        Some(signal) => apply(op, &[mixed, residual, signal], residual.shape()),
-        None => apply(op, &[mixed, residual], residual.shape()),
-    }
+    Ok(match signal {
+        Some(signal) => apply(op, &[mixed, residual, signal], residual.shape())?,
+        None => apply(op, &[mixed, residual], residual.shape())?,
+    })
 }
 
 fn join_composed(mixed: &Tensor, residual: &Tensor, signal: Option<&Tensor>) -> Result<Tensor> {

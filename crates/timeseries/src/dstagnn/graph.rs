@@ -1,4 +1,4 @@
-//! Graphs from similarities and roads, and their Chebyshev bases (sections 4.2 and 4.3 of our specification).
+//! Graphs from similarities and roads, and their Chebyshev bases.
 
 use super::eigenvalues::largest_real_part;
 use super::similarity::Similarity;
@@ -12,7 +12,7 @@ pub enum SelfLoop {
     Exclude,
     /// Yes, as one of the `top`: the published graph of PEMS04.
     CountInTop,
-    /// Yes, besides the `top`.
+    /// Yes, in addition to the `top`.
     Add,
 }
 
@@ -31,60 +31,60 @@ impl Default for GraphConfig {
     }
 }
 
-/// A matrix `[nodes][nodes]`; entry (i, j) is the weight of the edge that i has chosen to j.
+/// A directed graph of sensors as a matrix `[nodes][nodes]`; entry (i, j) is the weight of the edge from i to j, 0 where there is none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Adjacency {
-    /// N.
+pub struct SensorGraph {
+    /// N, the number of nodes.
     pub num_nodes: usize,
-    /// Row by row.
+    /// The weights, row by row.
     pub values: Vec<f64>,
 }
 
 const OP: &str = "graphs from similarities";
 
-impl Adjacency {
-    /// A matrix that is given.
+impl SensorGraph {
+    /// A graph with the weights `[nodes][nodes]`, row by row.
     ///
     /// # Errors
-    /// A size that is no square, or values that are not finite.
+    /// A length that is not a square, or values that are not finite.
     pub fn new(values: Vec<f64>) -> Result<Self> {
         let num_nodes = Similarity::new(values.clone())?.num_nodes();
         Ok(Self { num_nodes, values })
     }
 
-    /// Ones from the first to the second node of each pair.
+    /// Edges of weight 1 from the first to the second node of each pair.
     ///
     /// # Errors
     /// A node that is not below `num_nodes`, or no node.
     pub fn from_edges(num_nodes: usize, edges: &[(usize, usize)]) -> Result<Self> {
         if num_nodes == 0 {
-            return Err(Error::count("adjacency", "the number of nodes", 0, "at least 1"));
+            return Err(Error::count("sensor graph", "the number of nodes", 0, "at least 1"));
         }
         let mut values = vec![0.; num_nodes * num_nodes];
         for &(from, to) in edges {
             if from.max(to) >= num_nodes {
                 let expected = format!("below {num_nodes}");
-                return Err(Error::count("adjacency", "a node of an edge", from.max(to), expected));
+                return Err(Error::count("sensor graph", "a node of an edge", from.max(to), expected));
             }
             values[from * num_nodes + to] = 1.;
         }
         Ok(Self { num_nodes, values })
     }
 
-    /// The same with 1 wherever an entry is positive.
+    /// The same graph with weight 1 wherever a weight is positive.
     #[must_use]
     pub fn binary(&self) -> Self {
         let values = self.values.iter().map(|&value| f64::from(value > 0.)).collect();
         Self { num_nodes: self.num_nodes, values }
     }
 
-    /// The pairs with an entry other than zero, row by row.
+    /// The pairs with a weight other than zero, row by row.
     pub fn edges(&self) -> Vec<(usize, usize)> {
         let entries = self.values.iter().enumerate().filter(|(_, value)| **value != 0.);
         entries.map(|(at, _)| (at / self.num_nodes, at % self.num_nodes)).collect()
     }
 
-    /// The larger of both directions.
+    /// The undirected graph: the larger weight of both directions.
     #[must_use]
     pub fn symmetric(&self) -> Self {
         let n = self.num_nodes;
@@ -96,16 +96,16 @@ impl Adjacency {
 /// The aware graph (STAG, ones) and the relevance graph (STRG, weights) of similarities.
 ///
 /// Each row chooses its `top` most similar others; of equally similar ones the first. STRG has `R(i,j) = S(i,j) / mean_i' S(i',j)` there and on the diagonal, where S has ones on the
-/// diagonal. The authors' training uses [`Adjacency::binary`] of both.
+/// diagonal. The authors' training uses [`SensorGraph::binary`] of both.
 ///
 /// # Errors
 /// A sparsity that leaves no neighbour (fewer than 100 nodes at 0.01), or more than there are others.
-pub fn aware_graphs(similarity: &Similarity, config: GraphConfig) -> Result<(Adjacency, Adjacency)> {
+pub fn aware_graphs(similarity: &Similarity, config: GraphConfig) -> Result<(SensorGraph, SensorGraph)> {
     let n = similarity.num_nodes();
     let top = (n as f64 * config.sparsity).floor();
     if !(1. ..n as f64).contains(&top) {
         let expected = format!("so that {n} nodes choose between 1 and {} neighbours, not {top}", n.saturating_sub(1));
-        return Err(Error::value(OP, "sparsity", config.sparsity, expected));
+        return Err(Error::config(OP, "sparsity", config.sparsity, expected));
     }
     let top = top as usize;
     let others = if config.self_loop == SelfLoop::CountInTop { top - 1 } else { top };
@@ -129,7 +129,7 @@ pub fn aware_graphs(similarity: &Similarity, config: GraphConfig) -> Result<(Adj
             aware[i * n + i] = 1.;
         }
     }
-    Ok((Adjacency { num_nodes: n, values: aware }, Adjacency { num_nodes: n, values: relevance }))
+    Ok((SensorGraph { num_nodes: n, values: aware }, SensorGraph { num_nodes: n, values: relevance }))
 }
 
 /// How a Chebyshev term is made of the two before it.
@@ -145,11 +145,11 @@ pub enum ChebyshevProduct {
 /// T_0 … T_(K−1) of a graph, each `[nodes][nodes]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChebyshevBasis {
-    /// N.
+    /// N, the number of nodes.
     pub num_nodes: usize,
     /// The largest real part of an eigenvalue of the Laplacian.
     pub lambda_max: f64,
-    /// K matrices.
+    /// The K terms.
     pub terms: Vec<Vec<f64>>,
 }
 
@@ -158,7 +158,7 @@ impl ChebyshevBasis {
     ///
     /// # Errors
     /// An order of 0; a graph without an edge between two nodes, for which λ_max is 0; eigenvalues that do not converge.
-    pub fn new(graph: &Adjacency, order: usize, product: ChebyshevProduct) -> Result<Self> {
+    pub fn new(graph: &SensorGraph, order: usize, product: ChebyshevProduct) -> Result<Self> {
         let n = graph.num_nodes;
         if order == 0 {
             return Err(Error::count("Chebyshev basis", "the order", 0, "at least 1"));
@@ -192,10 +192,11 @@ impl ChebyshevBasis {
         Ok(Self { num_nodes: n, lambda_max, terms })
     }
 
-    /// Terms that are given, each `[nodes][nodes]`.
+    /// Given terms, each `[nodes][nodes]`.
     ///
     /// # Errors
-    /// No term, or terms of different or not square sizes.
+    /// No term, or terms that are not square or of different sizes.
+    #[doc(hidden)]
     pub fn from_terms(terms: Vec<Vec<f64>>) -> Result<Self> {
         let Some(first) = terms.first() else {
             return Err(Error::count("Chebyshev basis", "the order", 0, "at least 1"));
@@ -203,8 +204,8 @@ impl ChebyshevBasis {
         let num_nodes = Similarity::new(first.clone())?.num_nodes();
         for term in &terms {
             if term.len() != first.len() {
-                let (actual, expected) = (term.len(), first.len());
-                return Err(Error::Length { operation: "Chebyshev basis", what: "a term", actual, expected });
+                let (got, expected) = (term.len(), first.len());
+                return Err(Error::Length { operation: "Chebyshev basis", what: "a term", got, expected });
             }
         }
         Ok(Self { num_nodes, lambda_max: f64::NAN, terms })

@@ -1,23 +1,23 @@
 //! DSTAGNN: "Dynamic Spatial-Temporal Aware Graph Neural Network for Traffic Flow Forecasting", Lan, Ma, Huang, Wang, Yang, Li, ICML 2022 (PMLR 162, 11906–11917).
 //!
-//! The readings of many sensors over the last hour are to give those of the next. The graph is not the road map but learned from history: sensors are compared by the optimal transport
+//! From the readings of many sensors over the last hour, those of the next hour are forecast. The graph is not the road map but learned from history: sensors are compared by the optimal transport
 //! between their days. Blocks of temporal attention, spatial attention on that graph, and gated units over time make the forecast.
 //!
 //! | in the paper | here | |
 //! |---|---|---|
 //! | STAD, spatial-temporal aware distance | [`Similarity`], [`transport()`] | exact optimal transport between days |
-//! | STAG and STRG | [`aware_graphs`] | the most similar sensors; the relevance of them |
+//! | STAG and STRG | [`aware_graphs`] | the most similar sensors; how relevant they are |
 //! | Chebyshev polynomials of the graph | [`ChebyshevBasis`] | elementwise as in the authors' program, or true |
-//! | STA block, multi-scale gated convolution | [`BlockActivations`] | what a block computes |
-//! | the network; DSTAGNN-G | [`Dstagnn`] | on the aware graph; on the road graph |
+//! | the network of STA blocks; DSTAGNN-G | [`dstagnn()`], [`Dstagnn`] | on the aware graph; on the road graph |
 //! | windows, normalisation, metrics | [`Series`], [`Windows`], [`Scaler`], [`errors_by_horizon`] | |
-//! | baselines | [`persistence`], [`TimeOfDay`], [`Astgcn`] | |
+//! | baselines | [`persistence`], [`TimeOfDay`], [`astgcn()`] | |
 //!
 //! Where the authors' program and the paper differ (elementwise Chebyshev recurrence, softmax over queries, binary graphs), the program is followed, and the paper's form is an option.
 
 mod astgcn;
 mod attention;
 mod block;
+mod config;
 mod edges;
 mod eigenvalues;
 mod errors;
@@ -31,13 +31,15 @@ mod simplex;
 mod training;
 mod transport;
 
-pub use astgcn::{Astgcn, AstgcnConfig};
+pub use astgcn::{Astgcn, AstgcnConfig, astgcn};
 pub use attention::AttentionNormalisation;
+#[doc(hidden)]
 pub use block::BlockActivations;
+pub use config::DstagnnConfig;
 pub use errors::{ForecastErrors, TimeOfDay, errors_by_horizon, persistence};
-pub use graph::{Adjacency, ChebyshevBasis, ChebyshevProduct, GraphConfig, SelfLoop, aware_graphs};
-pub use model::{Dstagnn, DstagnnConfig};
-pub use series::{Batch, Scaler, Series, Windows};
+pub use graph::{ChebyshevBasis, ChebyshevProduct, GraphConfig, SelfLoop, SensorGraph, aware_graphs};
+pub use model::{Dstagnn, dstagnn};
+pub use series::{Scaler, Series, WindowBatch, Windows};
 pub use similarity::{Similarity, SimilarityConfig};
 pub use training::{FitConfig, Fitted, Forecaster, fit, forecast, huber_loss};
 pub use transport::{Transport, transport};

@@ -1,67 +1,20 @@
-//! The network (section 4.5 of our specification).
+//! The network.
 
-use super::attention::AttentionNormalisation;
 use super::block::{Block, BlockActivations, WIDTHS, linear, window_linear};
+use super::config::DstagnnConfig;
 use super::edges::Edges;
-use super::graph::{Adjacency, ChebyshevBasis};
+use super::graph::{ChebyshevBasis, SensorGraph};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use candle_nn::{Module, VarBuilder};
 use core_tensor::nn::Linear;
 use core_tensor::{Mode, ops};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// The numbers of a network; the defaults are the paper's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct DstagnnConfig {
-    /// N, the sensors.
-    pub num_nodes: usize,
-    /// T, the steps that are seen, at least 7; 12.
-    pub input_steps: usize,
-    /// H, the steps that are forecast; 12.
-    pub horizon: usize,
-    /// C, the readings of a sensor at each step; 1. With more, which the paper has not, the second block is given the mean of the scores of the first one's channels.
-    pub input_channels: usize,
-    /// L; 4.
-    pub num_blocks: usize,
-    /// F; 32.
-    pub filters: usize,
-    /// h; 3, and 4 for PEMS07.
-    pub temporal_heads: usize,
-    /// d_k, of temporal and spatial heads; 32.
-    pub head_width: usize,
-    /// d_model, the width of the spatial embedding; 512.
-    pub embedding: usize,
-    /// 0.05.
-    pub dropout: f64,
-    /// Over which axis temporal attention sums to one; queries, as in the authors' program.
-    pub attention: AttentionNormalisation,
-}
-
-impl DstagnnConfig {
-    /// The paper's network for `num_nodes` sensors.
-    pub fn new(num_nodes: usize) -> Self {
-        Self {
-            num_nodes,
-            input_steps: 12,
-            horizon: 12,
-            input_channels: 1,
-            num_blocks: 4,
-            filters: 32,
-            temporal_heads: 3,
-            head_width: 32,
-            embedding: 512,
-            dropout: 0.05,
-            attention: AttentionNormalisation::Query,
-        }
-    }
-}
 
 /// DSTAGNN: blocks of temporal attention with carried scores, spatial attention on a learned graph, and gated units over time; one linear map from all blocks to the horizon.
 ///
 /// Parameters have the names of the authors' program (`BlockList.{l}.TAt.W_Q.weight`, …, `final_conv`, `final_fc`), among them some that blocks after the first never use.
-/// Memory in training is dominated by the spatial scores, `blocks · batch · order · nodes²` numbers and as many again in the backward pass, and the masks, `blocks · order · nodes²`.
+/// Memory in training is dominated by the spatial scores, `blocks · batch · order · nodes²` elements and as many again in the backward pass, and the masks, `blocks · order · nodes²`.
 #[derive(Debug, Clone)]
 pub struct Dstagnn {
     config: DstagnnConfig,
@@ -74,62 +27,62 @@ const OP: &str = "DSTAGNN";
 /// The channels between the two last maps.
 const HEAD: usize = 128;
 
-impl Dstagnn {
-    /// A network on a graph, given by the Chebyshev `basis` of the aware graph (or of the roads, the paper's variant DSTAGNN-G), with `relevance` added to the spatial attention: the
-    /// relevance graph, of which the authors' program takes [`Adjacency::binary`].
-    ///
-    /// # Errors
-    /// Numbers out of range, graphs of other sizes, parameters of other shapes.
-    pub fn new(
-        config: DstagnnConfig,
-        basis: &ChebyshevBasis,
-        relevance: &Adjacency,
-        vb: VarBuilder<'_>,
-    ) -> Result<Self> {
-        let sizes = [
-            ("num_nodes", config.num_nodes),
-            ("horizon", config.horizon),
-            ("input_channels", config.input_channels),
-            ("num_blocks", config.num_blocks),
-            ("filters", config.filters),
-            ("temporal_heads", config.temporal_heads),
-            ("head_width", config.head_width),
-            ("embedding", config.embedding),
-        ];
-        if let Some((what, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-            return Err(Error::count(OP, what, 0, "at least 1"));
-        }
-        if config.input_steps < WIDTHS[2] {
-            let expected = format!("at least {}, the width of the longest kernel", WIDTHS[2]);
-            return Err(Error::count(OP, "input_steps", config.input_steps, expected));
-        }
-        if !(0. ..1.).contains(&config.dropout) {
-            return Err(Error::value(OP, "dropout", config.dropout, "at least 0 and below 1"));
-        }
-        for nodes in [basis.num_nodes, relevance.num_nodes] {
-            if nodes != config.num_nodes {
-                let expected = format!("the network's {}", config.num_nodes);
-                return Err(Error::count(OP, "the number of nodes of a graph", nodes, expected));
-            }
-        }
-        let edges = Arc::new(Edges::new(basis, vb.dtype(), vb.device())?);
-        if edges.len() == 0 {
-            return Err(Error::count(OP, "the number of edges of the basis", 0, "at least 1"));
-        }
-        let n = config.num_nodes;
-        let relevance = Tensor::from_slice(&relevance.values, (n, n), &Device::Cpu)?;
-        let relevance = relevance.to_dtype(vb.dtype())?.to_device(vb.device())?;
-        let (mut blocks, mut maps) = (Vec::new(), config.input_channels);
-        for l in 0..config.num_blocks {
-            blocks.push(Block::new((maps, l == 0), &config, &edges, &relevance, &vb.pp("BlockList").pp(l))?);
-            maps = config.filters;
-        }
-        let steps = config.num_blocks * config.input_steps;
-        let gather = window_linear(HEAD, steps, config.filters, &vb.pp("final_conv"))?;
-        let forecast = linear(HEAD, config.horizon, &vb.pp("final_fc"))?;
-        Ok(Self { config, blocks, gather, forecast })
+/// A [`Dstagnn`] on a graph, which is given by the Chebyshev `basis` of the aware graph (or of the roads, the paper's variant DSTAGNN-G), with `relevance` added to the spatial attention: the
+/// relevance graph, of which the authors' program takes [`SensorGraph::binary`].
+///
+/// # Errors
+/// Settings out of range, graphs of other sizes, parameters of other shapes.
+pub fn dstagnn(
+    config: DstagnnConfig,
+    basis: &ChebyshevBasis,
+    relevance: &SensorGraph,
+    vb: VarBuilder<'_>,
+) -> Result<Dstagnn> {
+    let sizes = [
+        ("num_nodes", config.num_nodes),
+        ("horizon", config.horizon),
+        ("input_channels", config.input_channels),
+        ("num_blocks", config.num_blocks),
+        ("filters", config.filters),
+        ("temporal_heads", config.temporal_heads),
+        ("head_width", config.head_width),
+        ("embedding", config.embedding),
+    ];
+    if let Some((what, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
+        return Err(Error::config(OP, what, 0., "at least 1"));
     }
+    if config.input_steps < WIDTHS[2] {
+        let expected = format!("at least {}, the width of the longest kernel", WIDTHS[2]);
+        return Err(Error::config(OP, "input_steps", config.input_steps as f64, expected));
+    }
+    if !(0. ..1.).contains(&config.dropout) {
+        return Err(Error::config(OP, "dropout", config.dropout, "at least 0 and below 1"));
+    }
+    for nodes in [basis.num_nodes, relevance.num_nodes] {
+        if nodes != config.num_nodes {
+            let expected = format!("the network's {}", config.num_nodes);
+            return Err(Error::count(OP, "the number of nodes of a graph", nodes, expected));
+        }
+    }
+    let edges = Arc::new(Edges::new(basis, vb.dtype(), vb.device())?);
+    if edges.len() == 0 {
+        return Err(Error::count(OP, "the number of edges of the basis", 0, "at least 1"));
+    }
+    let n = config.num_nodes;
+    let relevance = Tensor::from_slice(&relevance.values, (n, n), &Device::Cpu)?;
+    let relevance = relevance.to_dtype(vb.dtype())?.to_device(vb.device())?;
+    let (mut blocks, mut maps) = (Vec::new(), config.input_channels);
+    for l in 0..config.num_blocks {
+        blocks.push(Block::new((maps, l == 0), &config, &edges, &relevance, &vb.pp("BlockList").pp(l))?);
+        maps = config.filters;
+    }
+    let steps = config.num_blocks * config.input_steps;
+    let gather = window_linear(HEAD, steps, config.filters, &vb.pp("final_conv"))?;
+    let forecast = linear(HEAD, config.horizon, &vb.pp("final_fc"))?;
+    Ok(Dstagnn { config, blocks, gather, forecast })
+}
 
+impl Dstagnn {
     /// The configuration.
     pub fn config(&self) -> &DstagnnConfig {
         &self.config
@@ -139,14 +92,15 @@ impl Dstagnn {
     ///
     /// # Errors
     /// Another shape or dtype.
-    pub fn forward_with(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         Ok(self.run(x, mode, false)?.0)
     }
 
     /// The forecast in evaluation mode, and what each block has computed.
     ///
     /// # Errors
-    /// As for [`Self::forward_with`].
+    /// As for [`Self::forward`].
+    #[doc(hidden)]
     pub fn forward_activations(&self, x: &Tensor) -> Result<(Tensor, Vec<BlockActivations>)> {
         self.run(x, &mut Mode::evaluate(), true)
     }
@@ -168,12 +122,5 @@ impl Dstagnn {
         let (weight, bias) = &self.gather;
         let gathered = ops::linear(&rows, &weight.flatten_from(1)?, Some(bias))?;
         Ok((self.forecast.forward(&gathered)?, all))
-    }
-}
-
-impl Module for Dstagnn {
-    /// `[batch, nodes, channels, time]` to `[batch, nodes, horizon]`, in evaluation mode.
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        Ok(self.forward_with(x, &mut Mode::evaluate())?)
     }
 }

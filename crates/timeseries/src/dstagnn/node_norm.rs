@@ -1,7 +1,7 @@
 //! Layer norm over the sensors, which are not the last axis, without parameters.
 
-use crate::cpu::{Gradients, Kernel, Real, apply};
 use candle_core::{Result, Tensor};
+use core_tensor::kernel::{Gradients, Kernel, Real, apply, multiversion};
 use rayon::prelude::*;
 
 struct NodeNorm {
@@ -10,22 +10,9 @@ struct NodeNorm {
     eps: f64,
 }
 
-struct Pass<'a, T> {
-    columns: usize,
-    inverse: T,
-    eps: T,
-    x: &'a [T],
-    /// The gradient of the result, for that of `x`.
-    grad: Option<&'a [T]>,
-    out: &'a mut [T],
-}
-
-impl<T: Real> pulp::WithSimd for Pass<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Self { columns, inverse, eps, x, grad, out } = self;
+multiversion! {
+    /// The norm of one item `x` `[nodes, columns]`, or from the gradient of the result that of `x`; `inverse` is one over the number of nodes.
+    fn norm_item<T>(columns: usize, inverse: T, eps: T, x: &[T], grad: Option<&[T]>, out: &mut [T]) {
         let (mut mean, mut scale) = (vec![T::ZERO; columns], vec![T::ZERO; columns]);
         for row in x.chunks_exact(columns) {
             mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += x * inverse);
@@ -33,8 +20,7 @@ impl<T: Real> pulp::WithSimd for Pass<'_, T> {
         for row in x.chunks_exact(columns) {
             scale.iter_mut().zip(row).zip(&mean).for_each(|((sum, &x), &mean)| *sum += (x - mean) * (x - mean));
         }
-        let one = T::from_f64(1.);
-        scale.iter_mut().for_each(|s| *s = one / (*s * inverse + eps).sqrt());
+        scale.iter_mut().for_each(|s| *s = T::ONE / Real::sqrt(*s * inverse + eps));
         let Some(grad) = grad else {
             for (out, row) in out.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
                 let numbers = row.iter().zip(&mean).zip(&scale);
@@ -71,7 +57,7 @@ impl NodeNorm {
                 let x: &[T] = x;
                 &x[at * item..(at + 1) * item]
             };
-            pulp::Arch::new().dispatch(Pass { columns, inverse, eps, x: part(x), grad: grad.map(part), out });
+            norm_item(columns, inverse, eps, part(x), grad.map(part), out);
         });
         out
     }
@@ -84,7 +70,7 @@ impl Kernel for NodeNorm {
         Ok(self.run(x[0], None))
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
         Ok([Some(self.run(x[0], Some(grad))), None, None])
     }
 }
@@ -95,7 +81,7 @@ pub(super) fn node_norm(x: &Tensor, eps: f64) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return node_norm_composed(x, eps);
     }
-    apply(NodeNorm { nodes, columns, eps }, &[x], x.shape())
+    Ok(apply(NodeNorm { nodes, columns, eps }, &[x], x.shape())?)
 }
 
 fn node_norm_composed(x: &Tensor, eps: f64) -> Result<Tensor> {

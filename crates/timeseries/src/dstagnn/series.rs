@@ -1,4 +1,4 @@
-//! Readings of many sensors, windows over them, and their normalisation (section 4.7 of our specification).
+//! Readings of many sensors, windows over them, and their normalisation.
 
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -19,7 +19,7 @@ impl Series {
     /// Readings in the order steps, nodes, channels.
     ///
     /// # Errors
-    /// No reading, a last step that is not whole, infinite values.
+    /// No reading, an incomplete last step, infinite values.
     pub fn new(values: Vec<f64>, num_nodes: usize, num_channels: usize) -> Result<Self> {
         let step = num_nodes * num_channels;
         if step == 0 || values.is_empty() {
@@ -65,7 +65,7 @@ impl Series {
     /// One channel of the first `steps` steps, `[steps][nodes]`, for [`Similarity::from_series`](super::Similarity::from_series).
     ///
     /// # Errors
-    /// A channel that is not there, more steps than there are.
+    /// A channel or a number of steps that the series does not have.
     pub fn channel(&self, channel: usize, steps: usize) -> Result<Vec<f64>> {
         if channel >= self.num_channels {
             let expected = format!("below the {} channels", self.num_channels);
@@ -78,7 +78,7 @@ impl Series {
     }
 }
 
-/// Windows over a series, which are not copied out of it: each is known by the step at which its targets begin.
+/// Windows over a series, without a copy: each is identified by the step at which its targets begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Windows<'a> {
     series: &'a Series,
@@ -86,14 +86,14 @@ pub struct Windows<'a> {
     horizon: usize,
 }
 
-/// Windows as tensors.
+/// Some windows as tensors.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct WindowBatch {
     /// `[batch, nodes, channels, input steps]`, normalised; missing readings are the mean, 0.
     pub x: Tensor,
-    /// `[batch, nodes, horizon]` of the first channel, as it is; 0 where missing.
+    /// `[batch, nodes, horizon]` of the first channel, not normalised; 0 where missing.
     pub target: Tensor,
-    /// Ones where there is a target, zeros where it is missing; `None` if nothing is.
+    /// 1 where there is a target and 0 where it is missing; `None` if no target is missing.
     pub mask: Option<Tensor>,
 }
 
@@ -106,10 +106,11 @@ impl<'a> Windows<'a> {
         if input_steps == 0 || horizon == 0 {
             return Err(Error::count("windows", "the number of steps before or after", 0, "at least 1"));
         }
-        let (actual, needed) = (series.num_steps(), input_steps + horizon + 9);
-        if actual < needed {
-            let reason = "ten windows for training, validation and test";
-            return Err(Error::TooLittle { operation: "windows", what: "the series", actual, needed, reason });
+        let (got, needed) = (series.num_steps(), input_steps + horizon + 9);
+        if got < needed {
+            let reason =
+                format!("has {got} steps, at least {needed} are needed: ten windows for training, validation and test");
+            return Err(Error::InvalidData { operation: "windows", what: "the series", reason });
         }
         Ok(Self { series, input_steps, horizon })
     }
@@ -119,7 +120,7 @@ impl<'a> Windows<'a> {
         self.series.num_steps() + 1 - self.input_steps - self.horizon
     }
 
-    /// Never true.
+    /// Always false: there are at least ten.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -129,12 +130,12 @@ impl<'a> Windows<'a> {
         self.series
     }
 
-    /// H.
+    /// H, the steps that are forecast.
     pub fn horizon(&self) -> usize {
         self.horizon
     }
 
-    /// T.
+    /// T, the steps that are seen.
     pub fn input_steps(&self) -> usize {
         self.input_steps
     }
@@ -182,7 +183,7 @@ impl<'a> Windows<'a> {
             each(&mut |value, weight| squares += weight * (value - average) * (value - average));
             let spread = (squares / count).sqrt();
             if spread.is_nan() || spread <= 0. {
-                let expected = "positive: a channel that never changes tells nothing";
+                let expected = "positive: a channel that never changes has no information";
                 return Err(Error::value("scaler", format!("the deviation of channel {channel}"), spread, expected));
             }
             mean.push(average);
@@ -195,11 +196,11 @@ impl<'a> Windows<'a> {
     ///
     /// # Errors
     /// No window, one that does not fit, a scaler of other channels.
-    pub fn batch(&self, starts: &[usize], scaler: &Scaler, dtype: DType, device: &Device) -> Result<Batch> {
+    pub fn batch(&self, starts: &[usize], scaler: &Scaler, dtype: DType, device: &Device) -> Result<WindowBatch> {
         let (nodes, channels) = (self.series.num_nodes, self.series.num_channels);
         if scaler.mean.len() != channels || scaler.deviation.len() != channels {
-            let (actual, expected) = (scaler.mean.len(), channels);
-            return Err(Error::Length { operation: "windows", what: "the scaler", actual, expected });
+            let (got, expected) = (scaler.mean.len(), channels);
+            return Err(Error::Length { operation: "windows", what: "the scaler", got, expected });
         }
         starts.iter().try_for_each(|&start| self.check(start))?;
         let mut x = Vec::with_capacity(starts.len() * nodes * channels * self.input_steps);
@@ -226,7 +227,7 @@ impl<'a> Windows<'a> {
         } else {
             None
         };
-        Ok(Batch {
+        Ok(WindowBatch {
             x: tensor(x, &[starts.len(), nodes, channels, self.input_steps])?,
             target: tensor(target, &shape)?,
             mask,
@@ -240,8 +241,8 @@ impl<'a> Windows<'a> {
     pub fn latest(&self, scaler: &Scaler, dtype: DType, device: &Device) -> Result<Tensor> {
         let (nodes, channels, end) = (self.series.num_nodes, self.series.num_channels, self.series.num_steps());
         if scaler.mean.len() != channels || scaler.deviation.len() != channels {
-            let (actual, expected) = (scaler.mean.len(), channels);
-            return Err(Error::Length { operation: "windows", what: "the scaler", actual, expected });
+            let (got, expected) = (scaler.mean.len(), channels);
+            return Err(Error::Length { operation: "windows", what: "the scaler", got, expected });
         }
         let mut x = Vec::new();
         for node in 0..nodes {

@@ -1,4 +1,4 @@
-//! The spatial-temporal aware distance between sensors (section 4.1 of our specification).
+//! The spatial-temporal aware distance between sensors of the paper (STAD).
 
 use super::simplex::Simplex;
 use super::transport::Solver;
@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use candle_core::{Device, Storage, Tensor};
 use rayon::prelude::*;
 
-/// What a sensor's history is compared by.
+/// How sensors are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimilarityConfig {
     /// p, the steps of a day (or of another natural period); 288 of five minutes.
@@ -31,9 +31,9 @@ const OP: &str = "similarity of sensors";
 const BLOCK: usize = 8;
 
 impl Similarity {
-    /// Similarities of the columns of `series` `[steps][nodes]`: one less the optimal transport between the sensors' days.
+    /// Similarities of the columns of `series` `[steps][nodes]`: one minus the cost of the optimal transport between the sensors' days.
     ///
-    /// Day vectors are weighted by their length, `P(a) = ‖x_a‖ / Σ ‖x‖`, and moving day a of one sensor onto day b of another costs `1 − cos(x_a, y_b)`. A last day that is not whole is
+    /// Day vectors are weighted by their length, `P(a) = ‖x_a‖ / Σ ‖x‖`, and moving day a of one sensor onto day b of another costs `1 − cos(x_a, y_b)`. An incomplete last day is
     /// left out. The matrix is symmetric with a diagonal of 0, as in the authors' program. Pairs are solved in parallel; the result does not depend on the number of threads.
     ///
     /// A day of zeros or with a missing reading (NaN) has weight 0; a sensor that has only such days has similarity 0 to all others.
@@ -42,22 +42,24 @@ impl Similarity {
     /// Fewer than two nodes, a series of another size or shorter than a day, infinite values.
     pub fn from_series(series: &[f64], num_nodes: usize, config: SimilarityConfig) -> Result<Self> {
         let period = config.period;
-        if num_nodes < 2 || period == 0 {
-            let (what, value) = if period == 0 { ("period", 0) } else { ("the number of nodes", num_nodes) };
-            return Err(Error::count(OP, what, value, if period == 0 { "at least 1" } else { "at least 2" }));
+        if period == 0 {
+            return Err(Error::config(OP, "period", 0., "at least 1"));
+        }
+        if num_nodes < 2 {
+            return Err(Error::count(OP, "the number of nodes", num_nodes, "at least 2"));
         }
         if !series.len().is_multiple_of(num_nodes) {
-            let (actual, expected) = (series.len(), series.len() / num_nodes * num_nodes);
-            return Err(Error::Length { operation: OP, what: "the series of whole steps", actual, expected });
+            let (got, expected) = (series.len(), series.len() / num_nodes * num_nodes);
+            return Err(Error::Length { operation: OP, what: "the series of whole steps", got, expected });
         }
         if let Some(value) = series.iter().find(|value| value.is_infinite()) {
             return Err(Error::value(OP, "a reading", *value, "finite, or NaN where it is missing"));
         }
         let days = series.len() / num_nodes / period;
         if days == 0 {
-            let (actual, needed) = (series.len() / num_nodes, period);
-            let reason = "a sensor is compared by whole days";
-            return Err(Error::TooLittle { operation: OP, what: "the series", actual, needed, reason });
+            let got = series.len() / num_nodes;
+            let reason = format!("has {got} steps, at least {period} are needed: sensors are compared by whole days");
+            return Err(Error::InvalidData { operation: OP, what: "the series", reason });
         }
         Self::from_days(&Days::new(series, num_nodes, days, period)?)
     }
@@ -85,8 +87,8 @@ impl Similarity {
     pub fn new(values: Vec<f64>) -> Result<Self> {
         let num_nodes = values.len().isqrt();
         if num_nodes * num_nodes != values.len() || num_nodes == 0 {
-            let (actual, expected) = (values.len(), num_nodes * num_nodes);
-            return Err(Error::Length { operation: OP, what: "a square matrix", actual, expected });
+            let (got, expected) = (values.len(), num_nodes * num_nodes);
+            return Err(Error::Length { operation: OP, what: "a square matrix", got, expected });
         }
         if let Some(value) = values.iter().find(|value| !value.is_finite()) {
             return Err(Error::value(OP, "a similarity", *value, "finite"));
@@ -94,7 +96,7 @@ impl Similarity {
         Ok(Self { num_nodes, values })
     }
 
-    /// N.
+    /// N, the number of sensors.
     pub fn num_nodes(&self) -> usize {
         self.num_nodes
     }

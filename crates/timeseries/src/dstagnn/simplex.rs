@@ -1,7 +1,7 @@
 //! The transportation simplex on a tree, for many problems of the size of some weeks of days.
 //!
 //! A basic solution is a spanning tree of sources and targets. A pivot adds the pair that is priced lowest among some rows, sends what the cycle allows around it, and drops the pair that
-//! runs empty. It solves what [`transport`](super::transport()) solves, in less time, and may give up where ties make it go round in circles.
+//! runs empty. It solves what [`transport`](super::transport()) solves, in less time, and may give up where ties make it cycle.
 
 /// Rows that are priced before the best pair among them is taken.
 const ROWS: usize = 4;
@@ -83,7 +83,7 @@ impl Simplex {
         for row in cost.chunks_exact(m) {
             least.iter_mut().zip(row).for_each(|(least, &c)| *least = if c < *least { c } else { *least });
         }
-        // edges of the tree with their flows, by source; flows go to nodes when the tree hangs from its root
+        // edges of the tree with their flows, by source; flows are moved to nodes when the tree is rooted
         let mut edges: Vec<(usize, usize, f64)> = Vec::with_capacity(count);
         for (a, &supply) in p.iter().enumerate() {
             let mut supply = supply;

@@ -2,7 +2,7 @@
 
 use super::astgcn::Astgcn;
 use super::model::Dstagnn;
-use super::series::{Batch, Scaler, Windows};
+use super::series::{Scaler, WindowBatch, Windows};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
@@ -22,13 +22,13 @@ pub trait Forecaster {
 
 impl Forecaster for Dstagnn {
     fn forecast(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        self.forward_with(x, mode)
+        self.forward(x, mode)
     }
 }
 
 impl Forecaster for Astgcn {
     fn forecast(&self, x: &Tensor, _mode: &mut Mode<'_>) -> Result<Tensor> {
-        self.forward_windows(x)
+        self.run(x)
     }
 }
 
@@ -60,7 +60,7 @@ pub struct Fitted {
     pub best_epoch: usize,
 }
 
-fn check_prediction(operation: &'static str, prediction: &Tensor, batch: &Batch) -> Result<()> {
+fn check_prediction(operation: &'static str, prediction: &Tensor, batch: &WindowBatch) -> Result<()> {
     match prediction.dims() == batch.target.dims() {
         true => Ok(()),
         false => {
@@ -70,11 +70,11 @@ fn check_prediction(operation: &'static str, prediction: &Tensor, batch: &Batch)
     }
 }
 
-/// The Huber loss (δ = 1) over all targets that are there.
+/// The mean Huber loss (δ = 1) over all targets that are not missing.
 ///
 /// # Errors
 /// A forecast of another shape than the targets, or no target at all.
-pub fn huber_loss(prediction: &Tensor, batch: &Batch) -> Result<Tensor> {
+pub fn huber_loss(prediction: &Tensor, batch: &WindowBatch) -> Result<Tensor> {
     check_prediction("Huber loss", prediction, batch)?;
     let Some(mask) = &batch.mask else { return Ok(ops::huber(prediction, &batch.target, 1.)?) };
     let there = mask.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
@@ -98,7 +98,7 @@ pub fn fit(
     mut observe: impl FnMut(usize, f64) -> bool,
 ) -> Result<Fitted> {
     if config.epochs == 0 || config.batch_size == 0 {
-        return Err(Error::count("fit", "epochs or batch_size", 0, "at least 1"));
+        return Err(Error::config("fit", "epochs or batch_size", 0., "at least 1"));
     }
     let adam = AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() };
     let mut adam = Adam::new(store.trainable(), adam)?;

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 pub struct Transport {
     /// `Σ γ(a,b) c(a,b)`.
     pub cost: f64,
-    /// The plan γ, `[n][m]`: how much goes from a to b.
+    /// The plan γ, `[n][m]`: how much is moved from a to b.
     pub plan: Vec<f64>,
     /// Dual prices of the sources: `u(a) + v(b) ≤ c(a,b)`, with equality where γ is positive, and `Σ u p + Σ v q` is the cost.
     pub source_prices: Vec<f64>,
@@ -37,8 +37,8 @@ pub fn transport(p: &[f64], q: &[f64], cost: &[f64]) -> Result<Transport> {
         return Err(Error::value(OP, "a weight", weight, "finite and at least 0"));
     }
     if cost.len() != p.len() * q.len() {
-        let (actual, expected) = (cost.len(), p.len() * q.len());
-        return Err(Error::Length { operation: OP, what: "the cost", actual, expected });
+        let (got, expected) = (cost.len(), p.len() * q.len());
+        return Err(Error::Length { operation: OP, what: "the cost", got, expected });
     }
     if let Some(&value) = cost.iter().find(|value| !value.is_finite()) {
         return Err(Error::value(OP, "a cost", value, "finite"));

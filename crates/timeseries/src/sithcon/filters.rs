@@ -1,4 +1,4 @@
-//! Impulse responses with peaks at geometrically spaced times (section 4.1 of our specification; the paper's "log-compressed timeline").
+//! Impulse responses with peaks at geometrically spaced times (the paper's log-compressed timeline).
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub enum FilterForm {
     Post,
 }
 
-/// The numbers of a memory; the defaults are the paper's for the Morse decoder.
+/// Settings of a memory; the defaults are the paper's for the Morse decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LogTimeConfig {
     /// The smallest `τ*`, in units of time; 0.1.
@@ -59,19 +59,19 @@ pub struct LogTimeFilters {
     ratio: f64,
 }
 
-const PLACE: &str = "log-time memory";
+const OP: &str = "log-time memory";
 
 impl LogTimeFilters {
     /// The bank of a configuration.
     ///
     /// # Errors
-    /// Numbers out of range: `0 < τ_min < τ_max`, at least two `τ*`, k of at least 1 and at most 500, positive `dt`, a buffer of at least one sample and at most 2²⁴.
+    /// Settings out of range: `0 < τ_min < τ_max`, at least two `τ*`, k of at least 1 and at most 500, positive `dt`, a buffer of at least one sample and at most 2²⁴.
     pub fn new(config: LogTimeConfig) -> Result<Self> {
         let positive = |what: &str, value: f64| {
             if value > 0. && value.is_finite() {
                 Ok(())
             } else {
-                Err(Error::value(PLACE, what, value, "positive and finite"))
+                Err(Error::config(OP, what, value, "positive and finite"))
             }
         };
         positive("tau_min", config.tau_min)?;
@@ -79,20 +79,20 @@ impl LogTimeFilters {
         positive("dt", config.dt)?;
         positive("buffer", config.buffer)?;
         if config.tau_max <= config.tau_min {
-            return Err(Error::value(PLACE, "tau_max", config.tau_max, format!("above tau_min = {}", config.tau_min)));
+            return Err(Error::config(OP, "tau_max", config.tau_max, format!("above tau_min = {}", config.tau_min)));
         }
         if config.num_taus < 2 {
-            return Err(Error::count(PLACE, "num_taus", config.num_taus, "at least 2"));
+            return Err(Error::config(OP, "num_taus", config.num_taus as f64, "at least 2"));
         }
         if !(1..=500).contains(&config.sharpness) {
-            return Err(Error::value(PLACE, "sharpness", config.sharpness, "1 to 500"));
+            return Err(Error::config(OP, "sharpness", config.sharpness, "1 to 500"));
         }
         if !config.amplitude_exponent.is_finite() {
-            return Err(Error::value(PLACE, "amplitude_exponent", config.amplitude_exponent, "finite"));
+            return Err(Error::config(OP, "amplitude_exponent", config.amplitude_exponent, "finite"));
         }
         let lags = (config.buffer / config.dt).round();
         if !(1. ..=16_777_216.).contains(&lags) {
-            return Err(Error::value(PLACE, "buffer / dt", lags, "1 to 2^24 samples"));
+            return Err(Error::config(OP, "buffer / dt", lags, "1 to 2^24 samples"));
         }
         let log_ratio = (config.tau_max / config.tau_min).ln() / (config.num_taus - 1) as f64;
         Ok(Self::with_ratio(config, log_ratio.exp_m1()))
@@ -170,17 +170,17 @@ impl LogTimeFilters {
     }
 
     /// The bank with the same smallest `τ*` and ratio that reaches at least `tau_max`, or just falls short of it if that is below the present one, with
-    /// [`Self::auto_buffer`]. Weights trained on this bank work on it unchanged (section 4.6).
+    /// [`Self::auto_buffer`]. Weights trained on this bank work on it unchanged.
     ///
     /// # Errors
     /// When fewer than two `τ*` are left, or more than a million would be needed.
     pub fn extend_to(&self, tau_max: f64) -> Result<Self> {
-        let places = (tau_max / self.config.tau_min).ln() / self.ratio.ln_1p();
+        let steps = (tau_max / self.config.tau_min).ln() / self.ratio.ln_1p();
         let is_longer = tau_max > self.config.tau_max;
         // a rounding error must not add or drop a filter
-        let num_taus = if is_longer { (places - 1e-9).ceil() + 1. } else { (places + 1e-9).floor() + 1. };
+        let num_taus = if is_longer { (steps - 1e-9).ceil() + 1. } else { (steps + 1e-9).floor() + 1. };
         if !(2. ..=1e6).contains(&num_taus) {
-            return Err(Error::value(PLACE, "the extended tau_max", tau_max, "at least one step above tau_min"));
+            return Err(Error::value(OP, "the extended tau_max", tau_max, "at least one step above tau_min"));
         }
         self.resized(num_taus as usize)
     }

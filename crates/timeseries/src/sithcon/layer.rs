@@ -1,4 +1,4 @@
-//! The scale-covariant convolution with its maximum over log-time (section 4.2 of our specification).
+//! The scale-covariant convolution with its maximum over log-time.
 
 use super::filters::{LogTimeConfig, LogTimeFilters};
 use super::max_convolution::Size;
@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use candle_nn::{Module, VarBuilder};
 use serde::{Deserialize, Serialize};
 
-/// The numbers of a layer; the defaults are the paper's for the Morse decoder.
+/// Sizes and settings of a layer; the defaults are the paper's for the Morse decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SithConLayerConfig {
     /// The memory.
@@ -32,7 +32,7 @@ impl Default for SithConLayerConfig {
 
 /// A memory, a convolution of its image `[features, taus]` along log-time without padding or bias (weight norm), and the maximum over all positions.
 ///
-/// A signal that is played slower shifts the image along log-time, which the maximum does not see: the result is the same, up to the ends of the bank and the sampling of time.
+/// A signal that is played slower shifts the image along log-time, which does not change the maximum: the result is the same, up to the ends of the bank and the sampling of time.
 #[derive(Debug, Clone)]
 pub struct SithConLayer {
     memory: LogTimeMemory,
@@ -40,42 +40,42 @@ pub struct SithConLayer {
     size: Size,
 }
 
-/// The result of a layer with what it was found at.
+/// The maxima of a layer and their positions.
 #[derive(Debug, Clone)]
 pub struct Pooled {
     /// `[rows, channels]`: the maxima.
     pub values: Tensor,
-    /// `[rows, channels]`, u32: the position of each, the first of equal ones. The kernel's element j lies at the filter `position + j · dilation`, so positions tell the pattern's
-    /// time scale: one of twice the scale wins [`LogTimeFilters::shift_for_scale`]`(2.)` positions later.
+    /// `[rows, channels]`, u32: the position of each, the first of equal ones. The kernel's element j lies at the filter `position + j · dilation`, so positions give the pattern's
+    /// time scale: one of twice the scale has its maximum [`LogTimeFilters::shift_for_scale`]`(2.)` positions later.
     pub positions: Tensor,
 }
 
 const OP: &str = "SITHCon layer";
 
-impl SithConLayer {
-    /// A layer for signals of `features` features with parameters `weight_v` `[channels, 1, features, kernel_width]` and `weight_g` `[channels, 1, 1, 1]`.
-    ///
-    /// # Errors
-    /// Numbers out of range, a kernel that is longer than the bank, parameters of other shapes.
-    pub fn new(features: usize, config: &SithConLayerConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        for (what, value) in [
-            ("features", features),
-            ("channels", config.channels),
-            ("kernel_width", config.kernel_width),
-            ("dilation", config.dilation),
-        ] {
-            if value == 0 {
-                return Err(Error::count(OP, what, 0, "at least 1"));
-            }
+/// A [`SithConLayer`] for signals of `features` features with parameters `weight_v` `[channels, 1, features, kernel_width]` and `weight_g` `[channels, 1, 1, 1]`.
+///
+/// # Errors
+/// Settings out of range, a kernel that is longer than the bank, parameters of other shapes.
+pub fn sithcon_layer(features: usize, config: &SithConLayerConfig, vb: VarBuilder<'_>) -> Result<SithConLayer> {
+    for (what, value) in [
+        ("features", features),
+        ("channels", config.channels),
+        ("kernel_width", config.kernel_width),
+        ("dilation", config.dilation),
+    ] {
+        if value == 0 {
+            return Err(Error::config(OP, what, 0., "at least 1"));
         }
-        let memory = LogTimeMemory::new(config.memory)?;
-        let (channels, width) = (config.channels, config.kernel_width);
-        let weight = WeightNorm::new(&[channels, 1, features, width], &vb)?;
-        let size = Size { features, taus: config.memory.num_taus, channels, width, dilation: config.dilation };
-        fits(&size)?;
-        Ok(Self { memory, weight, size })
     }
+    let memory = LogTimeMemory::new(config.memory)?;
+    let (channels, width) = (config.channels, config.kernel_width);
+    let weight = WeightNorm::new(&[channels, 1, features, width], &vb)?;
+    let size = Size { features, taus: config.memory.num_taus, channels, width, dilation: config.dilation };
+    fits(&size)?;
+    Ok(SithConLayer { memory, weight, size })
+}
 
+impl SithConLayer {
     /// The same layer, sharing its weights, on another bank: usually [`LogTimeFilters::extend_to`] of this one's.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl SithConLayer {
         &self.memory
     }
 
-    /// P, the positions over which the maximum goes.
+    /// P, the number of positions over which the maximum is taken.
     pub fn num_positions(&self) -> usize {
         self.size.positions()
     }
@@ -133,7 +133,7 @@ impl SithConLayer {
         Ok(Pooled { values, positions })
     }
 
-    /// The layer on a memory that has been computed before, `[rows, features, taus]`: that of a first layer never changes in training.
+    /// The layer on a memory that was computed before, `[rows, features, taus]`: in training, that of a first layer never changes.
     ///
     /// # Errors
     /// Another shape.
@@ -159,7 +159,7 @@ fn fits(size: &Size) -> Result<()> {
     let reach = size.dilation.saturating_mul(size.width - 1).saturating_add(1);
     if reach > size.taus {
         let expected = format!("at least the {reach} that the kernel with its dilation spans");
-        return Err(Error::count(OP, "num_taus", size.taus, expected));
+        return Err(Error::config(OP, "num_taus", size.taus as f64, expected));
     }
     Ok(())
 }

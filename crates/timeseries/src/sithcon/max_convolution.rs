@@ -1,6 +1,7 @@
 //! The convolution along log-time with its global maximum, as a loop over registers.
 
-use crate::cpu::Real;
+use core_tensor::kernel::Real;
+use pulp::Simd;
 use rayon::prelude::*;
 
 /// Sizes of a convolution along log-time.
@@ -50,6 +51,59 @@ pub(crate) fn pack<T: Real>(weights: &[T], size: &Size) -> Vec<T> {
 
 /// For every image `[features, taus]` the maximum over positions of each kernel's product, and its first position. An image with a number that is not finite gives NaN.
 pub(crate) fn max_convolution<T: Real>(images: &[T], packed: &[T], size: &Size, out: &mut [T], chosen: &mut [u32]) {
+    if let (Some(images), Some(packed), Some(out)) = (T::as_f32(images), T::as_f32(packed), T::as_f32_mut(out)) {
+        over_threads(images, packed, size, out, chosen);
+    } else if let (Some(images), Some(packed), Some(out)) = (T::as_f64(images), T::as_f64(packed), T::as_f64_mut(out)) {
+        over_threads(images, packed, size, out, chosen);
+    }
+}
+
+/// A number with its registers. The products of this convolution are fused multiply-adds, which no compiler makes of a product and a sum.
+trait Register: Real {
+    /// As many elements as a register of `S` holds.
+    type Vector<S: Simd>: Copy;
+
+    /// The elements that fill whole registers, without the rest.
+    fn vectors<S: Simd>(x: &[Self]) -> &[Self::Vector<S>];
+    fn vectors_mut<S: Simd>(x: &mut [Self]) -> &mut [Self::Vector<S>];
+    fn splat<S: Simd>(simd: S, x: Self) -> Self::Vector<S>;
+    /// `a · b + c`, where the machine can with one rounding.
+    fn multiply_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    fn is_finite(self) -> bool;
+}
+
+macro_rules! register {
+    ($T:ident, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident) => {
+        impl Register for $T {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn vectors<S: Simd>(x: &[Self]) -> &[S::$vector] {
+                S::$as_simd(x).0
+            }
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(x: &mut [Self]) -> &mut [S::$vector] {
+                S::$as_mut_simd(x).0
+            }
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, x: Self) -> S::$vector {
+                simd.$splat(x)
+            }
+            #[inline(always)]
+            fn multiply_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$multiply_add(a, b, c)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                $T::is_finite(self)
+            }
+        }
+    };
+}
+register!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s);
+register!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s);
+
+fn over_threads<T: Register>(images: &[T], packed: &[T], size: &Size, out: &mut [T], chosen: &mut [u32]) {
     let run = |images, out, chosen| pulp::Arch::new().dispatch(Pass { images, packed, size, out, chosen });
     let threads = rayon::current_num_threads();
     let rows = out.len() / size.channels.max(1);
@@ -71,11 +125,11 @@ struct Pass<'a, T> {
     chosen: &'a mut [u32],
 }
 
-impl<T: Real> pulp::WithSimd for Pass<'_, T> {
+impl<T: Register> pulp::WithSimd for Pass<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { images, packed, size, out, chosen } = self;
         let tile = 2 * size_of::<T::Vector<S>>() / size_of::<T>();
         let positions = size.positions();
@@ -91,7 +145,7 @@ impl<T: Real> pulp::WithSimd for Pass<'_, T> {
             let mut is_finite = true;
             for (to, from) in image.chunks_exact_mut(stride).zip(values.chunks_exact(size.taus)) {
                 to[..size.taus].copy_from_slice(from);
-                is_finite &= !from.iter().fold(false, |any, x| any | x.is_nan() | x.is_infinite());
+                is_finite &= from.iter().fold(true, |all, &x| all & Register::is_finite(x));
             }
             if !is_finite {
                 out.fill(T::from_f64(f64::NAN));
@@ -151,7 +205,7 @@ fn first_maximum<T: Real>(values: &[T]) -> (T, u32) {
     (best, (parts.len() * LANES + offset) as u32)
 }
 
-/// Adds the gradients of a part of the images: only windows that won take part.
+/// Adds the gradients of a part of the images: only windows with a maximum contribute.
 pub(crate) fn add_gradients<T: Real>(
     (images, weights): (&[T], &[T]),
     size: &Size,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 /// A bank of filters over time (iSITH or SITH): `f̃_i(t) = dt · Σ_j h_i((j+1) dt) f(t − j)`, scaled to unit area, zeros before the start.
 ///
-/// Nothing is learned; gradients reach the input. A NaN or an infinity in the input reaches every later step of its sequence as far as the buffer goes, and no other.
+/// Nothing is learned; gradients reach the input. A NaN or an infinity in the input reaches the later steps of its sequence within the buffer, and nothing else.
 /// The cost of a sequence of T steps is n T min(T, J)/2 multiplications per feature, as a matrix product.
 #[derive(Debug, Clone)]
 pub struct LogTimeMemory {

@@ -1,6 +1,6 @@
-//! The classifier and regressor (section 4.3 of our specification).
+//! The network: a classifier or a regressor.
 
-use super::layer::{SithConLayer, SithConLayerConfig};
+use super::layer::{SithConLayer, SithConLayerConfig, sithcon_layer};
 use super::memory::At;
 use super::sequences::Sequences;
 use crate::{Error, Result};
@@ -10,12 +10,12 @@ use core_tensor::nn::{self, BatchNorm, Linear};
 use core_tensor::{Mode, ops};
 use serde::{Deserialize, Serialize};
 
-/// The numbers of a network.
+/// Sizes and settings of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SithConConfig {
     /// The layers from the input on.
     pub layers: Vec<SithConLayerConfig>,
-    /// Whether a ReLU stands between a layer's maximum and its linear map.
+    /// Whether there is a ReLU between a layer's maximum and its linear map.
     pub has_relu_after_pool: bool,
     /// Whether a ReLU follows each linear map.
     pub has_relu_after_linear: bool,
@@ -69,33 +69,33 @@ pub struct SithCon {
 
 const OP: &str = "SITHCon";
 
-impl SithCon {
-    /// A network from `features` features to `outputs` classes or numbers.
-    ///
-    /// # Errors
-    /// No layer, numbers out of range, parameters of other shapes.
-    pub fn new(features: usize, outputs: usize, config: &SithConConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        if config.layers.is_empty() || outputs == 0 {
-            let what = if outputs == 0 { "outputs" } else { "the number of layers" };
-            return Err(Error::count(OP, what, 0, "at least 1"));
-        }
-        if !(0. ..1.).contains(&config.dropout) {
-            return Err(Error::value(OP, "dropout", config.dropout, "at least 0 and below 1"));
-        }
-        let (mut layers, mut linears, mut norms) = (Vec::new(), Vec::new(), Vec::new());
-        let mut width = features;
-        for (l, layer) in config.layers.iter().enumerate() {
-            layers.push(SithConLayer::new(width, layer, vb.pp("layers").pp(l))?);
-            width = layer.channels;
-            if config.has_batch_norm {
-                norms.push(nn::batch_norm1d(width, Default::default(), vb.pp("norms").pp(l))?);
-            }
-            linears.push(nn::linear(width, width, vb.pp("linears").pp(l))?);
-        }
-        let out = nn::linear(width, outputs, vb.pp("out"))?;
-        Ok(Self { config: config.clone(), layers, linears, norms, out })
+/// A [`SithCon`] from `features` features to `outputs` classes or values.
+///
+/// # Errors
+/// No layer, settings out of range, parameters of other shapes.
+pub fn sithcon(features: usize, outputs: usize, config: &SithConConfig, vb: VarBuilder<'_>) -> Result<SithCon> {
+    if config.layers.is_empty() || outputs == 0 {
+        let what = if outputs == 0 { "outputs" } else { "the number of layers" };
+        return Err(Error::config(OP, what, 0., "at least 1"));
     }
+    if !(0. ..1.).contains(&config.dropout) {
+        return Err(Error::config(OP, "dropout", config.dropout, "at least 0 and below 1"));
+    }
+    let (mut layers, mut linears, mut norms) = (Vec::new(), Vec::new(), Vec::new());
+    let mut width = features;
+    for (l, layer) in config.layers.iter().enumerate() {
+        layers.push(sithcon_layer(width, layer, vb.pp("layers").pp(l))?);
+        width = layer.channels;
+        if config.has_batch_norm {
+            norms.push(nn::batch_norm1d(width, Default::default(), vb.pp("norms").pp(l))?);
+        }
+        linears.push(nn::linear(width, width, vb.pp("linears").pp(l))?);
+    }
+    let out = nn::linear(width, outputs, vb.pp("out"))?;
+    Ok(SithCon { config: config.clone(), layers, linears, norms, out })
+}
 
+impl SithCon {
     /// The configuration, with the banks as they are now.
     pub fn config(&self) -> &SithConConfig {
         &self.config
@@ -110,11 +110,11 @@ impl SithCon {
         (&self.linears, &self.out)
     }
 
-    /// The same network, sharing its weights, with the `τ*` of every layer continued in the same ratio up to at least `tau_max` (section 4.6): it then recognises what it knows over a
+    /// The same network, sharing its weights, with the `τ*` of every layer continued in the same ratio up to at least `tau_max`: it then recognises what it knows over a
     /// range of speeds that is wider by the same factor. Nothing is trained.
     ///
     /// # Errors
-    /// A `tau_max` so small that a kernel does not fit any more.
+    /// A `tau_max` so small that a kernel does not fit.
     pub fn extend_to(&self, tau_max: f64) -> Result<Self> {
         self.with_banks(|layer| layer.memory().filters().extend_to(tau_max))
     }
@@ -136,31 +136,31 @@ impl SithCon {
         Ok(other)
     }
 
-    /// The outputs at the last step of each sequence, `[sequences, outputs]`, in evaluation mode.
+    /// The outputs at the last step of each sequence, `[sequences, outputs]`.
     ///
     /// # Errors
     /// Another number of features or dtype.
-    pub fn forward_sequences(&self, x: &Sequences) -> Result<Tensor> {
-        self.forward_with(x, None, &mut Mode::evaluate())
+    pub fn forward(&self, x: &Sequences, mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.run(x, None, At::Last, mode)
     }
 
-    /// The outputs at every step, `[rows, outputs]`, in evaluation mode.
+    /// The outputs at every step, `[rows, outputs]`.
     ///
     /// # Errors
-    /// As for [`Self::forward_sequences`].
-    pub fn forward_steps(&self, x: &Sequences) -> Result<Tensor> {
-        self.run(x, None, At::Every, &mut Mode::evaluate())
+    /// As for [`Self::forward`].
+    pub fn forward_steps(&self, x: &Sequences, mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.run(x, None, At::Every, mode)
     }
 
-    /// The outputs at the last steps in training or evaluation; `memory`, if given, is what [`Self::first_memory`] has found for `x`.
+    /// [`Self::forward`] with the memory of the first layer, `memory`, which [`Self::first_memory`] computed for `x`.
     ///
     /// # Errors
-    /// As for [`Self::forward_sequences`].
-    pub fn forward_with(&self, x: &Sequences, memory: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Tensor> {
-        self.run(x, memory, At::Last, mode)
+    /// As for [`Self::forward`], and a memory of another number of rows.
+    pub fn forward_memory(&self, x: &Sequences, memory: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.run(x, Some(memory), At::Last, mode)
     }
 
-    /// The memory of the first layer, `[rows, features, taus]`: it has no parameters, so training computes it once for data that are seen again. It takes `rows · features · taus` numbers.
+    /// The memory of the first layer, `[rows, features, taus]`: it has no parameters, so training computes it once and uses it in every epoch. It has `rows · features · taus` elements.
     ///
     /// # Errors
     /// Another dtype than f32 or f64.
@@ -204,12 +204,5 @@ impl SithCon {
             x = x.with_values(u);
         }
         Err(Error::count(OP, "the number of layers", 0, "at least 1"))
-    }
-}
-
-impl Module for SithCon {
-    /// `[batch, features, time]` to the outputs at the last step, `[batch, outputs]`, in evaluation mode.
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        Ok(self.forward_sequences(&Sequences::from_batch(x)?)?)
     }
 }

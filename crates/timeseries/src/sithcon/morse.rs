@@ -1,9 +1,9 @@
-//! Morse signals: the alphabet and the adding problem (sections 6.1 and 6.2 of our specification).
+//! Morse signals: the alphabet and the adding problem.
 
 use crate::{Error, Result};
 use core_tensor::random::Rng;
 
-/// The 43 symbols and their codes; a symbol's place is its class.
+/// The 43 symbols and their codes; a symbol's position is its class.
 pub const ALPHABET: [(&str, &str); 43] = [
     ("A", ".-"),
     ("B", "-..."),
@@ -63,7 +63,10 @@ const DIGITS: [&str; 10] = [".---", ".-", "-...", "-.-.", "-..", ".", "..-.", "-
 /// # Ok::<(), timeseries::Error>(())
 /// ```
 pub fn bits(code: &str) -> Result<Vec<u8>> {
-    let wrong = || Error::Text { what: "a Morse code", text: code.to_owned(), expected: "made of dots and dashes" };
+    let wrong = || {
+        let reason = format!("{code:?} does not consist of dots and dashes");
+        Error::InvalidData { operation: "Morse code", what: "the text", reason }
+    };
     if code.is_empty() {
         return Err(wrong());
     }
@@ -89,12 +92,12 @@ fn stretched(code: &str, scale: usize) -> Vec<f32> {
     bits.iter().flat_map(|&bit| std::iter::repeat_n(f32::from(bit), scale)).collect()
 }
 
-/// An item of the adding problem: digits in Morse code, of which two are marked and shall be added.
+/// An item of the adding problem: digits in Morse code, of which two are marked and to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddingItem {
     /// The digits.
     pub digits: Vec<u8>,
-    /// The places of the marked digits.
+    /// The positions of the marked digits.
     pub marked: [usize; 2],
 }
 
@@ -115,20 +118,20 @@ impl AddingItem {
     /// The two channels, each bit `scale` steps long: the signal, and a mark over the last `scale` steps of each marked digit.
     ///
     /// # Errors
-    /// A digit above 9, or a marked place beyond the digits.
+    /// A digit above 9, or a marked position beyond the digits.
     pub fn channels(&self, scale: usize) -> Result<[Vec<f32>; 2]> {
-        if let Some(&place) = self.marked.iter().find(|&&place| place >= self.digits.len()) {
+        if let Some(&position) = self.marked.iter().find(|&&position| position >= self.digits.len()) {
             let expected = format!("below the {} digits", self.digits.len());
-            return Err(Error::count("Morse adding", "a marked place", place, expected));
+            return Err(Error::count("Morse adding", "a marked position", position, expected));
         }
         let (mut signal, mut marks) = (Vec::new(), Vec::new());
-        for (place, &digit) in self.digits.iter().enumerate() {
+        for (position, &digit) in self.digits.iter().enumerate() {
             let Some(code) = DIGITS.get(usize::from(digit)) else {
                 return Err(Error::value("Morse adding", "a digit", digit, "0 to 9"));
             };
             signal.extend(stretched(code, scale));
             marks.resize(signal.len(), 0.);
-            if self.marked.contains(&place) {
+            if self.marked.contains(&position) {
                 let start = marks.len() - scale;
                 marks[start..].fill(1.);
             }
@@ -138,6 +141,11 @@ impl AddingItem {
 
     /// A tenth of the sum of the marked digits.
     pub fn target(&self) -> f64 {
-        0.1 * self.marked.iter().filter_map(|&place| self.digits.get(place)).map(|&digit| f64::from(digit)).sum::<f64>()
+        0.1 * self
+            .marked
+            .iter()
+            .filter_map(|&position| self.digits.get(position))
+            .map(|&digit| f64::from(digit))
+            .sum::<f64>()
     }
 }

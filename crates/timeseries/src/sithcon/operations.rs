@@ -1,8 +1,9 @@
 //! The memory, the convolution with its maximum, and both in one, as differentiable operations.
 
 use super::max_convolution::{Size, add_gradients, max_convolution, pack};
-use crate::cpu::{Gradients, Kernel, Real, apply};
-use candle_core::{Result, Storage, Tensor};
+
+use candle_core::{Result, Tensor};
+use core_tensor::kernel::{Gradients, Kernel, Real, apply, transpose, with_slice};
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
@@ -27,29 +28,16 @@ impl Reading {
     }
 }
 
-/// The first positions of the maxima, known once the operation has run.
+/// The first positions of the maxima; set when the operation has run.
 pub(crate) type Chosen = Arc<OnceLock<Vec<u32>>>;
 
 /// Elements of the filters' outputs that are computed at once: they stay in the second- or third-level cache.
 const CHUNK: usize = 1 << 19;
 
 fn transposed<T: Real>(x: &[T], columns: usize) -> Vec<T> {
-    let rows = x.len() / columns;
     let mut out = vec![T::ZERO; x.len()];
-    for (row, values) in x.chunks_exact(columns).enumerate() {
-        for (column, &value) in values.iter().enumerate() {
-            out[column * rows + row] = value;
-        }
-    }
+    transpose(x, x.len() / columns, columns, &mut out, true);
     out
-}
-
-fn values<T: Real, R>(x: &Tensor, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
-    let (storage, layout) = x.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(cpu), Some((start, end))) => f(&T::cpu_storage_as_slice(cpu)?[start..end]),
-        _ => candle_core::bail!("log-time memory: expected contiguous tensors on the CPU"),
-    }
 }
 
 /// The signal as features in rows, so that what came before a step is a slice.
@@ -90,7 +78,7 @@ impl<'a, T: Real> Signal<'a, T> {
         let lags = rows.iter().map(|&row| self.reading.lags(row)).max().unwrap_or(1);
         let taps = self.reading.taps.narrow(0, 0, lags)?.t()?.contiguous()?;
         let of_memory = Tensor::from_vec(of_memory, (rows.len() * self.features, self.reading.taus()), taps.device())?;
-        values::<T, _>(&of_memory.matmul(&taps)?, |of_past| {
+        with_slice::<T, _>(&of_memory.matmul(&taps)?, Memory::NAME, |of_past| {
             for (&(row, start), of_past) in rows.iter().zip(of_past.chunks_exact(self.features * lags)) {
                 let available = self.reading.lags((row, start));
                 for (values, of_past) in of_signal.chunks_exact_mut(self.steps).zip(of_past.chunks_exact(lags)) {
@@ -115,7 +103,7 @@ impl Kernel for Memory {
         let signal = Signal::new(x[0], self.features, &self.reading);
         let mut out = Vec::with_capacity(self.reading.rows.len() * self.features * self.reading.taus());
         for rows in self.reading.rows.chunks(signal.chunk()) {
-            values(&signal.memory(rows)?, |memory| {
+            with_slice(&signal.memory(rows)?, Self::NAME, |memory| {
                 out.extend_from_slice(memory);
                 Ok(())
             })?;
@@ -123,7 +111,7 @@ impl Kernel for Memory {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], _needs: [bool; 3]) -> Result<Gradients<T>> {
         let signal = Signal::new(x[0], self.features, &self.reading);
         let mut of_signal = vec![T::ZERO; x[0].len()];
         let width = signal.chunk() * self.features * self.reading.taus();
@@ -159,7 +147,7 @@ impl Kernel for Convolution {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let (size, chosen) = (&self.size, self.chosen()?);
         let of_images = needs[0].then(|| {
             let mut of_images = vec![T::ZERO; x[0].len()];
@@ -215,7 +203,7 @@ impl Kernel for Layer {
         let width = signal.chunk() * size.channels;
         let parts = out.chunks_mut(width).zip(chosen.chunks_mut(width));
         for (rows, (out, chosen)) in self.reading.rows.chunks(signal.chunk()).zip(parts) {
-            values(&signal.memory(rows)?, |images| {
+            with_slice(&signal.memory(rows)?, Self::NAME, |images| {
                 max_convolution(images, &packed, size, out, chosen);
                 Ok(())
             })?;
@@ -224,7 +212,7 @@ impl Kernel for Layer {
         Ok(out)
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
+    fn backward<T: Real>(&self, x: &[&[T]], _y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>> {
         let (size, chosen) = (&self.convolution.size, self.convolution.chosen()?);
         let signal = Signal::new(x[0], size.features, &self.reading);
         let mut of_signal = needs[0].then(|| vec![T::ZERO; x[0].len()]);
@@ -233,7 +221,7 @@ impl Kernel for Layer {
         let parts = grad.chunks(width).zip(chosen.chunks(width));
         for (rows, (grad, chosen)) in self.reading.rows.chunks(signal.chunk()).zip(parts) {
             if let Some(of_weights) = &mut of_weights {
-                values(&signal.memory(rows)?, |images: &[T]| {
+                with_slice(&signal.memory(rows)?, Self::NAME, |images: &[T]| {
                     let part = gradient_of_weights(images, x[1], size, chosen, grad);
                     of_weights.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
                     Ok(())
@@ -259,7 +247,7 @@ impl Kernel for Layer {
 pub(crate) fn memory(x: &Tensor, reading: Reading) -> Result<Tensor> {
     let (features, shape) = (x.dims()[1], (reading.rows.len(), x.dims()[1], reading.taus()));
     if x.device().is_cpu() {
-        return apply(Memory { reading, features }, &[x], shape);
+        return Ok(apply(Memory { reading, features }, &[x], shape)?);
     }
     memory_composed(x, &reading)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Sequences one after the other: `values` is `[rows, features]`, and each sequence is a range of rows.
 ///
-/// Nothing is padded, so nothing has to be masked: every result equals that of the sequence alone.
+/// There is no padding and so no mask: every result equals that of the sequence alone.
 #[derive(Debug, Clone)]
 pub struct Sequences {
     values: Tensor,
@@ -69,8 +69,8 @@ impl Sequences {
         let all = Self::from_batch(x)?;
         let (batch, time) = (x.dims()[0], x.dims()[2]);
         if lengths.len() != batch {
-            let (actual, expected) = (lengths.len(), batch);
-            return Err(Error::Length { operation: "sequences", what: "lengths", actual, expected });
+            let (got, expected) = (lengths.len(), batch);
+            return Err(Error::Length { operation: "sequences", what: "lengths", got, expected });
         }
         let mut rows = Vec::new();
         for (b, &length) in lengths.iter().enumerate() {
@@ -103,7 +103,7 @@ impl Sequences {
         self.offsets.len() - 1
     }
 
-    /// Never true: there is at least one sequence.
+    /// Always false: there is at least one sequence.
     pub fn is_empty(&self) -> bool {
         false
     }

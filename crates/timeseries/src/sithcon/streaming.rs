@@ -6,10 +6,10 @@ use super::model::SithCon;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
-/// A memory that takes one sample and gives its state, with (k+2) numbers for each filter and feature and as many multiplications in each step, for signals of any length.
+/// A memory that is updated sample by sample, for signals of any length, with a state of k+2 numbers for each filter and feature and as many multiplications in each step.
 ///
 /// The sampled filter `l^m a^l` (m = k+1 or k, `a = exp(−k dt/τ*)`) is a sum over q of binomial terms `C(l,q) a^(l−q) (1−a)^q`, weighted by Stirling numbers, and each term is q+1 equal
-/// exponential averages in a row: `y_q ← a y_q + (1−a) y_(q−1)`. All weights are positive, so nothing cancels, and for signals up to the length of the buffer the result is that of
+/// exponential averages in series: `y_q ← a y_q + (1−a) y_(q−1)`. All weights are positive, so nothing cancels, and for signals up to the length of the buffer the result is that of
 /// [`LogTimeMemory`](super::LogTimeMemory) up to rounding. Later on it keeps the tails that the buffer cuts off (0.2 % of the slowest filter with the paper's buffer).
 #[derive(Debug, Clone)]
 pub struct StreamingMemory {
@@ -27,10 +27,10 @@ pub struct StreamingMemory {
 }
 
 impl StreamingMemory {
-    /// A memory of `features` signals that have not begun.
+    /// A memory of `features` signals before their first samples.
     ///
     /// # Errors
-    /// No feature.
+    /// No features.
     pub fn new(filters: &LogTimeFilters, features: usize) -> Result<Self> {
         if features == 0 {
             return Err(Error::count("streaming memory", "features", 0, "at least 1"));
@@ -56,14 +56,14 @@ impl StreamingMemory {
         Ok(Self { taus, features, order, decay, gain, weights, state, output })
     }
 
-    /// Takes in the newest sample of each feature and returns the memory, `[features][taus]`.
+    /// Adds the newest sample of each feature and returns the memory, `[features][taus]`.
     ///
     /// # Errors
     /// Another number of features. A sample that is not finite makes its feature NaN until [`Self::reset`].
     pub fn push(&mut self, sample: &[f64]) -> Result<&[f64]> {
         if sample.len() != self.features {
-            let (actual, expected) = (sample.len(), self.features);
-            return Err(Error::Length { operation: "streaming memory", what: "the sample", actual, expected });
+            let (got, expected) = (sample.len(), self.features);
+            return Err(Error::Length { operation: "streaming memory", what: "the sample", got, expected });
         }
         let states = self.state.chunks_exact_mut((self.order + 1) * self.taus);
         for ((state, output), &x) in states.zip(self.output.chunks_exact_mut(self.taus)).zip(sample) {
@@ -83,15 +83,10 @@ impl StreamingMemory {
         Ok(&self.output)
     }
 
-    /// Forgets everything.
+    /// Back to the state before the first sample.
     pub fn reset(&mut self) {
         self.state.fill(0.);
         self.output.fill(0.);
-    }
-
-    /// How many numbers the state holds: `features · taus · (k+2)`, one fewer per filter for SITH.
-    pub fn state_len(&self) -> usize {
-        self.state.len()
     }
 }
 
@@ -143,7 +138,7 @@ struct StreamingLayer {
     linear: Affine,
 }
 
-/// A trained network that takes one sample and gives its outputs at that step, in f64, with the weights it had when the stream was made.
+/// A trained network that is updated sample by sample and gives its outputs at each step, in f64, with the weights that it had when the stream was made.
 #[derive(Debug, Clone)]
 pub struct StreamingSithCon {
     layers: Vec<StreamingLayer>,
@@ -153,14 +148,14 @@ pub struct StreamingSithCon {
 }
 
 impl SithCon {
-    /// The network as a stream that has not begun.
+    /// The network as a stream before its first sample.
     ///
     /// # Errors
     /// A network with batch norms.
     pub fn stream(&self) -> Result<StreamingSithCon> {
         if self.config().has_batch_norm {
             let expected = "false: a stream has no batch norms".to_owned();
-            return Err(Error::value("streaming SITHCon", "has_batch_norm", 1., expected));
+            return Err(Error::config("streaming SITHCon", "has_batch_norm", 1., expected));
         }
         let (linears, out) = self.linears();
         let mut layers = Vec::new();
@@ -178,7 +173,7 @@ impl SithCon {
 }
 
 impl StreamingSithCon {
-    /// Takes in the newest sample of each feature and returns the outputs.
+    /// Adds the newest sample of each feature and returns the outputs.
     ///
     /// # Errors
     /// Another number of features.
@@ -200,7 +195,7 @@ impl StreamingSithCon {
         Ok(self.out.apply(&x))
     }
 
-    /// Forgets everything but the weights.
+    /// Back to the state before the first sample; the weights stay.
     pub fn reset(&mut self) {
         self.layers.iter_mut().for_each(|layer| layer.memory.reset());
     }

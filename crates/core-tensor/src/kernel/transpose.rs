@@ -38,7 +38,7 @@ fn copy_block<T: Real>(x: &[T], e: Extent, i: usize, j: usize, height: usize, wi
     }
 }
 
-/// Blocks of 8×8 in registers. The rest at the edges goes the portable way.
+/// Blocks of 8×8 in registers. The edges are left to the portable loop.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
 fn avx_blocks(x: &[f32], e: Extent, out: &mut [f32]) {
@@ -112,8 +112,13 @@ pub(crate) fn transpose_into<T: Real>(x: &[T], e: Extent, out: &mut [T]) {
     portable_blocks(x, e, out);
 }
 
-/// `[rows, columns]` with rows `stride` apart to `[columns, rows]`, over threads if `is_parallel`.
-pub(crate) fn transpose<T: Real>(x: &[T], rows: usize, stride: usize, out: &mut [T], is_parallel: bool) {
+/// Writes the transpose of `x` `[rows, columns]`, whose rows lie `stride` elements apart, to `out` `[columns, rows]`, over threads if `is_parallel`. The number of columns follows from the
+/// length of `out`.
+///
+/// # Panics
+///
+/// When `x` is shorter than that.
+pub fn transpose<T: Real>(x: &[T], rows: usize, stride: usize, out: &mut [T], is_parallel: bool) {
     if rows == 0 || out.is_empty() {
         return;
     }

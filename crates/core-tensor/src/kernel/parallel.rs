@@ -4,12 +4,16 @@
 use std::ops::Range;
 
 /// Below this many elementary steps (multiply-adds, elements read) a task is not worth handing to another thread.
-pub(crate) const MIN_WORK_PER_TASK: usize = 32 * 1024;
+pub const MIN_WORK_PER_TASK: usize = 32 * 1024;
 
-/// Calls `body(rows, their output)` for ranges that cover all rows of a compressed sparse row structure. Ranges are cut so
+/// Calls `body(rows, their output)` for ranges that cover all rows of a compressed sparse row structure, in which row `r` has the entries `offsets[r]..offsets[r + 1]`. Ranges are cut so
 /// that they hold about the same number of entries; `width` is the number of output elements of a row and `work` the steps
 /// for one entry. Never called for nothing.
-pub(crate) fn for_rows<O: Send>(
+///
+/// # Panics
+///
+/// When `offsets` is empty, or `out` is shorter than its rows.
+pub fn for_rows<O: Send>(
     offsets: &[u32],
     out: &mut [O],
     width: usize,
@@ -67,7 +71,11 @@ fn middle_row(offsets: &[u32], rows: &Range<usize>, work: usize) -> Option<usize
 }
 
 /// Like [`for_rows`] with `width` output elements for each entry instead of each row.
-pub(crate) fn for_row_entries<O: Send>(
+///
+/// # Panics
+///
+/// As [`for_rows`].
+pub fn for_row_entries<O: Send>(
     offsets: &[u32],
     out: &mut [O],
     width: usize,
@@ -97,7 +105,7 @@ fn split_row_entries<O: Send>(
 
 /// Calls `body(first unit, output)` for pieces that cover `out`, never for nothing. Pieces are cut between units of `unit` elements; `work` is
 /// the number of steps for one unit.
-pub(crate) fn for_slices<O: Send>(out: &mut [O], unit: usize, work: usize, body: &(impl Fn(usize, &mut [O]) + Sync)) {
+pub fn for_slices<O: Send>(out: &mut [O], unit: usize, work: usize, body: &(impl Fn(usize, &mut [O]) + Sync)) {
     if out.is_empty() {
         return;
     }
@@ -123,7 +131,16 @@ fn split_slices<O: Send>(
 }
 
 /// Like [`for_slices`] with two outputs that have `unit_a` and `unit_b` elements for each unit.
-pub(crate) fn for_slices2<A: Send, B: Send>(
+pub fn for_slices2<A: Send, B: Send>(
+    a_and_unit: (&mut [A], usize),
+    b_and_unit: (&mut [B], usize),
+    work: usize,
+    body: &(impl Fn(usize, &mut [A], &mut [B]) + Sync),
+) {
+    split_slices2(a_and_unit, b_and_unit, work, 0, body);
+}
+
+fn split_slices2<A: Send, B: Send>(
     (a, unit_a): (&mut [A], usize),
     (b, unit_b): (&mut [B], usize),
     work: usize,
@@ -137,8 +154,8 @@ pub(crate) fn for_slices2<A: Send, B: Send>(
     let (left_a, right_a) = a.split_at_mut(units / 2 * unit_a);
     let (left_b, right_b) = b.split_at_mut(units / 2 * unit_b);
     rayon::join(
-        || for_slices2((left_a, unit_a), (left_b, unit_b), work, first, body),
-        || for_slices2((right_a, unit_a), (right_b, unit_b), work, first + units / 2, body),
+        || split_slices2((left_a, unit_a), (left_b, unit_b), work, first, body),
+        || split_slices2((right_a, unit_a), (right_b, unit_b), work, first + units / 2, body),
     );
 }
 
@@ -169,7 +186,7 @@ impl<'a, T> Parts<'a, T> {
 }
 
 /// Calls `body` once for each number below `count`, over threads; `work` is the number of steps of one call.
-pub(crate) fn for_tasks(count: usize, work: usize, body: &(impl Fn(usize) + Sync)) {
+pub fn for_tasks(count: usize, work: usize, body: &(impl Fn(usize) + Sync)) {
     for_slices(&mut vec![(); count], 1, work, &|first, tasks: &mut [()]| {
         (first..first + tasks.len()).for_each(body);
     });

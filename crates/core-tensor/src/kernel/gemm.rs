@@ -2,9 +2,9 @@
 
 use super::Real;
 
-/// A matrix in a slice, by its strides.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a, T> {
+/// A view of a slice as a matrix, by its strides.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a, T> {
     data: &'a [T],
     rows: usize,
     cols: usize,
@@ -13,19 +13,27 @@ pub(crate) struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// `[rows, cols]` in row-major order.
-    pub(crate) fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+    /// `[rows, cols]` in row-major order, the first elements of `data`.
+    ///
+    /// # Panics
+    ///
+    /// When `data` is shorter.
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
     /// `[rows, cols]`, whose rows lie `stride` elements apart.
-    pub(crate) fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
-        assert!(fits(data.len(), rows, cols, stride), "a matrix outside of its data");
+    ///
+    /// # Panics
+    ///
+    /// When `data` is shorter, or `stride` is less than `cols`.
+    pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(fits(data.len(), rows, cols, stride), "a matrix is larger than its data");
         Self { data, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
     /// The transpose, without a copy.
-    pub(crate) fn t(self) -> Self {
+    pub fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 }
@@ -37,14 +45,22 @@ fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool {
 /// Products smaller than this many multiply-adds stay on one thread.
 const MIN_PARALLEL: usize = 128 * 1024;
 
-/// `out = left · right`, or `out += left · right`, in row-major order, over threads when it is large.
-pub(crate) fn gemm<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut [T], is_added: bool) {
+/// `out = left · right`, or `out += left · right` if `is_added`, in row-major order, over threads when it is large. The bits do not depend on the number of threads.
+///
+/// # Panics
+///
+/// When the sizes do not fit each other.
+pub fn gemm<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut [T], is_added: bool) {
     assert!(out.len() == left.rows * right.cols, "sizes of a matrix product");
     gemm_strided(left, right, out, right.cols, is_added, true);
 }
 
-/// [`gemm`] into rows that lie `stride` elements apart in `out`; on this thread alone unless `is_parallel`.
-pub(crate) fn gemm_strided<T: Real>(
+/// [`gemm`] into rows that lie `stride` elements apart in `out`; on this thread alone unless `is_parallel`, as inside of a task.
+///
+/// # Panics
+///
+/// When the sizes do not fit each other.
+pub fn gemm_strided<T: Real>(
     left: Matrix<'_, T>,
     right: Matrix<'_, T>,
     out: &mut [T],

@@ -1,25 +1,44 @@
-//! A differentiable operation of one to three contiguous tensors as two functions of slices.
+//! The adapter: a differentiable operation of one to three tensors as two functions of slices.
 
-use super::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, slice};
+use super::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
-/// The gradients of up to three arguments; `None` where none was needed.
-pub(crate) type Gradients<T> = [Option<Vec<T>>; 3];
+/// The gradients of up to three arguments; `None` where none was asked for, or where the gradient is zero.
+pub type Gradients<T> = [Option<Vec<T>>; 3];
 
-/// What an operation computes on the CPU. Sizes and whatever has no gradient are fields of the implementor.
-pub(crate) trait Kernel: Send + Sync + 'static {
-    /// The name in error messages.
+/// What an operation computes on the CPU, for f32 and f64: the result from the arguments, and the gradients of the arguments from that of the result. Sizes and whatever has
+/// no gradient are fields of the implementor, also what the forward pass keeps for the backward pass (in a [`OnceLock`](std::sync::OnceLock)).
+///
+/// [`apply`] checks that the arguments have one dtype and are on the CPU, makes them contiguous, and turns results into tensors. A kernel checks shapes before it is applied: it is given slices.
+pub trait Kernel: Send + Sync + 'static {
+    /// The name of the operation in error messages.
     const NAME: &'static str;
 
-    /// The elements of the result.
+    /// The elements of the result, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be computed.
     fn forward<T: Real>(&self, x: &[&[T]]) -> Result<Vec<T>>;
 
-    /// The gradients of those arguments that `needs` marks, given the arguments, the result and its gradient.
+    /// The gradients of those arguments that `needs` marks, given the arguments `x`, the result `y` and its gradient `grad`. What is not marked may be `None` and is ignored.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be computed.
     fn backward<T: Real>(&self, x: &[&[T]], y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>>;
 }
 
-/// Applies a kernel to tensors on the CPU; the result has the shape `shape`.
-pub(crate) fn apply<K: Kernel>(kernel: K, inputs: &[&Tensor], shape: impl Into<Shape>) -> crate::Result<Tensor> {
+/// Applies a kernel to one to three tensors on the CPU; the result has the shape `shape` and is on the tape.
+///
+/// During [`crate::backward`] the gradient of a variable is handed over to it, so that [`crate::backward_observed`] reports it the moment it is found. A kernel has no second derivative: a
+/// backward pass whose incoming gradient is itself on the tape is an error, never a gradient that was silently cut off the tape.
+///
+/// # Errors
+///
+/// No argument or more than three, tensors that are not on the CPU, dtypes other than f32 and f64 or different ones, a result that does not have as many elements as `shape`, and the errors of
+/// the kernel. Backward also a gradient that does not have as many elements as its argument.
+pub fn apply<K: Kernel>(kernel: K, inputs: &[&Tensor], shape: impl Into<Shape>) -> crate::Result<Tensor> {
     let op = Fused { kernel, shape: shape.into() };
     let y = match inputs {
         [a] => contiguous(a)?.apply_op1(op)?,
@@ -54,7 +73,7 @@ impl<K: Kernel> Fused<K> {
     }
 
     fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        if crate::cpu::is_taped(grad) {
+        if is_taped(grad) {
             return Err(candle_core::Error::BackwardNotSupported { op: K::NAME });
         }
         let mut needs = [false; 3];

@@ -2,18 +2,19 @@
 //! instead of 36 products for 2×2 outputs of a pair of channels.
 //!
 //! `y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A` for tiles of 4×4 inputs, summed over channels before the outer transform; the two gradients
-//! are transposes of the same bilinear form. All transforms run over channels that lie side by side, so planes are turned
-//! to `[position, channel]` block by block; a block is as large as the second-level cache likes. With halves and signs only,
+//! are transposes of the same bilinear form. All transforms run over channels that lie side by side, so planes are transposed
+//! to `[position, channel]` block by block; a block fills the second-level cache. With halves and signs only,
 //! the rounding errors are those of a direct sum, to within a small factor.
 
-use super::conv::Geometry;
-use super::{Extent, Matrix, Real, for_slices, gemm_strided, multiversion, transpose_into};
+mod transforms;
+
+use super::geometry::Geometry;
+use crate::kernel::{Extent, Matrix, Real, for_slices, gemm_strided, transpose_into};
 use std::ops::Range;
-
-/// Channels are treated in vectors of this many.
-const LANES: usize = 16;
-
-type Lanes<T> = [T; LANES];
+use transforms::{
+    LANES, transform_gradient_tile, transform_input_tile, transform_kernel_gradient, transform_kernels,
+    transform_output_tile,
+};
 
 /// Whether this form is possible and worth it.
 pub(super) fn is_suited(g: &Geometry) -> bool {
@@ -62,14 +63,14 @@ impl<T: Real> Kernels<T> {
     }
 }
 
-/// Where `G w Gᵀ` goes when `w` is turned by half a circle: the first and the last row and column change places.
+/// Where an element of `G w Gᵀ` moves when `w` is rotated by 180°: the first and the last row and column are swapped.
 fn turned(frequency: usize) -> usize {
     const ROW: [usize; 4] = [3, 1, 2, 0];
     4 * ROW[frequency / 4] + ROW[frequency % 4]
 }
 
 /// `y = w ⋆ x`. With `is_adjoint`, `x` is the gradient of the output of the cross-correlation of which `g` is the transpose, and the
-/// kernels are used turned and with channels in changed roles.
+/// kernels are used rotated by 180° and with input and output channels swapped.
 pub(super) fn forward<T: Real>(g: &Geometry, x: &[T], kernels: &Kernels<T>, is_adjoint: bool, out: &mut [T]) {
     let blocks = Blocks::new(g);
     let out_image = g.output[0] * g.output[1] * g.output[2];
@@ -156,7 +157,7 @@ const BLOCK_ELEMENTS: usize = 192 * 1024;
 impl Blocks {
     fn new(g: &Geometry) -> Self {
         let (rows, columns) = (g.output[1].div_ceil(2), g.output[2].div_ceil(2));
-        // The kernels are read anew for each block, so many channels want many tiles.
+        // Each block reads all kernels again, so with many channels blocks should have many tiles.
         let least = if g.input[0] * g.output[0] >= 32 * 1024 { 128 } else { 32 };
         let tiles = (BLOCK_ELEMENTS / (16 * (g.input[0] + g.output[0]))).max(least);
         let images = (tiles / (rows * columns)).clamp(1, g.images.max(1));
@@ -299,147 +300,6 @@ impl<T: Real> Scratch<T> {
                     transform_gradient_tile(&self.turned, &sources, channels, tile, tiles, &mut self.products);
                     tile += 1;
                 }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn add<T: Real>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
-    let mut out = a;
-    for (out, b) in out.iter_mut().zip(b) {
-        *out += b;
-    }
-    out
-}
-
-#[inline(always)]
-fn sub<T: Real>(a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
-    let mut out = a;
-    for (out, b) in out.iter_mut().zip(b) {
-        *out -= b;
-    }
-    out
-}
-
-#[inline(always)]
-fn neg<T: Real>(a: Lanes<T>) -> Lanes<T> {
-    a.map(|v| -v)
-}
-
-#[inline(always)]
-fn load<T: Real>(from: &[T], at: usize) -> Lanes<T> {
-    let mut out = [T::ZERO; LANES];
-    out.copy_from_slice(&from[at..at + LANES]);
-    out
-}
-
-#[inline(always)]
-fn store<T: Real>(to: &mut [T], at: usize, values: Lanes<T>) {
-    to[at..at + LANES].copy_from_slice(&values);
-}
-
-/// `Bᵀ` on four values.
-#[inline(always)]
-fn before<T: Real>([a, b, c, d]: [Lanes<T>; 4]) -> [Lanes<T>; 4] {
-    [sub(a, c), add(b, c), sub(c, b), sub(b, d)]
-}
-
-/// `Aᵀ` on four values.
-#[inline(always)]
-fn after<T: Real>([a, b, c, d]: [Lanes<T>; 4]) -> [Lanes<T>; 2] {
-    [add(add(a, b), c), sub(sub(b, c), d)]
-}
-
-/// `A` on two values.
-#[inline(always)]
-fn spread<T: Real>([a, b]: [Lanes<T>; 2]) -> [Lanes<T>; 4] {
-    [a, add(a, b), sub(a, b), neg(b)]
-}
-
-multiversion! {
-    fn transform_input_tile<T>(turned: &[T], sources: &[usize; 16], channels: usize, tile: usize, tiles: usize, out: &mut [T]) {
-        for channel in (0..channels).step_by(LANES) {
-            let mut columns = [[[T::ZERO; LANES]; 4]; 4];
-            for (j, column) in columns.iter_mut().enumerate() {
-                let at = |i: usize| load(turned, sources[4 * i + j] * channels + channel);
-                *column = before([at(0), at(1), at(2), at(3)]);
-            }
-            #[allow(clippy::needless_range_loop)] // the same index in every column
-            for i in 0..4 {
-                let row = before([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                for (j, values) in row.into_iter().enumerate() {
-                    store(out, ((4 * i + j) * tiles + tile) * channels + channel, values);
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
-    fn transform_output_tile<T>(products: &[T], tile: usize, tiles: usize, channels: usize, targets: &[usize; 4], out: &mut [T]) {
-        for channel in (0..channels).step_by(LANES) {
-            let at = |frequency: usize| load(products, (frequency * tiles + tile) * channels + channel);
-            let mut columns = [[[T::ZERO; LANES]; 2]; 4];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = after([at(j), at(4 + j), at(8 + j), at(12 + j)]);
-            }
-            for i in 0..2 {
-                let row = after([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                for (j, values) in row.into_iter().enumerate() {
-                    store(out, targets[2 * i + j] * channels + channel, values);
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
-    fn transform_gradient_tile<T>(turned: &[T], sources: &[usize; 4], channels: usize, tile: usize, tiles: usize, out: &mut [T]) {
-        for channel in (0..channels).step_by(LANES) {
-            let at = |position: usize| load(turned, sources[position] * channels + channel);
-            let columns = [spread([at(0), at(2)]), spread([at(1), at(3)])];
-            #[allow(clippy::needless_range_loop)] // the same index in every column
-            for i in 0..4 {
-                let row = spread([columns[0][i], columns[1][i]]);
-                for (j, values) in row.into_iter().enumerate() {
-                    store(out, ((4 * i + j) * tiles + tile) * channels + channel, values);
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// `[inputs, 3, 3]` to `[16, inputs]`: `G w Gᵀ`.
-    fn transform_kernels<T>(w: &[T], inputs: usize, out: &mut [T]) {
-        let half = T::of(0.5);
-        for (input, w) in w.chunks_exact(9).enumerate() {
-            let g = |[a, b, c]: [T; 3]| [a, (a + b + c) * half, (a - b + c) * half, c];
-            let columns = [g([w[0], w[3], w[6]]), g([w[1], w[4], w[7]]), g([w[2], w[5], w[8]])];
-            let [a, b, c] = columns;
-            for (i, ((a, b), c)) in a.into_iter().zip(b).zip(c).enumerate() {
-                for (j, value) in g([a, b, c]).into_iter().enumerate() {
-                    out[(4 * i + j) * inputs + input] = value;
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// The adjoint of [`transform_kernels`]: `Gᵀ u G`.
-    fn transform_kernel_gradient<T>(u: &[T], inputs: usize, out: &mut [T]) {
-        let half = T::of(0.5);
-        for (input, out) in out.chunks_exact_mut(9).enumerate() {
-            let g = |[a, b, c, d]: [T; 4]| [a + (b + c) * half, (b - c) * half, (b + c) * half + d];
-            let at = |frequency: usize| u[frequency * inputs + input];
-            let mut columns = [[T::ZERO; 3]; 4];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = g([at(j), at(4 + j), at(8 + j), at(12 + j)]);
-            }
-            for (i, out) in out.chunks_exact_mut(3).enumerate() {
-                out.copy_from_slice(&g(columns.map(|column| column[i])));
             }
         }
     }

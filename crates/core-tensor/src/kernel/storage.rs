@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType};
 use std::mem::MaybeUninit;
 
 /// The elements of a contiguous argument of a custom operation. The public wrappers make their arguments contiguous, so the
-/// error is for a caller inside this crate that forgot.
+/// error is for a caller that forgot.
 pub(crate) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout, op: &'static str) -> Result<&'a [T]> {
     let data = storage.as_slice::<T>()?;
     match layout.contiguous_offsets() {
@@ -14,12 +14,12 @@ pub(crate) fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout, 
     }
 }
 
-/// Calls `f` with the elements of a contiguous CPU tensor. The storage is locked for reading meanwhile.
-pub(crate) fn with_slice<T: WithDType, R>(
-    tensor: &Tensor,
-    op: &'static str,
-    f: impl FnOnce(&[T]) -> Result<R>,
-) -> Result<R> {
+/// Calls `f` with the elements of a contiguous tensor on the CPU. The storage is locked for reading meanwhile.
+///
+/// # Errors
+///
+/// A tensor on another device, of another dtype than `T`, or not contiguous, and those of `f`.
+pub fn with_slice<T: WithDType, R>(tensor: &Tensor, op: &'static str, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(cpu) => f(slice(cpu, layout, op)?),
@@ -41,7 +41,7 @@ pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// Whether the gradient that is about to be computed must itself be on the tape, for a second derivative: because the incoming one is, or because
-/// Candle was told to keep the tapes of gradients. Then the first gradient after a linear operation, which is a plain tensor, must not cut it.
+/// Candle was told to keep the tapes of gradients. In the latter case the first gradient, which may be a plain tensor, must not cut the tape.
 pub(crate) fn is_taped(grad: &Tensor) -> bool {
     static KEEPS_TAPES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     grad.track_op()
@@ -105,20 +105,36 @@ macro_rules! dispatch_real {
 }
 pub(crate) use dispatch_real;
 
-/// Runs a generic function for the element type of a tensor.
-macro_rules! dispatch_tensor {
+/// Runs an expression for the element type of a tensor: in `dispatch_tensor!(tensor, operation, T => body)`, `T` is f32 or f64 in `body`, which gives a `candle_core::Result`. Other types are an
+/// error that names the operation.
+///
+/// ```
+/// use candle_core::{Device, Tensor, WithDType};
+/// use core_tensor::kernel::{Real, dispatch_tensor, with_slice};
+///
+/// let x = Tensor::new(&[1f32, 2., 4.], &Device::Cpu)?;
+/// let largest: f64 = dispatch_tensor!(x, "largest", T => with_slice::<T, _>(&x, "largest", |x| {
+///     Ok(x.iter().fold(T::NEG_INFINITY, |largest, &x| x.larger(largest)).to_f64())
+/// }))?;
+/// assert_eq!(largest, 4.);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dispatch_tensor {
     ($tensor:expr, $op:expr, $T:ident => $body:expr) => {
         match $tensor.dtype() {
-            candle_core::DType::F32 => {
+            $crate::kernel::candle_core::DType::F32 => {
                 type $T = f32;
                 $body
             }
-            candle_core::DType::F64 => {
+            $crate::kernel::candle_core::DType::F64 => {
                 type $T = f64;
                 $body
             }
-            other => Err(candle_core::Error::UnsupportedDTypeForOp(other, $op).bt()),
+            other => Err($crate::kernel::candle_core::Error::UnsupportedDTypeForOp(other, $op).bt()),
         }
     };
 }
-pub(crate) use dispatch_tensor;
+#[doc(inline)]
+pub use __dispatch_tensor as dispatch_tensor;

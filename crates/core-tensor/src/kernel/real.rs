@@ -1,35 +1,59 @@
-//! The element types of our kernels: f32 and f64.
+//! The element types of kernels: f32 and f64.
 
 use super::exponential::{erf_f32, exp_f32, exp_m1_f32, tanh_f32};
 use candle_core::cpu::erf::erf_f64;
 use candle_core::{CpuStorage, WithDType};
 use std::ops::Neg;
 
-/// A floating-point number that kernels compute with.
-pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A floating-point number that kernels compute with: f32 or f64.
+///
+/// The functions of f32 are polynomials that compilers turn into vector instructions in the loops of [`multiversion!`](super::multiversion), correct to a few units in the last place; those of f64
+/// are the standard library's.
+pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
+    /// 0.
     const ZERO: Self;
+    /// 1.
     const ONE: Self;
+    /// −∞.
     const NEG_INFINITY: Self;
 
     /// Nearest value of this type.
     fn of(value: f64) -> Self {
         Self::from_f64(value)
     }
+    /// `eˣ`; 0 and infinity beyond the range of the type.
     fn exp(self) -> Self;
+    /// The natural logarithm.
     fn ln(self) -> Self;
+    /// The square root.
     fn sqrt(self) -> Self;
+    /// The hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// `eˣ − 1`, without cancellation near 0.
     fn exp_m1(self) -> Self;
+    /// The error function.
     fn erf(self) -> Self;
+    /// `|x|`.
     fn abs(self) -> Self;
+    /// Whether this is not a number.
     fn is_nan(self) -> bool;
     /// The same slice, if this is f32.
     fn as_f32(values: &[Self]) -> Option<&[f32]>;
     /// The same slice, if this is f32.
     fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
+    /// The same slice, if this is f64.
+    fn as_f64(values: &[Self]) -> Option<&[f64]>;
+    /// The same slice, if this is f64.
+    fn as_f64_mut(values: &mut [Self]) -> Option<&mut [f64]>;
     /// Calls `f` with this thread's scratch memory, whatever it holds; with new memory when called from within itself.
+    #[doc(hidden)]
     fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R;
     /// The elements of a CPU storage of this type, to change them.
+    #[doc(hidden)]
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
     /// The larger of two numbers; compiles to one instruction; any NaN gives an unspecified one of the two.
     fn larger(self, other: Self) -> Self {
@@ -41,7 +65,9 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> + Default {
 const LARGEST_SCRATCH: usize = 4 << 20;
 
 macro_rules! real {
-    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $erf:path, $values:ident => $single:expr) => {
+    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $erf:path, $values:ident => $single:expr, $double:expr) => {
+        impl sealed::Sealed for $T {}
+
         impl Real for $T {
             const ZERO: Self = 0.;
             const ONE: Self = 1.;
@@ -85,6 +111,12 @@ macro_rules! real {
             fn as_f32_mut($values: &mut [Self]) -> Option<&mut [f32]> {
                 $single
             }
+            fn as_f64($values: &[Self]) -> Option<&[f64]> {
+                $double
+            }
+            fn as_f64_mut($values: &mut [Self]) -> Option<&mut [f64]> {
+                $double
+            }
             fn with_scratch<R>(f: impl FnOnce(&mut Vec<Self>) -> R) -> R {
                 thread_local!(static SCRATCH: std::cell::RefCell<Vec<$T>> = const { std::cell::RefCell::new(Vec::new()) });
                 SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
@@ -108,5 +140,5 @@ macro_rules! real {
         }
     };
 }
-real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, erf_f32, values => Some(values));
-real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, erf_f64, _values => None);
+real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, erf_f32, values => Some(values), { let _ = values; None });
+real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, erf_f64, values => { let _ = values; None }, Some(values));
