@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use report::{REPORT_FILE, Report, Scale, run_directory};
+
 use crate::error::{Error, Result, file};
-use crate::papers::{PAPERS, Paper, Scale};
-use crate::reproduction::{Report, default_out, folder, recorded_path};
+use crate::papers::{PAPERS, Paper};
+use crate::reproduction::{out_folder, read, recorded_path};
 use crate::{exit, index_page, readme_table, workspace};
 
 /// Collect the reports of all runs into one page, and keep the README's table true
@@ -44,7 +46,7 @@ pub(crate) fn run(arguments: &ReportCommand) -> Result<u8> {
     if arguments.check {
         return check();
     }
-    let out = arguments.out.as_deref().map_or_else(default_out, workspace::absolute);
+    let out = out_folder(arguments.out.as_deref());
     let runs = find_runs(&out)?;
     index_page::write(&runs, &out)?;
     say!("Collected {} runs: {}", runs.len(), workspace::shown(&out.join("index.html")));
@@ -78,12 +80,12 @@ fn find_runs(out: &Path) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for paper in &PAPERS {
         for scale in Scale::ALL {
-            let path = folder(out, paper, scale).join("report.json");
+            let path = run_directory(out, paper.slug, scale).join(REPORT_FILE);
             if path.is_file() {
-                let report = Report::read(&path)?;
-                if report.paper != paper.slug || report.scale != scale.name() {
-                    let problem = format!("it says {} at scale {}", report.paper, report.scale);
-                    return Err(Error::Report { path, problem });
+                let report = read(&path)?;
+                if report.paper != paper.slug || report.scale != scale {
+                    let reason = format!("it says {} at scale {}", report.paper, report.scale.name());
+                    return Err(Error::Report { path, reason });
                 }
                 runs.push(Run { paper, scale, report });
             }
@@ -102,13 +104,13 @@ fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<(usize, usize)>
             refused += 1;
             continue;
         }
-        let from = folder(out, paper, *scale).join("report.json");
+        let from = run_directory(out, paper.slug, *scale).join(REPORT_FILE);
         let to = recorded_path(paper, *scale);
         if let Some(parent) = to.parent() {
             std::fs::create_dir_all(parent).map_err(file("create", parent))?;
         }
         std::fs::copy(&from, &to).map_err(file("write", &to))?;
-        say!("recorded: {name}: {} ({})", report.tally().text(), workspace::shown(&to));
+        say!("recorded: {name}: {} ({})", report.tally().words(), workspace::shown(&to));
         recorded += 1;
     }
     Ok((recorded, refused))

@@ -252,8 +252,8 @@ fn check_path(path: &str) -> Result<&str> {
     }
 }
 
-fn unsafe_member(member: &str, problem: &str) -> Error {
-    Error::UnsafeArchive { member: member.to_owned(), problem: problem.to_owned() }
+fn unsafe_member(member: &str, reason: &str) -> Error {
+    Error::UnsafeArchive { member: member.to_owned(), reason: reason.to_owned() }
 }
 
 fn damaged(name: &str, error: &io::Error) -> Error {

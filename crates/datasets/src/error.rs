@@ -156,44 +156,44 @@ pub enum Error {
     NoCacheFolder,
 
     /// The bytes are not what the format requires.
-    #[error("{format}, {at}: {problem}")]
+    #[error("{format}, {at}: {reason}")]
     Format {
         /// Name of the format.
         format: &'static str,
         /// Where in the input: a line, an offset, an array, a member.
         at: String,
         /// What was found and what was expected.
-        problem: String,
+        reason: String,
     },
 
     /// An archive holds something that must not be unpacked.
-    #[error("archive, member `{member}`: {problem}")]
+    #[error("archive, member `{member}`: {reason}")]
     UnsafeArchive {
         /// The member's name as stored.
         member: String,
         /// Why it is refused.
-        problem: String,
+        reason: String,
     },
 
     /// An argument is out of its range.
-    #[error("{argument}: {problem}")]
+    #[error("{argument}: {reason}")]
     InvalidArgument {
         /// The argument's name.
         argument: &'static str,
         /// What was found and what was expected.
-        problem: String,
+        reason: String,
     },
 }
 
 impl Error {
     /// A [`Error::Format`].
-    pub(crate) fn format(format: &'static str, at: impl Into<String>, problem: impl Into<String>) -> Self {
-        Error::Format { format, at: at.into(), problem: problem.into() }
+    pub(crate) fn format(format: &'static str, at: impl Into<String>, reason: impl Into<String>) -> Self {
+        Error::Format { format, at: at.into(), reason: reason.into() }
     }
 
     /// An [`Error::InvalidArgument`].
-    pub(crate) fn argument(argument: &'static str, problem: impl Into<String>) -> Self {
-        Error::InvalidArgument { argument, problem: problem.into() }
+    pub(crate) fn argument(argument: &'static str, reason: impl Into<String>) -> Self {
+        Error::InvalidArgument { argument, reason: reason.into() }
     }
 
     /// The error of a failed file operation: a full disk is told apart, since its remedy is another.

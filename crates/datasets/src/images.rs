@@ -78,8 +78,8 @@ pub fn from_idx(images: Array, labels: Array) -> Result<LabelledImages> {
             Ok(LabelledImages { channels: 1, height, width, pixels, labels })
         }
         (shapes, images, labels) => {
-            let problem = format!("{} {:?} and {} {:?}", images.type_name(), shapes.0, labels.type_name(), shapes.1);
-            Err(Error::format("IDX", "images and labels", format!("expected u8 [n, h, w] and u8 [n], found {problem}")))
+            let reason = format!("{} {:?} and {} {:?}", images.type_name(), shapes.0, labels.type_name(), shapes.1);
+            Err(Error::format("IDX", "images and labels", format!("expected u8 [n, h, w] and u8 [n], found {reason}")))
         }
     }
 }
@@ -166,8 +166,8 @@ pub fn parse_faces(bytes: &[u8]) -> Result<LabelledImages> {
             labels: labels.data().to_vec(),
         }),
         (images, labels) => {
-            let problem = format!("expected u8 [n, h, w] and u8 [n], found {images:?} and {labels:?}");
-            Err(Error::format("safetensors", "images and labels", problem))
+            let reason = format!("expected u8 [n, h, w] and u8 [n], found {images:?} and {labels:?}");
+            Err(Error::format("safetensors", "images and labels", reason))
         }
     }
 }

@@ -50,8 +50,8 @@ pub fn parse(json: &str) -> Result<Vec<MorseItem>> {
         match (digits, marked) {
             (Some(digits), [0..=4, 5..=9]) => Ok(MorseItem { digits: digits.map(|digit| digit - b'0'), marked }),
             _ => {
-                let problem = "expected ten digits and a marked position in each half";
-                Err(Error::format(FORMAT, format!("item {index}"), problem))
+                let reason = "expected ten digits and a marked position in each half";
+                Err(Error::format(FORMAT, format!("item {index}"), reason))
             }
         }
     };

@@ -26,21 +26,21 @@ pub fn read(path: &Path) -> Result<Array> {
 /// plain number (text, records, objects, complex and half precision are refused), or not exactly the bytes that the shape
 /// asks for.
 pub fn parse(bytes: &[u8]) -> Result<Array> {
-    let problem = |at: &str, problem: String| Err(Error::format(FORMAT, at, problem));
+    let invalid = |at: &str, reason: String| Err(Error::format(FORMAT, at, reason));
     let Some((b"\x93NUMPY", rest)) = bytes.split_first_chunk::<6>() else {
-        return problem("byte 0", "not the magic of NumPy".into());
+        return invalid("byte 0", "not the magic of NumPy".into());
     };
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
-        [major, minor, ..] => return problem("version", format!("{major}.{minor}, expected 1.0 to 3.0")),
-        _ => return problem("version", "the file ends".into()),
+        [major, minor, ..] => return invalid("version", format!("{major}.{minor}, expected 1.0 to 3.0")),
+        _ => return invalid("version", "the file ends".into()),
     };
     let Some((header, data)) = rest.split_at_checked(length) else {
-        return problem("header", format!("{} bytes, expected {length}", rest.len()));
+        return invalid("header", format!("{} bytes, expected {length}", rest.len()));
     };
     let Ok(header) = std::str::from_utf8(header) else {
-        return problem("header", "not UTF-8".into());
+        return invalid("header", "not UTF-8".into());
     };
     let header = Header::parse(header)?;
     array::check_length(FORMAT, &header.shape, header.element, data)?;
@@ -76,7 +76,7 @@ struct Header {
 impl Header {
     /// Reads `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`, the keys in any order.
     fn parse(text: &str) -> Result<Self> {
-        let invalid = |problem: &str| Error::format(FORMAT, "header", format!("{problem}: {:.200}", text.trim_end()));
+        let invalid = |reason: &str| Error::format(FORMAT, "header", format!("{reason}: {:.200}", text.trim_end()));
         let body = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         let mut rest = body.ok_or_else(|| invalid("expected a dictionary"))?.trim();
         let (mut descr, mut order, mut shape) = (None, None, None);

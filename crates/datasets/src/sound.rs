@@ -98,8 +98,8 @@ fn parse_format(body: &[u8]) -> Result<u32> {
     match (of(coding0, coding1), of(channels0, channels1), of(bits0, bits1)) {
         (1, 1, 16) => Ok(u32::from_le_bytes([*r0, *r1, *r2, *r3])),
         (coding, channels, bits) => {
-            let problem = format!("coding {coding}, {channels} channels, {bits} bits; expected 1, 1, 16");
-            Err(Error::format(FORMAT, "chunk `fmt `", problem))
+            let reason = format!("coding {coding}, {channels} channels, {bits} bits; expected 1, 1, 16");
+            Err(Error::format(FORMAT, "chunk `fmt `", reason))
         }
     }
 }

@@ -97,8 +97,8 @@ fn matrix(archive: &Archive, prefix: &str, num_rows: usize) -> Result<SparseFeat
     };
     let indptr = natural(array("indptr"))?;
     if rows != num_rows || Some(indptr.len()) != num_rows.checked_add(1) {
-        let problem = format!("{rows} rows and {} row starts for {num_rows} nodes", indptr.len());
-        return Err(Error::format(FORMAT, array("shape"), problem));
+        let reason = format!("{rows} rows and {} row starts for {num_rows} nodes", indptr.len());
+        return Err(Error::format(FORMAT, array("shape"), reason));
     }
     let narrow = |column: usize| {
         u32::try_from(column).map_err(|_| Error::format(FORMAT, array("indices"), format!("column {column}")))
@@ -113,9 +113,9 @@ fn integers(archive: &Archive, name: &str) -> Result<Vec<i64>> {
     match (array.shape.len(), array.values.to_i64()) {
         (1, Some(values)) => Ok(values),
         _ => {
-            let problem =
+            let reason =
                 format!("{} of shape {:?}, expected a list of integers", array.values.type_name(), array.shape);
-            Err(Error::format(FORMAT, name, problem))
+            Err(Error::format(FORMAT, name, reason))
         }
     }
 }

@@ -96,9 +96,9 @@ impl Folds {
     pub fn split(&self, fold: usize) -> Result<Split> {
         let num_folds = self.test.len();
         if num_folds < 2 || fold >= num_folds {
-            let problem =
+            let reason =
                 format!("fold {fold} of {num_folds}: expected at least two folds and a fold below their number");
-            return Err(Error::argument("fold", problem));
+            return Err(Error::argument("fold", reason));
         }
         let test = self.test[fold].clone();
         let validation = self.test[(fold + num_folds - 1) % num_folds].clone();
@@ -107,8 +107,8 @@ impl Folds {
             match is_training.get_mut(graph) {
                 Some(flag) => *flag = false,
                 None => {
-                    let problem = format!("graph {graph} in fold {fold}: expected below {}", self.num_graphs);
-                    return Err(Error::argument("test", problem));
+                    let reason = format!("graph {graph} in fold {fold}: expected below {}", self.num_graphs);
+                    return Err(Error::argument("test", reason));
                 }
             }
         }
@@ -129,8 +129,8 @@ impl Folds {
                     Some(flag) if !*flag => *flag = true,
                     Some(_) => return Err(Error::format(FOLDS, at(), format!("graph {graph} is tested twice"))),
                     None => {
-                        let problem = format!("graph {graph}, expected below {}", self.num_graphs);
-                        return Err(Error::format(FOLDS, at(), problem));
+                        let reason = format!("graph {graph}, expected below {}", self.num_graphs);
+                        return Err(Error::format(FOLDS, at(), reason));
                     }
                 }
             }

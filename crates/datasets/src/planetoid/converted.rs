@@ -60,8 +60,8 @@ fn features(tensors: &SafeTensors<'_>, num_nodes: usize) -> Result<SparseFeature
     let indptr: Vec<usize> = nonnegative("feat_indptr")?.into_iter().map(|start| start as usize).collect();
     let indices = nonnegative("feat_indices")?;
     if indptr.len() != num_nodes + 1 {
-        let problem = format!("{} row starts, expected {}", indptr.len(), num_nodes + 1);
-        return Err(Error::format(FORMAT, "feat_indptr", problem));
+        let reason = format!("{} row starts, expected {}", indptr.len(), num_nodes + 1);
+        return Err(Error::format(FORMAT, "feat_indptr", reason));
     }
     let view = tensor(tensors, "feat_values", Dtype::F32)?;
     let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();

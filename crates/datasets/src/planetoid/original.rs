@@ -61,8 +61,8 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
     expect("columns of y", y.num_classes, ally.num_classes)?;
     expect("columns of ty", ty.num_classes, ally.num_classes)?;
     if num_train + NUM_VALIDATION > allx.num_rows || allx.num_rows > num_nodes {
-        let problem = format!("{num_train} training rows, {} rows in all, {num_nodes} nodes", allx.num_rows);
-        return Err(Error::format(FORMAT, "allx", problem));
+        let reason = format!("{num_train} training rows, {} rows in all, {num_nodes} nodes", allx.num_rows);
+        return Err(Error::format(FORMAT, "allx", reason));
     }
     // The matrix and the row in it that describe a node.
     let mut row_of = vec![None; num_nodes];
@@ -71,8 +71,8 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
     }
     for (row, &node) in test_rows.iter().enumerate() {
         if row_of[node as usize].replace((&tx, &ty, row)).is_some() {
-            let problem = format!("node {node} twice, or also among the first {}", allx.num_rows);
-            return Err(Error::format(FORMAT, "test.index", problem));
+            let reason = format!("node {node} twice, or also among the first {}", allx.num_rows);
+            return Err(Error::format(FORMAT, "test.index", reason));
         }
     }
     let mut features = SparseFeatures {
@@ -108,9 +108,9 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
 
 /// Number of nodes and edges of `graph`, whose keys must be 0, 1, …, each once.
 fn edges(bytes: &[u8]) -> Result<(usize, Vec<(u32, u32)>)> {
-    let problem = |problem: String| Err(Error::format(FORMAT, "graph", problem));
+    let invalid = |reason: String| Err(Error::format(FORMAT, "graph", reason));
     let Value::Dictionary(entries, _) = pickle::parse(bytes)? else {
-        return problem("not a dictionary".into());
+        return invalid("not a dictionary".into());
     };
     let num_nodes = entries.len();
     let node = |value: i64| u32::try_from(value).ok().filter(|&node| (node as usize) < num_nodes);
@@ -118,16 +118,16 @@ fn edges(bytes: &[u8]) -> Result<(usize, Vec<(u32, u32)>)> {
     let mut edges = Vec::new();
     for (key, value) in &entries {
         let (Value::Integer(key), Value::List(neighbours)) = (key, value) else {
-            return problem("an entry that is not a node with a list".into());
+            return invalid("an entry that is not a node with a list".into());
         };
         let Some(u) = node(*key).filter(|&u| !std::mem::replace(&mut is_listed[u as usize], true)) else {
-            return problem(format!("node {key} twice or not below {num_nodes}"));
+            return invalid(format!("node {key} twice or not below {num_nodes}"));
         };
         for &neighbour in neighbours {
             match node(neighbour) {
                 Some(v) if u != v => edges.push((u.min(v), u.max(v))),
                 Some(_) => {}
-                None => return problem(format!("neighbour {neighbour} of node {u}, expected below {num_nodes}")),
+                None => return invalid(format!("neighbour {neighbour} of node {u}, expected below {num_nodes}")),
             }
         }
     }

@@ -103,10 +103,10 @@ impl Plot {
             draw_legend(canvas, &legend, top + LEGEND_ROW / 2.0);
             (body.draw)(canvas, body_top);
         });
-        let svg = drawn.map_err(|problem| Error::Plot { name: name.to_owned(), problem })?;
+        let svg = drawn.map_err(|reason| Error::Plot { name: name.to_owned(), reason })?;
         let inner = svg.split_once('\n').map_or("", |(_, inner)| inner);
         let remark = if remark.is_empty() { String::new() } else { format!(" ({remark})") };
-        let title = crate::report::escape_html(&format!("{}{remark}", self.alternative_text()));
+        let title = crate::report_files::escape_html(&format!("{}{remark}", self.alternative_text()));
         Ok(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" aria-label=\"{title}\" \
              width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {} {}\">\n<title>{title}</title>\n{style}{inner}",
