@@ -7,7 +7,7 @@ use report::{ClaimResult, Verdict};
 
 use crate::error::{Result, file};
 use crate::papers::PAPERS;
-use crate::report::Run;
+use crate::reproduction::Run;
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --text: #1b1b1b; --ground: #fff; --line: #767676; --good: #176b2c; --bad: #a3211c; }

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use report::{REPORT_FILE, Report, Scale, run_directory};
+use report::{REPORT_FILE, Report, run_directory};
 
-use crate::error::{Error, Result, file};
-use crate::papers::{PAPERS, Paper};
-use crate::reproduction::{out_folder, read, recorded_path};
+use crate::error::{Result, file};
+use crate::reproduction::{Run, find_runs, out_folder, recorded_path};
 use crate::{exit, index_page, readme_table, workspace};
 
 /// Collect the reports of all runs into one page, and keep the README's table true
@@ -29,13 +28,6 @@ pub(crate) struct ReportCommand {
     /// Folder with the results [default: target/reproduce]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-}
-
-/// A run that was found, with its folder.
-pub(crate) struct Run {
-    pub(crate) paper: &'static Paper,
-    pub(crate) scale: Scale,
-    pub(crate) report: Report,
 }
 
 /// Collects, records or checks; returns the exit code.
@@ -74,24 +66,6 @@ pub(crate) fn check() -> Result<u8> {
     }
     say!("README.md agrees with the committed reports");
     Ok(exit::OK)
-}
-
-fn find_runs(out: &Path) -> Result<Vec<Run>> {
-    let mut runs = Vec::new();
-    for paper in &PAPERS {
-        for scale in Scale::ALL {
-            let path = run_directory(out, paper.slug, scale).join(REPORT_FILE);
-            if path.is_file() {
-                let report = read(&path)?;
-                if report.paper != paper.slug || report.scale != scale {
-                    let reason = format!("it says {} at scale {}", report.paper, report.scale.name());
-                    return Err(Error::Report { path, reason });
-                }
-                runs.push(Run { paper, scale, report });
-            }
-        }
-    }
-    Ok(runs)
 }
 
 /// Copies what may be committed; returns how many runs that were and how many were refused.

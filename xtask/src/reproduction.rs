@@ -2,11 +2,40 @@
 
 use std::path::{Path, PathBuf};
 
-use report::{Report, Scale, Tally};
+use report::{REPORT_FILE, Report, Scale, Tally, run_directory};
 
 use crate::error::{Error, Result, file};
-use crate::papers::Paper;
+use crate::papers::{PAPERS, Paper};
 use crate::workspace;
+
+/// A run that was found.
+pub(crate) struct Run {
+    pub(crate) paper: &'static Paper,
+    pub(crate) scale: Scale,
+    pub(crate) report: Report,
+}
+
+/// Every run whose report lies below `out`.
+///
+/// # Errors
+/// When a report cannot be read, or names another paper or scale than its folder does.
+pub(crate) fn find_runs(out: &Path) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for paper in &PAPERS {
+        for scale in Scale::ALL {
+            let path = run_directory(out, paper.slug, scale).join(REPORT_FILE);
+            if path.is_file() {
+                let report = read(&path)?;
+                if report.paper != paper.slug || report.scale != scale {
+                    let reason = format!("it says {} at scale {}", report.paper, report.scale.name());
+                    return Err(Error::Report { path, reason });
+                }
+                runs.push(Run { paper, scale, report });
+            }
+        }
+    }
+    Ok(runs)
+}
 
 /// Reads a `report.json`.
 ///

@@ -2,7 +2,7 @@
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::{FORMAT, NodeSet, SparseFeatures};
+use super::node_set::{FORMAT, NodeSet, SparseFeatures};
 use crate::error::{Error, Result};
 
 /// Reads the converted form: `edges` i64 `[m, 2]`, `labels` i64 `[n]` (-1: none), `train_idx`, `val_idx`, `test_idx` i64,

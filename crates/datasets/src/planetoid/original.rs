@@ -1,8 +1,8 @@
 //! The original files `ind.<name>.*`.
 
+use super::node_set::{FORMAT, NodeSet, SparseFeatures};
 use super::pickle;
 use super::pickle_value::{Array, Value};
-use super::{FORMAT, NodeSet, SparseFeatures};
 use crate::error::{Error, Result};
 
 /// Nodes after the training nodes that are the validation set.

@@ -1,7 +1,7 @@
 //! Heat maps.
 
+use super::body::{Body, TEXT_SIZE, WIDTH};
 use super::canvas::{Anchor, Canvas, Tone, fitted, text_width};
-use super::sheet::{Body, TEXT_SIZE, WIDTH};
 
 /// Maps with more columns than this show colours only; numbers would not fit.
 const MOST_NUMBERS: usize = 10;
