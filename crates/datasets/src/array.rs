@@ -197,7 +197,7 @@ pub(crate) fn check_length(format: &'static str, shape: &[usize], element: Eleme
         true => Ok(()),
         false => {
             let reason = format!("{} bytes for shape {shape:?} of {}-byte elements", bytes.len(), element.size());
-            Err(Error::format(format, "data", reason))
+            Err(Error::invalid_data(format, "data", reason))
         }
     }
 }

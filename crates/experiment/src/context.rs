@@ -29,6 +29,13 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+impl Table {
+    /// A table with these headings and no rows yet.
+    pub fn new(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+}
+
 /// A finished trial, for the report's list.
 #[derive(Debug, Clone)]
 pub(crate) struct TrialRecord {

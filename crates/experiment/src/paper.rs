@@ -38,6 +38,19 @@ pub struct Claim {
     pub scales: &'static [Scale],
 }
 
+impl Claim {
+    /// A claim for which the paper prints no number.
+    pub const fn new(
+        id: &'static str,
+        statement: &'static str,
+        judge: Judge,
+        unit: &'static str,
+        scales: &'static [Scale],
+    ) -> Self {
+        Self { id, statement, published: None, judge, unit, scales }
+    }
+}
+
 /// A number that stands in a paper.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Published {

@@ -3,6 +3,7 @@
 use report::{Scale, Verdict};
 
 use crate::paper::{Claim, Judge};
+use crate::statistics;
 
 /// A value measured by this run.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,6 +20,19 @@ pub struct Measured {
     pub is_synthetic: bool,
     /// Anything a reader must know beside the value.
     pub note: Option<String>,
+}
+
+impl Measured {
+    /// The mean of one value of each trial, with their sample standard deviation.
+    pub fn mean_of(values: &[f64], data: impl Into<String>) -> Self {
+        Self {
+            value: statistics::mean(values),
+            spread: statistics::sample_standard_deviation(values),
+            trials: values.len(),
+            data: data.into(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Judge {

@@ -4,7 +4,7 @@ use crate::curves::{Point, curve};
 use adversarial::bagging::solve::{BranchAndBound, Enumeration};
 use adversarial::bagging::{CertifyOptions, Scope, Structure, Votes, certify};
 use core_tensor::random::Rng;
-use experiment::{Axis, Context, Measured, Plot, Result, Series, Trial};
+use experiment::{Axis, Context, Measured, Plot, Result, Series, Table, Trial};
 use serde::{Deserialize, Serialize};
 
 /// Votes and labels: labels are uniform; each sample belongs to one of `families`, each family has a random half of the sub-classifiers, which err on the sample with a probability
@@ -101,7 +101,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     context.claim("synthetic-solvers-agree", generated(sum(|outcome| outcome.disagreements)))?;
     context.claim("synthetic-decomposition-holds", generated(sum(|outcome| outcome.wrong_decompositions)))?;
     let mut table =
-        crate::table(["seed", "accuracy %", "r", "sample-wise CR", "collective CR", "sample-wise CA", "collective CA"]);
+        Table::new(["seed", "accuracy %", "r", "sample-wise CR", "collective CR", "sample-wise CA", "collective CA"]);
     for (seed, outcome) in results.iter().enumerate() {
         for point in &outcome.points {
             table.rows.push(

@@ -72,7 +72,7 @@ impl SparseFeatures {
 
     /// Checks the form, sorts the columns of each row, and refuses values that are not finite.
     pub(crate) fn check(mut self, format: &'static str) -> Result<Self> {
-        let invalid = |at: String, reason: String| Err(Error::format(format, at, reason));
+        let invalid = |at: String, reason: String| Err(Error::invalid_data(format, at, reason));
         if self.indices.len() != self.values.len() {
             return invalid("features".into(), format!("{} columns, {} values", self.indices.len(), self.values.len()));
         }

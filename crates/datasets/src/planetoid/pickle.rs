@@ -112,7 +112,7 @@ impl<'a> Machine<'a> {
     }
 
     fn refuse<T>(&self, at: usize, reason: &str) -> Result<T> {
-        Err(Error::format(FORMAT, format!("byte {at}"), reason))
+        Err(Error::invalid_data(FORMAT, format!("byte {at}"), reason))
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {

@@ -106,17 +106,18 @@ impl FullReport<'_> {
         if trials.is_empty() {
             return String::new();
         }
-        let groups = self.group_facts();
-        let group_rows = groups.iter().map(|(group, done, all, seconds)| {
-            vec![group.clone(), done.to_string(), all.to_string(), format!("{seconds:.1}")]
-        });
-        let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let groups = Table { columns: columns(&["Group", "Done", "All", "Seconds"]), rows: group_rows.collect() };
+        let group_rows = self
+            .group_facts()
+            .into_iter()
+            .map(|(group, done, all, seconds)| vec![group, done.to_string(), all.to_string(), format!("{seconds:.1}")]);
+        let mut groups = Table::new(["Group", "Done", "All", "Seconds"]);
+        groups.rows.extend(group_rows);
         let trial_rows = trials.iter().map(|trial| {
             let seconds = trial.seconds.map_or_else(|| "missing".to_owned(), |seconds| format!("{seconds:.1}"));
             vec![trial.group.clone(), trial.id.clone(), trial.device.clone(), seconds]
         });
-        let all = Table { columns: columns(&["Group", "Trial", "Device", "Seconds"]), rows: trial_rows.collect() };
+        let mut all = Table::new(["Group", "Trial", "Device", "Seconds"]);
+        all.rows.extend(trial_rows);
         let summary = scrolling("Groups of trials", &html_table("", &groups));
         let list = scrolling("All trials", &html_table("", &all));
         let count = trials.len();

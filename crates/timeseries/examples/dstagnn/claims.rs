@@ -8,16 +8,6 @@ const LAPTOP: &[Scale] = &[Scale::Laptop];
 const GRAPHS: &[Scale] = &[Scale::Laptop, Scale::Paper];
 const PAPER_ONLY: &[Scale] = &[Scale::Paper];
 
-const fn claim(
-    id: &'static str,
-    statement: &'static str,
-    judge: Judge,
-    unit: &'static str,
-    scales: &'static [Scale],
-) -> Claim {
-    Claim { id, statement, published: None, judge, unit, scales }
-}
-
 const fn quoted(value: f64) -> Option<Published> {
     Some(Published { value, spread: None, source: "the paper's table, quoted (not re-checked)" })
 }
@@ -37,49 +27,49 @@ pub(crate) static PAPER: Paper = Paper {
     venue: "ICML 2022, PMLR 162",
     url: "https://proceedings.mlr.press/v162/lan22a.html",
     claims: &[
-        claim(
+        Claim::new(
             "distance-matches-reference",
             "The similarity of sensors by exact optimal transport equals that of the authors' program: largest difference",
             Judge::AtMost(1e-9),
             "",
             ALL,
         ),
-        claim(
+        Claim::new(
             "distance-ignores-scale",
             "Sensors whose flows are in proportion are alike: 1 less their similarity",
             Judge::AtMost(1e-4),
             "",
             ALL,
         ),
-        claim(
+        Claim::new(
             "graphs-match-published",
             "The aware graphs of the real similarities of PEMS03 and PEMS04 are the published ones: rows that differ, outside of rows with exact ties",
             Judge::AtMost(0.),
             "rows",
             GRAPHS,
         ),
-        claim(
+        Claim::new(
             "relevance-matches-published",
             "and so are the relevance graphs: largest difference there",
             Judge::AtMost(1e-9),
             "",
             GRAPHS,
         ),
-        claim(
+        Claim::new(
             "corridors-found",
             "On generated corridors with a useless road graph sensors choose their two neighbours from their own corridor: share of choices, mean of three seeds",
             Judge::AtLeast(0.95),
             "ratio",
             GENERATED,
         ),
-        claim(
+        Claim::new(
             "corridors-persistence",
             "A small network beats repeating the last value: its mean absolute error over that of persistence, mean of three seeds",
             Judge::AtMost(0.9),
             "ratio",
             GENERATED,
         ),
-        claim(
+        Claim::new(
             "corridors-aware",
             "and does better on the learned graph than on the useless one: mean absolute error with the road graph less that with the learned one, mean of three seeds, after 40 epochs",
             Judge::AtLeast(0.),
@@ -118,14 +108,14 @@ pub(crate) static PAPER: Paper = Paper {
             unit: "mph",
             scales: LAPTOP,
         },
-        claim(
+        Claim::new(
             "los-road-graph",
             "With the road graph instead of the learned one (not judged: one week is short)",
             Judge::ReportOnly,
             "mph",
             LAPTOP,
         ),
-        claim(
+        Claim::new(
             "los-astgcn",
             "ASTGCN on the road graph (not judged: one week is short)",
             Judge::ReportOnly,
@@ -148,14 +138,14 @@ pub(crate) static PAPER: Paper = Paper {
             unit: "vehicles",
             scales: PAPER_ONLY,
         },
-        claim(
+        Claim::new(
             "pems-road-graph",
             "The learned graph beats the road graph: the smaller difference in mean absolute error over PEMS08 and PEMS04",
             Judge::AtLeast(0.),
             "vehicles",
             PAPER_ONLY,
         ),
-        claim(
+        Claim::new(
             "pems-astgcn",
             "and the network beats ASTGCN: the smaller difference",
             Judge::AtLeast(1.5),

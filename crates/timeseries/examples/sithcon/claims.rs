@@ -7,16 +7,6 @@ const TRAINED: &[Scale] = &[Scale::Laptop, Scale::Paper];
 const LAPTOP: &[Scale] = &[Scale::Laptop];
 const PAPER_ONLY: &[Scale] = &[Scale::Paper];
 
-const fn claim(
-    id: &'static str,
-    statement: &'static str,
-    judge: Judge,
-    unit: &'static str,
-    scales: &'static [Scale],
-) -> Claim {
-    Claim { id, statement, published: None, judge, unit, scales }
-}
-
 const fn notebook(value: f64, source: &'static str) -> Option<Published> {
     Some(Published { value, spread: None, source })
 }
@@ -28,43 +18,49 @@ pub(crate) static PAPER: Paper = Paper {
     venue: "ICML 2022, PMLR 162",
     url: "https://proceedings.mlr.press/v162/jacques22a.html",
     claims: &[
-        claim(
+        Claim::new(
             "shift-coarse",
             "A signal at half the speed shifts the memory's activity along log-time: largest difference from the shifted bank over its maximum, 5 against 10 samples a bit",
             Judge::AtMost(0.045),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "shift-fine",
             "The same at 40 against 80 samples a bit: what is left is the sampling of time",
             Judge::AtMost(0.007),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "trained-curve",
             "A decoder trained by the authors' modules at scale 10 has here the accuracy that it has there, at scales 1 to 40: largest difference",
             Judge::AtMost(1.),
             "of 43 symbols",
             ALL,
         ),
-        claim(
+        Claim::new(
             "trained-extension",
             "The same with its bank cut to 313 and extended to 487 filters, scales 5 to 120: largest difference",
             Judge::AtMost(1.),
             "of 43 symbols",
             ALL,
         ),
-        claim("tcn-learns", "A TCN learns the alphabet at scale 10: its accuracy there", Judge::AtLeast(1.), "", ALL),
-        claim(
+        Claim::new(
+            "tcn-learns",
+            "A TCN learns the alphabet at scale 10: its accuracy there",
+            Judge::AtLeast(1.),
+            "",
+            ALL,
+        ),
+        Claim::new(
             "tcn-near",
             "and does not recognise it at scales 8 and 9: the larger accuracy",
             Judge::AtMost(0.3),
             "",
             ALL,
         ),
-        claim("tcn-far", "nor at 13 to 40: the largest accuracy", Judge::AtMost(0.25), "", ALL),
+        Claim::new("tcn-far", "nor at 13 to 40: the largest accuracy", Judge::AtMost(0.25), "", ALL),
         Claim {
             id: "sithcon-range",
             statement: "SITHCon trained at scale 10 recognises the alphabet at every scale from 6 to 30: the smallest accuracy over scales and seeds",
@@ -89,28 +85,28 @@ pub(crate) static PAPER: Paper = Paper {
             unit: "",
             scales: TRAINED,
         },
-        claim(
+        Claim::new(
             "extension",
             "With 487 filters instead of 400 and the same weights a scale of 200 is recognised: the smallest accuracy over seeds",
             Judge::AtLeast(0.95),
             "",
             TRAINED,
         ),
-        claim(
+        Claim::new(
             "no-extension",
             "which the 400 filters do not reach: the largest accuracy over seeds",
             Judge::AtMost(0.7),
             "",
             TRAINED,
         ),
-        claim(
+        Claim::new(
             "adding-range",
             "Reduced adding problem (4 digits, trained at scale 4): the largest mean squared error at scales 3, 4, 6 and 8 over the target's variance, mean of seeds",
             Judge::AtMost(0.5),
             "ratio",
             LAPTOP,
         ),
-        claim(
+        Claim::new(
             "adding-tcn",
             "of which the TCN keeps nothing at scales of 7 and more: its smallest mean squared error over the target's variance, mean of seeds",
             Judge::AtLeast(1.),
@@ -133,13 +129,13 @@ pub(crate) static PAPER: Paper = Paper {
             unit: "",
             scales: PAPER_ONLY,
         },
-        claim(
+        Claim::new(
             "speech-drop",
             "Spoken digits (FSDD) trained at their own speed: SITHCon's mean drop in accuracy at half and at twice the duration, over the TCN's",
             Judge::AtMost(0.5),
             "ratio",
             TRAINED,
         ),
-        claim("speech-accuracy", "SITHCon's accuracy at the speed of training", Judge::ReportOnly, "", TRAINED),
+        Claim::new("speech-accuracy", "SITHCon's accuracy at the speed of training", Judge::ReportOnly, "", TRAINED),
     ],
 };
