@@ -31,8 +31,8 @@ fn main() -> ExitCode {
 fn run(context: &mut Context) -> Result<()> {
     synthetic::run(context)?;
     context.note(
-        "The paper's tables were not at hand, and its partitions cannot be made again (Python's hash of strings differs from process to process): claims are those of its abstract, with thresholds that our own \
-         specification fixed before this program was written, from an independent implementation.",
+        "The paper's tables were not at hand, and its partitions cannot be made again (Python's hash of strings differs from process to process): the claims are those of its abstract, with \
+         thresholds from an independent implementation that were fixed before this program was written.",
     );
     if context.scale() == Scale::Smoke || context.is_synthetic() {
         return Ok(());

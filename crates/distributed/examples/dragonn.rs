@@ -36,7 +36,7 @@ fn run(context: &mut Context) -> Result<()> {
     network::report(context)?;
     accuracy::report(context, trained)?;
     context.note(
-        "The paper's body was not at hand: the two published numbers are those of its abstract; protocols and thresholds are our own specification's. Claims about time were measured on \
+        "The paper's body was not at hand: the two published numbers are those of its abstract; protocols and thresholds are our own. Claims about time were measured on \
          this machine while the program ran, and differ from run to run; all others follow from the seed.",
     );
     Ok(())

@@ -32,7 +32,7 @@ fn run(context: &mut Context) -> Result<()> {
     language_models::report(context, models)?;
     context.note(
         "The paper's text was not at hand: coefficients called published are recalled, and corroborated by the refit of the released losses. The \
-         authors released no model code; the small models follow our own specification, on synthetic text, and say nothing about the paper's sizes.",
+         authors released no model code; the small models are our own, trained on synthetic text, and say nothing about the paper's sizes.",
     );
     Ok(())
 }

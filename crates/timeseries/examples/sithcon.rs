@@ -37,7 +37,7 @@ fn run(context: &mut Context) -> Result<()> {
     adding::report(context, adding)?;
     speech::report(context, speech)?;
     context.note(
-        "The paper's body was not at hand: published numbers are outputs stored in the authors' notebooks, single runs without seeds; thresholds are our own specification's. \
+        "The paper's body was not at hand: published numbers are outputs stored in the authors' notebooks, single runs without seeds; thresholds are our own. \
          AudioMNIST's front end is not published; the Free Spoken Digit Dataset with our own front end stands in and is not comparable in numbers.",
     );
     Ok(())

@@ -60,7 +60,7 @@ pub(crate) struct Runs {
 
 pub(crate) fn run(context: &mut Context) -> Result<Runs> {
     let is_smoke = context.scale() == Scale::Smoke;
-    // two thirds of the steps of our specification, so that two cores need less than half an hour
+    // few enough steps that two cores need less than half an hour
     let (steps, batch, text_bytes) = if is_smoke { (60, 8, 200_000) } else { (1000, 16, 2_000_000) };
     let base = Setting {
         size: 0,
