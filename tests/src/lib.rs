@@ -104,7 +104,7 @@ impl Package {
     /// Whether it is a family of papers: a library that people add to their own projects.
     pub fn is_family(&self) -> bool {
         let is_library = self.directory.parent() == Some(&root().join("crates"));
-        is_library && !["core-tensor", "datasets", "experiment"].contains(&self.name.as_str())
+        is_library && !["core-tensor", "datasets", "experiment", "report", "reproduction"].contains(&self.name.as_str())
     }
 }
 

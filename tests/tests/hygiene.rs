@@ -6,7 +6,7 @@ use std::path::Path;
 use integration_tests::{Package, cargo, packages, stdout};
 
 /// What a library's user must not pay for: command lines, progress bars, plots, downloads, MPI and the harness itself.
-const HARNESS: [&str; 14] = [
+const HARNESS: [&str; 16] = [
     "clap",
     "criterion",
     "ctrlc",
@@ -17,6 +17,8 @@ const HARNESS: [&str; 14] = [
     "mpi",
     "plotters",
     "proptest",
+    "report",
+    "reproduction",
     "reqwest",
     "tracing-subscriber",
     "ureq",
@@ -86,6 +88,16 @@ fn the_harness_knows_neither_papers_nor_candle() {
     for name in ["candle-core", "core-tensor", "datasets"] {
         assert!(!tree.contains(name), "experiment pulls in {name}");
     }
+}
+
+#[test]
+fn what_xtask_shares_with_the_harness_is_light() {
+    // xtask is built before anything else is: no plots, no archives, no tensors, no other crate of ours.
+    let tree = tree("report");
+    for name in ["candle-core", "core-tensor", "datasets", "experiment", "plotters", "indicatif", "ureq"] {
+        assert!(!tree.contains(name), "report pulls in {name}");
+    }
+    assert!(!self::tree("xtask").contains("experiment"), "xtask pulls in the harness");
 }
 
 #[test]

@@ -82,8 +82,8 @@ impl Target {
         command
     }
 
-    fn error(&self, problem: impl Into<String>) -> Error {
-        Error::Bench { bench: self.name.clone(), problem: problem.into() }
+    fn error(&self, reason: impl Into<String>) -> Error {
+        Error::Bench { bench: self.name.clone(), reason: reason.into() }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Result};
-use crate::reproduce::{self, Options};
+use crate::reproduce;
 use crate::test::{self, Test};
 use crate::type_check::{self, Outcome};
 use crate::{exit, process, report, text_table, workspace};
@@ -57,7 +57,7 @@ impl Step {
             }
             Self::Hygiene => hygiene(),
             Self::Test => Ok(Outcome::of(test::run(&Test::everything())?)),
-            Self::Reproduce => match reproduce::all(&Options::smoke())? {
+            Self::Reproduce => match reproduce::all(&reproduce::smoke())? {
                 exit::NOT_IMPLEMENTED => Ok(Outcome::Skipped("no paper is implemented yet".to_owned())),
                 code => Ok(Outcome::of(code)),
             },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use datasets::registry::DataSet;
 use datasets::store::download::{Progress, ProgressCallback};
-use datasets::{Store, StoreOptions};
+use datasets::{Store, StoreConfig};
 
 use crate::error::Result;
 
@@ -24,11 +24,11 @@ impl Source {
     /// # Errors
     /// When no cache folder is known.
     pub(crate) fn store(&self) -> Result<Store> {
-        Ok(Store::new(StoreOptions {
+        Ok(Store::new(StoreConfig {
             data_dir: self.data_dir.clone(),
             is_offline: self.is_offline,
             progress: Some(progress_line()),
-            ..StoreOptions::default()
+            ..StoreConfig::default()
         })?)
     }
 }

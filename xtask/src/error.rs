@@ -39,14 +39,14 @@ pub(crate) enum Error {
     #[error("`{program}` answered with something unexpected: {source}")]
     Answer { program: String, source: serde_json::Error },
 
-    #[error("{} is not a report of this version: {problem}", .path.display())]
-    Report { path: PathBuf, problem: String },
+    #[error("{} is not a report of this version: {reason}", .path.display())]
+    Report { path: PathBuf, reason: String },
 
-    #[error("{} {problem}", .path.display())]
-    Readme { path: PathBuf, problem: String },
+    #[error("{} {reason}", .path.display())]
+    Readme { path: PathBuf, reason: String },
 
-    #[error("benchmark `{bench}`: {problem}")]
-    Bench { bench: String, problem: String },
+    #[error("benchmark `{bench}`: {reason}")]
+    Bench { bench: String, reason: String },
 
     #[error(transparent)]
     Data(#[from] datasets::Error),

@@ -1,12 +1,6 @@
-//! The exit codes, which scripts rely on; `cargo xtask --help` prints [`HELP`].
+//! The exit codes; `cargo xtask --help` prints [`HELP`].
 
-pub(crate) const OK: u8 = 0;
-pub(crate) const ERROR: u8 = 1;
-pub(crate) const USAGE: u8 = 2;
-pub(crate) const NOT_REPRODUCED: u8 = 3;
-pub(crate) const OTHER_SHARDS_MISSING: u8 = 4;
-pub(crate) const NOT_IMPLEMENTED: u8 = 5;
-pub(crate) const INTERRUPTED: u8 = 130;
+pub(crate) use report::exit::{ERROR, INTERRUPTED, NOT_IMPLEMENTED, NOT_REPRODUCED, OK, OTHER_SHARDS_MISSING, USAGE};
 
 /// What the codes mean, for the end of a help text.
 pub(crate) const HELP: &str = "\

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use report::{ClaimResult, Verdict};
+
 use crate::error::{Result, file};
 use crate::papers::PAPERS;
-use crate::report::Run;
-use crate::reproduction::{Claim, Verdict};
+use crate::reproduction::Run;
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --text: #1b1b1b; --ground: #fff; --line: #767676; --good: #176b2c; --bad: #a3211c; }
@@ -55,7 +56,7 @@ fn html(runs: &[Run]) -> String {
             url = escape_html(paper.url),
             title = escape_html(paper.title),
             authors = escape_html(paper.authors),
-            tally = report.tally().text(),
+            tally = report.tally().words(),
             seconds = report.seconds,
             state = if report.complete { "" } else { ", incomplete: trials are missing" },
         );
@@ -88,7 +89,7 @@ fn markdown(runs: &[Run]) -> String {
             paper.title,
             paper.url,
             paper.authors,
-            report.tally().text(),
+            report.tally().words(),
             report.seconds,
             if report.complete { "" } else { ", incomplete: trials are missing" },
         );
@@ -102,13 +103,13 @@ fn markdown(runs: &[Run]) -> String {
 
 const HEADINGS: [&str; 5] = ["verdict", "claim", "published", "measured", "data"];
 
-fn cells(claim: &Claim) -> [String; 5] {
+fn cells(claim: &ClaimResult) -> [String; 5] {
     [
-        claim.verdict.name().to_owned(),
+        claim.verdict.words().to_owned(),
         format!("{}: {}", claim.id, claim.statement),
-        claim.published_text(),
-        claim.measured_text(),
-        claim.data_text(),
+        claim.published_words(),
+        claim.measured_words(),
+        claim.data_words(),
     ]
 }
 

@@ -2,36 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use report::Scale;
 
 use crate::error::{Error, Result};
 use crate::nearest;
 use crate::workspace;
-
-/// How much of a paper's protocol a run follows; the values of `--scale`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Scale {
-    /// Under a minute, generated data, no download
-    Smoke,
-    /// Real data, under 30 minutes on two CPU cores
-    Laptop,
-    /// The paper's full protocol, meant for a GPU
-    Paper,
-}
-
-impl Scale {
-    /// All scales, from the quickest to the longest.
-    pub(crate) const ALL: [Self; 3] = [Self::Smoke, Self::Laptop, Self::Paper];
-
-    /// The word on the command line, in folder names and in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Smoke => "smoke",
-            Self::Laptop => "laptop",
-            Self::Paper => "paper",
-        }
-    }
-}
 
 /// One paper of the session.
 #[derive(Debug)]

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use report::{Scale, Tally};
+
 use crate::error::{Error, Result, file};
-use crate::papers::{PAPERS, Scale};
-use crate::reproduction::{Tally, recorded_tallies};
+use crate::papers::PAPERS;
+use crate::reproduction::recorded_tallies;
 use crate::workspace;
 
 const BEGIN: &str = "<!-- papers:begin -->";
@@ -40,7 +42,7 @@ fn old_and_new() -> Result<(String, String)> {
     let old = std::fs::read_to_string(path()).map_err(file("read", path()))?;
     let new = replace_between_marks(&old, &table()?).ok_or_else(|| Error::Readme {
         path: path(),
-        problem: format!("needs the lines {BEGIN} and {END} in this order"),
+        reason: format!("needs the lines {BEGIN} and {END} in this order"),
     })?;
     Ok((old, new))
 }
@@ -58,7 +60,7 @@ fn table() -> Result<String> {
         let status = if paper.is_implemented() { "implemented" } else { "not yet" };
         let linked = |(scale, tally): &(Scale, Tally)| {
             let scale = scale.name();
-            format!("[{scale}](reports/{}/{scale}.json) {}", paper.slug, tally.text())
+            format!("[{scale}](reports/{}/{scale}.json) {}", paper.slug, tally.words())
         };
         let claims = recorded_tallies(paper)?.iter().map(linked).collect::<Vec<_>>().join("; ");
         let claims = if claims.is_empty() { "–" } else { &claims };

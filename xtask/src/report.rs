@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::{Error, Result, file};
-use crate::papers::{PAPERS, Paper, Scale};
-use crate::reproduction::{Report, default_out, folder, recorded_path};
+use report::{REPORT_FILE, Report, run_directory};
+
+use crate::error::{Result, file};
+use crate::reproduction::{Run, find_runs, out_folder, recorded_path};
 use crate::{exit, index_page, readme_table, workspace};
 
 /// Collect the reports of all runs into one page, and keep the README's table true
@@ -29,13 +30,6 @@ pub(crate) struct ReportCommand {
     out: Option<PathBuf>,
 }
 
-/// A run that was found, with its folder.
-pub(crate) struct Run {
-    pub(crate) paper: &'static Paper,
-    pub(crate) scale: Scale,
-    pub(crate) report: Report,
-}
-
 /// Collects, records or checks; returns the exit code.
 ///
 /// # Errors
@@ -44,7 +38,7 @@ pub(crate) fn run(arguments: &ReportCommand) -> Result<u8> {
     if arguments.check {
         return check();
     }
-    let out = arguments.out.as_deref().map_or_else(default_out, workspace::absolute);
+    let out = out_folder(arguments.out.as_deref());
     let runs = find_runs(&out)?;
     index_page::write(&runs, &out)?;
     say!("Collected {} runs: {}", runs.len(), workspace::shown(&out.join("index.html")));
@@ -74,24 +68,6 @@ pub(crate) fn check() -> Result<u8> {
     Ok(exit::OK)
 }
 
-fn find_runs(out: &Path) -> Result<Vec<Run>> {
-    let mut runs = Vec::new();
-    for paper in &PAPERS {
-        for scale in Scale::ALL {
-            let path = folder(out, paper, scale).join("report.json");
-            if path.is_file() {
-                let report = Report::read(&path)?;
-                if report.paper != paper.slug || report.scale != scale.name() {
-                    let problem = format!("it says {} at scale {}", report.paper, report.scale);
-                    return Err(Error::Report { path, problem });
-                }
-                runs.push(Run { paper, scale, report });
-            }
-        }
-    }
-    Ok(runs)
-}
-
 /// Copies what may be committed; returns how many runs that were and how many were refused.
 fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<(usize, usize)> {
     let (mut recorded, mut refused) = (0, 0);
@@ -102,13 +78,13 @@ fn record(runs: &[Run], out: &Path, allow_dirty: bool) -> Result<(usize, usize)>
             refused += 1;
             continue;
         }
-        let from = folder(out, paper, *scale).join("report.json");
+        let from = run_directory(out, paper.slug, *scale).join(REPORT_FILE);
         let to = recorded_path(paper, *scale);
         if let Some(parent) = to.parent() {
             std::fs::create_dir_all(parent).map_err(file("create", parent))?;
         }
         std::fs::copy(&from, &to).map_err(file("write", &to))?;
-        say!("recorded: {name}: {} ({})", report.tally().text(), workspace::shown(&to));
+        say!("recorded: {name}: {} ({})", report.tally().words(), workspace::shown(&to));
         recorded += 1;
     }
     Ok((recorded, refused))

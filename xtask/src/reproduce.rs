@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::str::FromStr;
 
 use clap::Args;
+use report::{Arguments, ClaimResult, REPORT_FILE, Verdict, run_directory};
 
 use crate::data_sets::Source;
 use crate::error::{Error, Result};
-use crate::papers::{self, PAPERS, Paper, Scale};
-use crate::reproduction::{Claim, Report, Verdict, default_out, folder};
+use crate::papers::{self, PAPERS, Paper};
+use crate::reproduction::{out_folder, read};
 use crate::{data_sets, exit, process, text_table, workspace};
 
 /// Reproduce a paper: build it, get its data, run it, judge its claims
@@ -24,7 +24,7 @@ pub(crate) struct Reproduce {
     /// The paper's short name, or `all` for every implemented paper
     pub(crate) paper: String,
     #[command(flatten)]
-    pub(crate) options: Options,
+    pub(crate) arguments: Arguments,
 }
 
 const EXAMPLES: &str = "\
@@ -37,110 +37,24 @@ Examples:
 
 `all` continues after failures and ends with the most serious exit code. Codes: cargo xtask --help";
 
-/// What is handed on to the paper's own program.
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    /// How much of the paper's protocol to follow
-    #[arg(long, value_enum, default_value_t = Scale::Smoke)]
-    pub(crate) scale: Scale,
-    /// Where tensors live: cpu, cuda:N or metal:N; also chooses the features that are compiled in
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: Device,
-    /// The seed from which every random number follows
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Folder with data sets as SET/FILE; searched before $DATA_DIR and the user's cache
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-    /// Trials that run side by side
-    #[arg(long, value_name = "N")]
-    pub(crate) jobs: Option<usize>,
-    /// Run only part K of N of the trials, or `auto`: the place that Slurm, Open MPI or PMI gives this process
-    #[arg(long, value_name = "K/N|auto")]
-    pub(crate) shard: Option<String>,
-    /// Keep the trials that an earlier run finished
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Download nothing: data that are absent are an error
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Use the synthetic stand-in for every data set; the report says so beside every number
-    #[arg(long)]
-    pub(crate) synthetic: bool,
-    /// Folder for the results [default: target/reproduce]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
+/// The `smoke` scale on the CPU without downloads, with nothing else set: what CI runs.
+pub(crate) fn smoke() -> Arguments {
+    Arguments { offline: true, ..Arguments::default() }
 }
 
-impl Options {
-    /// The `smoke` scale on the CPU with nothing else set: what CI runs.
-    pub(crate) fn smoke() -> Self {
-        Self {
-            scale: Scale::Smoke,
-            device: Device::cpu(),
-            seed: 0,
-            data_dir: None,
-            jobs: None,
-            shard: None,
-            resume: false,
-            offline: true,
-            synthetic: false,
-            out: None,
-        }
-    }
-
-    /// The arguments of the paper's program. Paths are absolute: the program starts in the workspace's root.
-    fn arguments(&self) -> Vec<String> {
-        let mut words = vec!["--scale".to_owned(), self.scale.name().to_owned()];
-        let mut add = |name: &str, value: Option<String>| {
-            if let Some(value) = value {
-                words.extend([name.to_owned(), value]);
-            }
-        };
-        let path = |path: &Option<PathBuf>| path.as_deref().map(|path| workspace::absolute(path).display().to_string());
-        add("--device", Some(self.device.specification.clone()));
-        add("--seed", Some(self.seed.to_string()));
-        add("--data-dir", path(&self.data_dir));
-        add("--jobs", self.jobs.map(|jobs| jobs.to_string()));
-        add("--shard", self.shard.clone());
-        add("--out", path(&self.out));
-        let flags = [("--resume", self.resume), ("--offline", self.offline), ("--synthetic", self.synthetic)];
-        words.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.to_owned()));
-        words
-    }
-
-    fn out(&self) -> PathBuf {
-        self.out.as_deref().map_or_else(default_out, workspace::absolute)
-    }
-}
-
-/// A device specification, and the cargo feature that it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Device {
-    specification: String,
-    feature: Option<&'static str>,
-}
-
-impl Device {
-    fn cpu() -> Self {
-        Self { specification: "cpu".to_owned(), feature: None }
-    }
-}
-
-impl FromStr for Device {
-    type Err = String;
-
-    fn from_str(specification: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("`{specification}` is no device; expected cpu, cuda:N or metal:N, such as cuda:0");
-        if specification == "cpu" {
-            return Ok(Self::cpu());
-        }
-        let feature = match specification.split_once(':') {
-            Some(("cuda", index)) if index.parse::<u16>().is_ok() => Some("cuda"),
-            Some(("metal", index)) if index.parse::<u16>().is_ok() => Some("metal"),
-            _ => return Err(wrong()),
-        };
-        Ok(Self { specification: specification.to_owned(), feature })
+/// The cargo feature that a device needs, if any.
+///
+/// # Errors
+/// [`Error::Usage`] for a device that does not exist.
+fn feature(device: &str) -> Result<Option<&'static str>> {
+    let is_number = |index: &str| index.parse::<u16>().is_ok();
+    match device.split_once(':') {
+        None if device == "cpu" => Ok(None),
+        Some(("cuda", index)) if is_number(index) => Ok(Some("cuda")),
+        Some(("metal", index)) if is_number(index) => Ok(Some("metal")),
+        _ => Err(Error::Usage(format!(
+            "--device: unknown device `{device}`, expected cpu, cuda:N or metal:N, such as cuda:0"
+        ))),
     }
 }
 
@@ -149,34 +63,35 @@ impl FromStr for Device {
 /// # Errors
 /// For an unknown or unimplemented paper, data that cannot be had, or a program that does not start. With `all`, errors
 /// of one paper are printed and the next one runs.
-pub(crate) fn run(arguments: &Reproduce) -> Result<u8> {
-    if arguments.paper == "all" {
-        return all(&arguments.options);
+pub(crate) fn run(Reproduce { paper, arguments }: &Reproduce) -> Result<u8> {
+    feature(&arguments.device)?;
+    if paper == "all" {
+        return all(arguments);
     }
-    let paper = papers::find(&arguments.paper)?;
+    let paper = papers::find(paper)?;
     if !paper.is_implemented() {
         return Err(Error::NotImplemented { slug: paper.slug, example: workspace::shown(&paper.example()) });
     }
-    one(paper, &arguments.options)
+    one(paper, arguments)
 }
 
 /// Runs every implemented paper, one after the other.
 ///
 /// # Errors
 /// None of its own; those of a paper are printed and counted.
-pub(crate) fn all(options: &Options) -> Result<u8> {
+pub(crate) fn all(arguments: &Arguments) -> Result<u8> {
     let mut codes = Vec::new();
     let mut rows = Vec::new();
     for paper in PAPERS.iter().filter(|paper| paper.is_implemented()) {
         say!("\n== {} ({})", paper.slug, paper.title);
-        let code = one(paper, options).unwrap_or_else(|error| {
+        let code = one(paper, arguments).unwrap_or_else(|error| {
             complain!("error: {}: {error}", paper.slug);
             error.exit_code()
         });
-        let claims = Report::read(&folder(&options.out(), paper, options.scale).join("report.json"))
+        let claims = read(&directory(paper, arguments).join(REPORT_FILE))
             .ok()
             .filter(|_| matches!(code, exit::OK | exit::NOT_REPRODUCED))
-            .map_or_else(|| "-".to_owned(), |report| report.tally().text());
+            .map_or_else(|| "-".to_owned(), |report| report.tally().words());
         rows.push(vec![paper.slug.to_owned(), code.to_string(), claims]);
         codes.push(code);
         if process::is_interrupted() {
@@ -196,14 +111,14 @@ pub(crate) fn all(options: &Options) -> Result<u8> {
     Ok(exit::worst(codes))
 }
 
-fn one(paper: &Paper, options: &Options) -> Result<u8> {
-    if !options.offline && !options.synthetic {
-        let source = Source { data_dir: options.data_dir.clone(), is_offline: false };
-        data_sets::obtain(paper.data(options.scale), &source).inspect_err(|_| {
+fn one(paper: &Paper, arguments: &Arguments) -> Result<u8> {
+    if !arguments.offline && !arguments.synthetic {
+        let source = Source { data_dir: arguments.data_dir.clone(), is_offline: false };
+        data_sets::obtain(paper.data(arguments.scale), &source).inspect_err(|_| {
             complain!("note: --offline tries with what is on this machine, --synthetic with generated data");
         })?;
     }
-    let code = process::run(&mut program(paper, options))?;
+    let code = process::run(&mut program(paper, arguments)?)?;
     let code = match u8::try_from(code) {
         // Whatever the programs end with after Ctrl-C, such as a build that is cut short.
         _ if process::is_interrupted() => exit::INTERRUPTED,
@@ -212,7 +127,7 @@ fn one(paper: &Paper, options: &Options) -> Result<u8> {
         }
         _ => exit::ERROR,
     };
-    let directory = folder(&options.out(), paper, options.scale);
+    let directory = directory(paper, arguments);
     match code {
         exit::OK | exit::NOT_REPRODUCED => show_claims(&directory)?,
         exit::INTERRUPTED => {
@@ -224,28 +139,37 @@ fn one(paper: &Paper, options: &Options) -> Result<u8> {
     Ok(code)
 }
 
-fn program(paper: &Paper, options: &Options) -> Command {
+/// The folder of the run.
+fn directory(paper: &Paper, arguments: &Arguments) -> PathBuf {
+    run_directory(&out_folder(arguments.out.as_deref()), paper.slug, arguments.scale)
+}
+
+/// The command that builds and starts the paper's program. Its paths are absolute: it starts in the workspace's root.
+fn program(paper: &Paper, arguments: &Arguments) -> Result<Command> {
     let mut command = workspace::cargo();
     command.args(["run", "--release", "--package", paper.package, "--example", &paper.target()]);
-    if let Some(feature) = options.device.feature {
+    if let Some(feature) = feature(&arguments.device)? {
         command.args(["--features", feature]);
     }
-    command.arg("--").args(options.arguments());
-    command
+    let absolute = |path: &Option<PathBuf>| path.as_deref().map(workspace::absolute);
+    let handed_on =
+        Arguments { data_dir: absolute(&arguments.data_dir), out: absolute(&arguments.out), ..arguments.clone() };
+    command.arg("--").args(handed_on.words());
+    Ok(command)
 }
 
 /// Prints the claims of a run that is finished.
 fn show_claims(directory: &Path) -> Result<()> {
-    let report = Report::read(&directory.join("report.json"))?;
-    let row = |claim: &Claim| {
-        let cells = [claim.published_text(), claim.measured_text(), claim.data_text()];
-        [claim.verdict.name(), &claim.id].map(str::to_owned).into_iter().chain(cells).collect()
+    let report = read(&directory.join(REPORT_FILE))?;
+    let row = |claim: &ClaimResult| {
+        let cells = [claim.published_words(), claim.measured_words(), claim.data_words()];
+        [claim.verdict.words(), &claim.id].map(str::to_owned).into_iter().chain(cells).collect()
     };
     let tested = report.claims.iter().filter(|claim| claim.verdict != Verdict::NotTested);
     let rows: Vec<Vec<String>> = tested.map(row).collect();
     say!("\n{}", text_table::render(&["verdict", "claim", "published", "measured", "data"], &rows));
     let untested = report.claims.len() - rows.len();
-    say!("Claims reproduced: {}; {untested} not tested at this scale; {:.1} s", report.tally().text(), report.seconds);
+    say!("Claims reproduced: {}; {untested} not tested at this scale; {:.1} s", report.tally().words(), report.seconds);
     say!("Report: {}", workspace::shown(&directory.join("report.html")));
     Ok(())
 }
@@ -254,35 +178,26 @@ fn show_claims(directory: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn options() -> Options {
-        let device = "cuda:1".parse().unwrap();
-        Options {
-            scale: Scale::Laptop,
-            device,
-            seed: 3,
-            jobs: Some(2),
-            resume: true,
-            offline: false,
-            ..Options::smoke()
-        }
-    }
-
-    #[test]
-    fn what_was_given_is_handed_on_and_nothing_else() {
-        let words = options().arguments().join(" ");
-        assert_eq!(words, "--scale laptop --device cuda:1 --seed 3 --jobs 2 --resume");
-    }
-
     #[test]
     fn the_device_chooses_the_feature() {
         let paper = papers::find("structured-lottery-tickets").unwrap();
-        let shown = process::shown(&program(paper, &options()));
+        let arguments = Arguments { device: "cuda:1".to_owned(), ..Arguments::default() };
+        let shown = process::shown(&program(paper, &arguments).unwrap());
         assert!(shown.contains("--package pruning --example structured_lottery_tickets --features cuda --"), "{shown}");
+        assert!(shown.contains("--device cuda:1"), "{shown}");
+    }
+
+    #[test]
+    fn paths_are_handed_on_as_absolute_ones() {
+        let paper = papers::find("sep").unwrap();
+        let arguments = Arguments { out: Some("runs".into()), ..Arguments::default() };
+        let shown = process::shown(&program(paper, &arguments).unwrap());
+        assert!(shown.contains(&format!("--out {}", workspace::absolute(Path::new("runs")).display())), "{shown}");
     }
 
     #[test]
     fn a_device_without_its_number_is_refused() {
-        assert!("cuda".parse::<Device>().is_err());
-        assert!("tpu:0".parse::<Device>().is_err());
+        assert!(feature("cuda").is_err());
+        assert!(feature("tpu:0").is_err());
     }
 }

@@ -25,17 +25,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    if let Err(error) = core_tensor::threads::configure(threads) {
-        eprintln!("collective-bagging: {error}");
-    }
-    experiment::main(&claims::PAPER, run)
+    reproduction::main(&claims::PAPER, threads, run)
 }
 
 fn run(context: &mut Context) -> Result<()> {
     synthetic::run(context)?;
     context.note(
-        "The paper's tables were not at hand, and its partitions cannot be made again (Python's hash of strings differs from process to process): claims are those of its abstract, with thresholds that our own \
-         specification fixed before this program was written, from an independent implementation.",
+        "The paper's tables were not at hand, and its partitions cannot be made again (Python's hash of strings differs from process to process): the claims are those of its abstract, with \
+         thresholds from an independent implementation that were fixed before this program was written.",
     );
     if context.scale() == Scale::Smoke || context.is_synthetic() {
         return Ok(());
@@ -46,30 +43,7 @@ fn run(context: &mut Context) -> Result<()> {
     scaling::run(context)
 }
 
-fn store(context: &Context) -> Result<datasets::Store> {
-    Ok(datasets::Store::new(datasets::StoreOptions {
-        data_dir: context.data_dir().map(Into::into),
-        is_offline: context.is_offline(),
-        ..datasets::StoreOptions::default()
-    })?)
-}
-
-fn table<const N: usize>(columns: [&str; N]) -> experiment::Table {
-    experiment::Table { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
-}
-
-/// A measured value of several trials, with their deviation.
-fn measured(values: &[f64], data: &str) -> Measured {
-    Measured {
-        value: experiment::statistics::mean(values),
-        spread: experiment::statistics::sample_standard_deviation(values),
-        trials: values.len(),
-        data: data.into(),
-        ..Measured::default()
-    }
-}
-
 /// The smallest of several trials' values, for claims that must hold in each.
 fn smallest(values: &[f64], data: &str) -> Measured {
-    Measured { value: values.iter().copied().fold(f64::INFINITY, f64::min), ..measured(values, data) }
+    Measured { value: values.iter().copied().fold(f64::INFINITY, f64::min), ..Measured::mean_of(values, data) }
 }

@@ -34,19 +34,19 @@ impl Default for Limits {
 /// Reads a file, decompressing it if its name ends in `.gz`.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] for damaged gzip or for more than 2 GiB of content.
+/// [`Error::Io`]; [`Error::InvalidData`] for damaged gzip or for more than 2 GiB of content.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|source| Error::io("open", path, source))?;
     let mut bytes = Vec::new();
     if path.extension().is_some_and(|extension| extension == "gz") {
         let mut decoder = MultiGzDecoder::new(BufReader::new(file)).take(MAX_BYTES + 1);
         let outcome = decoder.read_to_end(&mut bytes);
-        outcome.map_err(|error| Error::format("gzip", path.display().to_string(), error.to_string()))?;
+        outcome.map_err(|error| Error::invalid_data("gzip", path.display().to_string(), error.to_string()))?;
     } else {
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|source| Error::io("read", path, source))?;
     }
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Error::format("file", path.display().to_string(), format!("more than {MAX_BYTES} bytes")));
+        return Err(Error::invalid_data("file", path.display().to_string(), format!("more than {MAX_BYTES} bytes")));
     }
     Ok(bytes)
 }
@@ -54,11 +54,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Reads a text file, decompressing it if its name ends in `.gz`.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Format`] naming the first byte that is not UTF-8.
+/// As [`read`]; [`Error::InvalidData`] naming the first byte that is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|error| {
         let at = format!("{}, byte {}", path.display(), error.utf8_error().valid_up_to());
-        Error::format("text", at, "not UTF-8")
+        Error::invalid_data("text", at, "not UTF-8")
     })
 }
 
@@ -66,7 +66,7 @@ pub fn read_text(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// [`Error::UnsafeArchive`]: a path that is not plain and relative, a link or device, two members of one path, more than the
-/// limits allow. [`Error::Format`]: damaged, or none of the three formats.
+/// limits allow. [`Error::InvalidData`]: damaged, or none of the three formats.
 pub fn members(archive: &[u8], limits: &Limits) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut members = BTreeMap::new();
     visit(archive, limits, &mut |name, contents| {
@@ -85,7 +85,7 @@ pub fn members(archive: &[u8], limits: &Limits) -> Result<BTreeMap<String, Vec<u
 /// One file of an archive, by its path.
 ///
 /// # Errors
-/// As [`members`]; [`Error::Format`] if there is no such file.
+/// As [`members`]; [`Error::InvalidData`] if there is no such file.
 pub fn member(archive: &[u8], path: &str, limits: &Limits) -> Result<Vec<u8>> {
     let mut found = None;
     visit(archive, limits, &mut |name, contents| {
@@ -96,7 +96,7 @@ pub fn member(archive: &[u8], path: &str, limits: &Limits) -> Result<Vec<u8>> {
         }
         Ok(())
     })?;
-    found.ok_or_else(|| Error::format("archive", format!("member `{path}`"), "absent"))
+    found.ok_or_else(|| Error::invalid_data("archive", format!("member `{path}`"), "absent"))
 }
 
 /// Unpacks an archive (zip, tar or tar.gz) into the folder `destination`, which must not exist. It appears whole or not at
@@ -159,12 +159,12 @@ fn visit(archive: &[u8], limits: &Limits, visitor: &mut Visitor<'_>) -> Result<(
         [b'P', b'K', ..] => visit_zip(archive, limits, visitor),
         [0x1f, 0x8b, ..] => visit_tar(MultiGzDecoder::new(archive), limits, visitor),
         _ if archive.get(257..262) == Some(b"ustar") => visit_tar(archive, limits, visitor),
-        _ => Err(Error::format("archive", "byte 0", "neither zip nor gzip nor tar")),
+        _ => Err(Error::invalid_data("archive", "byte 0", "neither zip nor gzip nor tar")),
     }
 }
 
 fn visit_zip(archive: &[u8], limits: &Limits, visitor: &mut Visitor<'_>) -> Result<()> {
-    let format = |at: String, error: zip::result::ZipError| Error::format("zip", at, error.to_string());
+    let format = |at: String, error: zip::result::ZipError| Error::invalid_data("zip", at, error.to_string());
     let mut zip = zip::ZipArchive::new(Cursor::new(archive)).map_err(|error| format("the directory".into(), error))?;
     check_count(zip.len(), limits)?;
     let mut remaining = limits.num_bytes;
@@ -187,7 +187,7 @@ fn visit_zip(archive: &[u8], limits: &Limits, visitor: &mut Visitor<'_>) -> Resu
 }
 
 fn visit_tar(stream: impl Read, limits: &Limits, visitor: &mut Visitor<'_>) -> Result<()> {
-    let damaged = |at: String, error: io::Error| Error::format("tar", at, error.to_string());
+    let damaged = |at: String, error: io::Error| Error::invalid_data("tar", at, error.to_string());
     // Headers and padding: two blocks of 512 bytes per member and some for long names.
     let with_headers = limits.num_bytes.saturating_add((limits.num_members as u64).saturating_mul(4096));
     let mut tar = tar::Archive::new(stream.take(with_headers));
@@ -252,10 +252,10 @@ fn check_path(path: &str) -> Result<&str> {
     }
 }
 
-fn unsafe_member(member: &str, problem: &str) -> Error {
-    Error::UnsafeArchive { member: member.to_owned(), problem: problem.to_owned() }
+fn unsafe_member(member: &str, reason: &str) -> Error {
+    Error::UnsafeArchive { member: member.to_owned(), reason: reason.to_owned() }
 }
 
 fn damaged(name: &str, error: &io::Error) -> Error {
-    Error::format("archive", format!("member `{name}`"), error.to_string())
+    Error::invalid_data("archive", format!("member `{name}`"), error.to_string())
 }

@@ -196,8 +196,8 @@ pub(crate) fn check_length(format: &'static str, shape: &[usize], element: Eleme
     match expected == Some(bytes.len()) {
         true => Ok(()),
         false => {
-            let problem = format!("{} bytes for shape {shape:?} of {}-byte elements", bytes.len(), element.size());
-            Err(Error::format(format, "data", problem))
+            let reason = format!("{} bytes for shape {shape:?} of {}-byte elements", bytes.len(), element.size());
+            Err(Error::invalid_data(format, "data", reason))
         }
     }
 }

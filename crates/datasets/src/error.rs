@@ -72,14 +72,14 @@ pub enum Error {
     },
 
     /// A file's bytes are not the ones that are pinned in the registry.
-    #[error("{}: wrong checksum: expected {expected}, found {found}; delete or replace the file", .path.display())]
+    #[error("{}: wrong checksum: expected {expected}, got {got}; delete or replace the file", .path.display())]
     WrongChecksum {
         /// The file.
         path: PathBuf,
         /// What the registry says, with the algorithm's name.
         expected: String,
         /// What the file has.
-        found: String,
+        got: String,
     },
 
     /// The server answered with a status that is not a success.
@@ -118,7 +118,7 @@ pub enum Error {
         "data set `{set}`: `{file}` could not be downloaded: {cause}\n  {how}\n  a copy from elsewhere is accepted if its \
          checksum is right: put it at {} or point --data-dir (or DATA_DIR) at a folder that holds {set}/{file}\n  or run with \
          --synthetic to use the generated stand-in",
-        .place.display()
+        .path.display()
     )]
     DownloadFailed {
         /// Name of the data set.
@@ -128,7 +128,7 @@ pub enum Error {
         /// What is known about other sources; may be empty.
         how: String,
         /// Where the file would have been put.
-        place: PathBuf,
+        path: PathBuf,
         /// The cause.
         cause: Box<Error>,
     },
@@ -156,44 +156,44 @@ pub enum Error {
     NoCacheFolder,
 
     /// The bytes are not what the format requires.
-    #[error("{format}, {at}: {problem}")]
-    Format {
+    #[error("{format}, {position}: {reason}")]
+    InvalidData {
         /// Name of the format.
         format: &'static str,
         /// Where in the input: a line, an offset, an array, a member.
-        at: String,
+        position: String,
         /// What was found and what was expected.
-        problem: String,
+        reason: String,
     },
 
     /// An archive holds something that must not be unpacked.
-    #[error("archive, member `{member}`: {problem}")]
+    #[error("archive, member `{member}`: {reason}")]
     UnsafeArchive {
         /// The member's name as stored.
         member: String,
         /// Why it is refused.
-        problem: String,
+        reason: String,
     },
 
-    /// An argument is out of its range.
-    #[error("{argument}: {problem}")]
-    InvalidArgument {
-        /// The argument's name.
-        argument: &'static str,
+    /// An argument or a setting is out of its range.
+    #[error("{what}: {reason}")]
+    InvalidConfig {
+        /// Its name.
+        what: &'static str,
         /// What was found and what was expected.
-        problem: String,
+        reason: String,
     },
 }
 
 impl Error {
-    /// A [`Error::Format`].
-    pub(crate) fn format(format: &'static str, at: impl Into<String>, problem: impl Into<String>) -> Self {
-        Error::Format { format, at: at.into(), problem: problem.into() }
+    /// A [`Error::InvalidData`].
+    pub(crate) fn invalid_data(format: &'static str, position: impl Into<String>, reason: impl Into<String>) -> Self {
+        Error::InvalidData { format, position: position.into(), reason: reason.into() }
     }
 
-    /// An [`Error::InvalidArgument`].
-    pub(crate) fn argument(argument: &'static str, problem: impl Into<String>) -> Self {
-        Error::InvalidArgument { argument, problem: problem.into() }
+    /// An [`Error::InvalidConfig`].
+    pub(crate) fn invalid_config(what: &'static str, reason: impl Into<String>) -> Self {
+        Error::InvalidConfig { what, reason: reason.into() }
     }
 
     /// The error of a failed file operation: a full disk is told apart, since its remedy is another.

@@ -20,10 +20,10 @@ pub fn read(path: &Path) -> Result<Array> {
 /// Reads the bytes of an IDX file.
 ///
 /// # Errors
-/// [`Error::Format`]: another magic number, an unknown element type, not exactly the bytes that the extents ask for.
+/// [`Error::InvalidData`]: another magic number, an unknown element type, not exactly the bytes that the extents ask for.
 pub fn parse(bytes: &[u8]) -> Result<Array> {
     let [0, 0, code, num_axes, rest @ ..] = bytes else {
-        return Err(Error::format(FORMAT, "byte 0", "not the magic number of IDX"));
+        return Err(Error::invalid_data(FORMAT, "byte 0", "not the magic number of IDX"));
     };
     let element = match code {
         0x08 => ElementType::U8,
@@ -32,10 +32,10 @@ pub fn parse(bytes: &[u8]) -> Result<Array> {
         0x0c => ElementType::I32,
         0x0d => ElementType::F32,
         0x0e => ElementType::F64,
-        other => return Err(Error::format(FORMAT, "byte 2", format!("element type 0x{other:02x}"))),
+        other => return Err(Error::invalid_data(FORMAT, "byte 2", format!("element type 0x{other:02x}"))),
     };
     let Some((extents, data)) = rest.split_at_checked(4 * usize::from(*num_axes)) else {
-        return Err(Error::format(FORMAT, "extents", format!("the file ends before {num_axes} extents")));
+        return Err(Error::invalid_data(FORMAT, "extents", format!("the file ends before {num_axes} extents")));
     };
     let shape: Vec<usize> =
         extents.as_chunks::<4>().0.iter().map(|extent| u32::from_be_bytes(*extent) as usize).collect();
@@ -64,7 +64,7 @@ mod tests {
             &[0, 0, 8, 1, 0, 0, 0, 1, 1, 1],
             &[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255],
         ] {
-            assert!(matches!(parse(bytes), Err(Error::Format { .. })), "{bytes:?}");
+            assert!(matches!(parse(bytes), Err(Error::InvalidData { .. })), "{bytes:?}");
         }
     }
 }

@@ -56,7 +56,7 @@ pub struct ImageSplit {
 /// Loads `mnist` or `fashion-mnist`: 60,000 training and 10,000 test images, 1 × 28 × 28. The files may be compressed or not.
 ///
 /// # Errors
-/// What [`Store::file`] and [`idx::parse`] report; [`Error::Format`] when images and labels do not fit each other.
+/// What [`Store::file`] and [`idx::parse`] report; [`Error::InvalidData`] when images and labels do not fit each other.
 pub fn load_mnist(store: &Store, set: &str) -> Result<ImageSplit> {
     let read = |name: &str| idx::read(&store.any_file(set, &[&format!("{name}.gz"), name])?);
     let part = |part: &str| {
@@ -70,7 +70,7 @@ pub fn load_mnist(store: &Store, set: &str) -> Result<ImageSplit> {
 /// Joins an IDX array of grey images `[count, height, width]` with one of labels `[count]`.
 ///
 /// # Errors
-/// [`Error::Format`]: other element types than bytes, other numbers of axes, or different counts.
+/// [`Error::InvalidData`]: other element types than bytes, other numbers of axes, or different counts.
 pub fn from_idx(images: Array, labels: Array) -> Result<LabelledImages> {
     let shapes = (images.shape.as_slice(), labels.shape.as_slice());
     match (shapes, images.values, labels.values) {
@@ -78,8 +78,12 @@ pub fn from_idx(images: Array, labels: Array) -> Result<LabelledImages> {
             Ok(LabelledImages { channels: 1, height, width, pixels, labels })
         }
         (shapes, images, labels) => {
-            let problem = format!("{} {:?} and {} {:?}", images.type_name(), shapes.0, labels.type_name(), shapes.1);
-            Err(Error::format("IDX", "images and labels", format!("expected u8 [n, h, w] and u8 [n], found {problem}")))
+            let reason = format!("{} {:?} and {} {:?}", images.type_name(), shapes.0, labels.type_name(), shapes.1);
+            Err(Error::invalid_data(
+                "IDX",
+                "images and labels",
+                format!("expected u8 [n, h, w] and u8 [n], found {reason}"),
+            ))
         }
     }
 }
@@ -95,7 +99,7 @@ pub fn load_cifar_10(store: &Store) -> Result<ImageSplit> {
     let members = archive::members(&bytes, &Limits::default())?;
     let batch = |name: &str| {
         let path = format!("cifar-10-batches-bin/{name}.bin");
-        let bytes = members.get(&path).ok_or_else(|| Error::format("CIFAR-10", path, "absent"))?;
+        let bytes = members.get(&path).ok_or_else(|| Error::invalid_data("CIFAR-10", path, "absent"))?;
         parse_cifar_10(bytes)
     };
     let mut train = batch("data_batch_1")?;
@@ -118,16 +122,20 @@ pub fn load_cifar_10_sample(store: &Store) -> Result<LabelledImages> {
 /// Reads the "binary version" of CIFAR-10: per record one label byte and 3072 bytes `[3, 32, 32]`.
 ///
 /// # Errors
-/// [`Error::Format`]: not a whole number of records, or a label above 9.
+/// [`Error::InvalidData`]: not a whole number of records, or a label above 9.
 pub fn parse_cifar_10(bytes: &[u8]) -> Result<LabelledImages> {
     const RECORD: usize = 1 + 3 * 32 * 32;
     let (records, []) = bytes.as_chunks::<RECORD>() else {
-        return Err(Error::format("CIFAR-10", "the end", format!("{} bytes, not records of {RECORD}", bytes.len())));
+        return Err(Error::invalid_data(
+            "CIFAR-10",
+            "the end",
+            format!("{} bytes, not records of {RECORD}", bytes.len()),
+        ));
     };
     let mut images = LabelledImages { channels: 3, height: 32, width: 32, pixels: Vec::new(), labels: Vec::new() };
     for (index, [label, pixels @ ..]) in records.iter().enumerate() {
         if *label > 9 {
-            return Err(Error::format(
+            return Err(Error::invalid_data(
                 "CIFAR-10",
                 format!("record {index}"),
                 format!("label {label}, expected 0 to 9"),
@@ -142,7 +150,7 @@ pub fn parse_cifar_10(bytes: &[u8]) -> Result<LabelledImages> {
 /// Loads the reduced Extended Yale B faces (`yale-b`): 2414 grey images, 1 × 40 × 35, of 38 people.
 ///
 /// # Errors
-/// What [`Store::file`] reports; [`Error::Format`] for another content.
+/// What [`Store::file`] reports; [`Error::InvalidData`] for another content.
 pub fn load_yale_faces(store: &Store) -> Result<LabelledImages> {
     let bytes = archive::read(&store.file("yale-b", "extended-yale-b-cropped-40x35.safetensors.gz")?)?;
     parse_faces(&bytes)
@@ -151,9 +159,9 @@ pub fn load_yale_faces(store: &Store) -> Result<LabelledImages> {
 /// Reads safetensors with `images` u8 `[count, height, width]` and `labels` u8 `[count]`.
 ///
 /// # Errors
-/// [`Error::Format`]: not safetensors, or other tensors.
+/// [`Error::InvalidData`]: not safetensors, or other tensors.
 pub fn parse_faces(bytes: &[u8]) -> Result<LabelledImages> {
-    let invalid = |error: safetensors::SafeTensorError| Error::format("safetensors", "header", error.to_string());
+    let invalid = |error: safetensors::SafeTensorError| Error::invalid_data("safetensors", "header", error.to_string());
     let tensors = safetensors::SafeTensors::deserialize(bytes).map_err(invalid)?;
     let (images, labels) = (tensors.tensor("images").map_err(invalid)?, tensors.tensor("labels").map_err(invalid)?);
     let is_bytes = images.dtype() == safetensors::Dtype::U8 && labels.dtype() == safetensors::Dtype::U8;
@@ -166,8 +174,8 @@ pub fn parse_faces(bytes: &[u8]) -> Result<LabelledImages> {
             labels: labels.data().to_vec(),
         }),
         (images, labels) => {
-            let problem = format!("expected u8 [n, h, w] and u8 [n], found {images:?} and {labels:?}");
-            Err(Error::format("safetensors", "images and labels", problem))
+            let reason = format!("expected u8 [n, h, w] and u8 [n], found {images:?} and {labels:?}");
+            Err(Error::invalid_data("safetensors", "images and labels", reason))
         }
     }
 }

@@ -20,4 +20,4 @@ pub mod tu;
 
 pub use error::{Error, Result};
 pub use store::download::{Progress, ProgressCallback};
-pub use store::{Store, StoreOptions};
+pub use store::{Store, StoreConfig};

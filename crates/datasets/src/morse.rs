@@ -36,22 +36,22 @@ pub fn load(store: &Store) -> Result<Vec<MorseItem>> {
 /// Reads `{"items": [["9848466840", [4, 6]], …]}`: ten digits and the marked positions of each item.
 ///
 /// # Errors
-/// [`Error::Format`] naming the item: not ten digits, or positions that are not in the two halves.
+/// [`Error::InvalidData`] naming the item: not ten digits, or positions that are not in the two halves.
 pub fn parse(json: &str) -> Result<Vec<MorseItem>> {
     #[derive(Deserialize)]
     struct Stored {
         items: Vec<(String, [usize; 2])>,
     }
     let stored: Stored =
-        serde_json::from_str(json).map_err(|error| Error::format(FORMAT, "the file", error.to_string()))?;
+        serde_json::from_str(json).map_err(|error| Error::invalid_data(FORMAT, "the file", error.to_string()))?;
     let item = |(index, (digits, marked)): (usize, (String, [usize; 2]))| {
         let digits =
             <[u8; 10]>::try_from(digits.as_bytes()).ok().filter(|digits| digits.iter().all(u8::is_ascii_digit));
         match (digits, marked) {
             (Some(digits), [0..=4, 5..=9]) => Ok(MorseItem { digits: digits.map(|digit| digit - b'0'), marked }),
             _ => {
-                let problem = "expected ten digits and a marked position in each half";
-                Err(Error::format(FORMAT, format!("item {index}"), problem))
+                let reason = "expected ten digits and a marked position in each half";
+                Err(Error::invalid_data(FORMAT, format!("item {index}"), reason))
             }
         }
     };

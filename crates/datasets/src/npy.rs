@@ -22,25 +22,25 @@ pub fn read(path: &Path) -> Result<Array> {
 /// Reads the bytes of a `.npy` file. Arrays in Fortran order are brought into row-major order.
 ///
 /// # Errors
-/// [`Error::Format`]: another magic or version, a header that is not the dictionary of NumPy, an element type that is not a
+/// [`Error::InvalidData`]: another magic or version, a header that is not the dictionary of NumPy, an element type that is not a
 /// plain number (text, records, objects, complex and half precision are refused), or not exactly the bytes that the shape
 /// asks for.
 pub fn parse(bytes: &[u8]) -> Result<Array> {
-    let problem = |at: &str, problem: String| Err(Error::format(FORMAT, at, problem));
+    let invalid = |at: &str, reason: String| Err(Error::invalid_data(FORMAT, at, reason));
     let Some((b"\x93NUMPY", rest)) = bytes.split_first_chunk::<6>() else {
-        return problem("byte 0", "not the magic of NumPy".into());
+        return invalid("byte 0", "not the magic of NumPy".into());
     };
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
-        [major, minor, ..] => return problem("version", format!("{major}.{minor}, expected 1.0 to 3.0")),
-        _ => return problem("version", "the file ends".into()),
+        [major, minor, ..] => return invalid("version", format!("{major}.{minor}, expected 1.0 to 3.0")),
+        _ => return invalid("version", "the file ends".into()),
     };
     let Some((header, data)) = rest.split_at_checked(length) else {
-        return problem("header", format!("{} bytes, expected {length}", rest.len()));
+        return invalid("header", format!("{} bytes, expected {length}", rest.len()));
     };
     let Ok(header) = std::str::from_utf8(header) else {
-        return problem("header", "not UTF-8".into());
+        return invalid("header", "not UTF-8".into());
     };
     let header = Header::parse(header)?;
     array::check_length(FORMAT, &header.shape, header.element, data)?;
@@ -76,7 +76,8 @@ struct Header {
 impl Header {
     /// Reads `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`, the keys in any order.
     fn parse(text: &str) -> Result<Self> {
-        let invalid = |problem: &str| Error::format(FORMAT, "header", format!("{problem}: {:.200}", text.trim_end()));
+        let invalid =
+            |reason: &str| Error::invalid_data(FORMAT, "header", format!("{reason}: {:.200}", text.trim_end()));
         let body = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         let mut rest = body.ok_or_else(|| invalid("expected a dictionary"))?.trim();
         let (mut descr, mut order, mut shape) = (None, None, None);
@@ -235,7 +236,7 @@ mod tests {
     fn text_records_and_objects_are_refused() {
         for descr in ["'<U3'", "'|O'", "[('a', '<f4')]", "'<f2'", "'<c8'", "'=f8'"] {
             let header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (1,)}}");
-            assert!(matches!(parse(&file(1, &header, &[0; 12])), Err(Error::Format { .. })), "{descr}");
+            assert!(matches!(parse(&file(1, &header, &[0; 12])), Err(Error::InvalidData { .. })), "{descr}");
         }
     }
 
@@ -243,10 +244,10 @@ mod tests {
     fn a_claimed_shape_allocates_nothing() {
         for shape in ["(9223372036854775807, 4)", "(1000000000000,)", "(18446744073709551615, 18446744073709551615)"] {
             let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}");
-            assert!(matches!(parse(&file(2, &header, &[0; 8])), Err(Error::Format { .. })));
+            assert!(matches!(parse(&file(2, &header, &[0; 8])), Err(Error::InvalidData { .. })));
         }
         let mut bytes = file(2, "{}", &[]);
         bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(matches!(parse(&bytes), Err(Error::Format { .. })));
+        assert!(matches!(parse(&bytes), Err(Error::InvalidData { .. })));
     }
 }

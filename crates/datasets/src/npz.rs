@@ -31,7 +31,7 @@ impl Archive {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         // Tar would be taken by the archive reader, but it is no .npz.
         if !bytes.starts_with(b"PK") {
-            return Err(Error::format("npz", "byte 0", "not a zip archive"));
+            return Err(Error::invalid_data("npz", "byte 0", "not a zip archive"));
         }
         Ok(Self { members: archive::members(bytes, &Limits::default())? })
     }
@@ -44,9 +44,9 @@ impl Archive {
     /// The array of that name.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is absent; as [`npy::parse`].
+    /// [`Error::InvalidData`] if it is absent; as [`npy::parse`].
     pub fn array(&self, name: &str) -> Result<Array> {
         let bytes = self.members.get(&format!("{name}.npy"));
-        npy::parse(bytes.ok_or_else(|| Error::format("npz", format!("array `{name}`"), "absent"))?)
+        npy::parse(bytes.ok_or_else(|| Error::invalid_data("npz", format!("array `{name}`"), "absent"))?)
     }
 }

@@ -3,7 +3,7 @@
 use crate::archive;
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::table::{TableOptions, parse_text};
+use crate::table::{TableConfig, parse_text};
 use std::collections::BTreeMap;
 
 const FORMAT: &str = "routing curves";
@@ -110,13 +110,13 @@ pub fn load(store: &Store) -> Result<Curves> {
 /// Reads the CSV; columns are found by their names.
 ///
 /// # Errors
-/// [`Error::Format`] naming row and column: a missing column, a cell that is no number of the right kind, an unknown router, a run and step that occur twice,
+/// [`Error::InvalidData`] naming row and column: a missing column, a cell that is no number of the right kind, an unknown router, a run and step that occur twice,
 /// a size or loss that is not positive.
 pub fn parse(bytes: &[u8]) -> Result<Curves> {
-    let table = parse_text(bytes, &TableOptions::default())?;
+    let table = parse_text(bytes, &TableConfig::default())?;
     let position = |name: &str| {
         let found = table.columns.iter().position(|column| column == name);
-        found.ok_or_else(|| Error::format(FORMAT, "the header", format!("no column `{name}`")))
+        found.ok_or_else(|| Error::invalid_data(FORMAT, "the header", format!("no column `{name}`")))
     };
     const NUMBERS: [&str; 14] = [
         "hyper_id",
@@ -139,7 +139,11 @@ pub fn parse(bytes: &[u8]) -> Result<Curves> {
     let mut rows = Vec::with_capacity(table.rows.len());
     for (index, cells) in table.rows.iter().enumerate() {
         let wrong = |name: &str, cell: &str, expected: &str| {
-            Error::format(FORMAT, format!("row {index}, column `{name}`"), format!("{cell:?}, expected {expected}"))
+            Error::invalid_data(
+                FORMAT,
+                format!("row {index}, column `{name}`"),
+                format!("{cell:?}, expected {expected}"),
+            )
         };
         let number = |at: usize| {
             let (name, cell) = (NUMBERS[at], cells[columns[at]].trim());
@@ -188,7 +192,7 @@ pub fn parse(bytes: &[u8]) -> Result<Curves> {
     for pair in rows.windows(2) {
         if (pair[0].hyper_id, pair[0].step) == (pair[1].hyper_id, pair[1].step) {
             let place = format!("run {}, step {}", pair[0].hyper_id, pair[0].step);
-            return Err(Error::format(FORMAT, place, "occurs twice"));
+            return Err(Error::invalid_data(FORMAT, place, "occurs twice"));
         }
     }
     Ok(Curves { rows })

@@ -31,7 +31,7 @@ pub struct SpokenDigit {
 /// Loads `fsdd`: 3000 recordings at 8 kHz, sorted by file name (`<digit>_<speaker>_<take>.wav`, byte order).
 ///
 /// # Errors
-/// What [`Store::file`], [`archive::members`] and [`parse_wav`] report; [`Error::Format`] for another kind of name.
+/// What [`Store::file`], [`archive::members`] and [`parse_wav`] report; [`Error::InvalidData`] for another kind of name.
 pub fn load_fsdd(store: &Store) -> Result<Vec<SpokenDigit>> {
     let path = store.file("fsdd", "recordings.tar.gz")?;
     let bytes = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
@@ -47,7 +47,11 @@ pub fn load_fsdd(store: &Store) -> Result<Vec<SpokenDigit>> {
             _ => None,
         };
         let Some((digit @ 0..=9, speaker, take)) = parsed else {
-            return Err(Error::format("fsdd", format!("member `{name}`"), "expected <digit>_<speaker>_<take>.wav"));
+            return Err(Error::invalid_data(
+                "fsdd",
+                format!("member `{name}`"),
+                "expected <digit>_<speaker>_<take>.wav",
+            ));
         };
         digits.push(SpokenDigit { digit, speaker: speaker.to_owned(), take, recording: parse_wav(&bytes)? });
     }
@@ -57,11 +61,11 @@ pub fn load_fsdd(store: &Store) -> Result<Vec<SpokenDigit>> {
 /// Reads a `.wav` file with one channel of 16-bit PCM samples. Chunks of other kinds are skipped.
 ///
 /// # Errors
-/// [`Error::Format`]: not RIFF WAVE, another coding, sample size or number of channels, a chunk longer than the file, or no
+/// [`Error::InvalidData`]: not RIFF WAVE, another coding, sample size or number of channels, a chunk longer than the file, or no
 /// samples chunk.
 pub fn parse_wav(bytes: &[u8]) -> Result<Recording> {
     let [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', chunks @ ..] = bytes else {
-        return Err(Error::format(FORMAT, "byte 0", "not RIFF WAVE"));
+        return Err(Error::invalid_data(FORMAT, "byte 0", "not RIFF WAVE"));
     };
     let mut rest = chunks;
     let mut sample_rate = None;
@@ -70,13 +74,13 @@ pub fn parse_wav(bytes: &[u8]) -> Result<Recording> {
         let name = [*a, *b, *c, *d];
         let Some((body, after)) = chunk.split_at_checked(length) else {
             let at = format!("chunk `{}`", name.escape_ascii());
-            return Err(Error::format(FORMAT, at, format!("{length} bytes, but only {} are left", chunk.len())));
+            return Err(Error::invalid_data(FORMAT, at, format!("{length} bytes, but only {} are left", chunk.len())));
         };
         match (&name, sample_rate) {
             (b"fmt ", _) => sample_rate = Some(parse_format(body)?),
             (b"data", Some(sample_rate)) => {
                 let (samples, []) = body.as_chunks::<2>() else {
-                    return Err(Error::format(FORMAT, "chunk `data`", "half a sample at the end"));
+                    return Err(Error::invalid_data(FORMAT, "chunk `data`", "half a sample at the end"));
                 };
                 let samples = samples.iter().map(|sample| i16::from_le_bytes(*sample)).collect();
                 return Ok(Recording { sample_rate, samples });
@@ -86,20 +90,20 @@ pub fn parse_wav(bytes: &[u8]) -> Result<Recording> {
         // Chunks start at even offsets.
         rest = after.get(length % 2..).unwrap_or_default();
     }
-    Err(Error::format(FORMAT, "the end", "no chunk `data` after a chunk `fmt `"))
+    Err(Error::invalid_data(FORMAT, "the end", "no chunk `data` after a chunk `fmt `"))
 }
 
 /// The sample rate of a format that can be read.
 fn parse_format(body: &[u8]) -> Result<u32> {
     let [coding0, coding1, channels0, channels1, r0, r1, r2, r3, _, _, _, _, _, _, bits0, bits1, ..] = body else {
-        return Err(Error::format(FORMAT, "chunk `fmt `", format!("{} bytes, expected 16", body.len())));
+        return Err(Error::invalid_data(FORMAT, "chunk `fmt `", format!("{} bytes, expected 16", body.len())));
     };
     let of = |low: &u8, high: &u8| u16::from_le_bytes([*low, *high]);
     match (of(coding0, coding1), of(channels0, channels1), of(bits0, bits1)) {
         (1, 1, 16) => Ok(u32::from_le_bytes([*r0, *r1, *r2, *r3])),
         (coding, channels, bits) => {
-            let problem = format!("coding {coding}, {channels} channels, {bits} bits; expected 1, 1, 16");
-            Err(Error::format(FORMAT, "chunk `fmt `", problem))
+            let reason = format!("coding {coding}, {channels} channels, {bits} bits; expected 1, 1, 16");
+            Err(Error::invalid_data(FORMAT, "chunk `fmt `", reason))
         }
     }
 }
@@ -127,7 +131,7 @@ mod tests {
     fn stereo_truncation_and_missing_samples_are_refused() {
         let whole = wav(1, b"");
         for bytes in [&wav(2, b"")[..], &whole[..whole.len() - 1], &whole[..40], &whole[..36], &whole[..11], b""] {
-            assert!(matches!(parse_wav(bytes), Err(Error::Format { .. })));
+            assert!(matches!(parse_wav(bytes), Err(Error::InvalidData { .. })));
         }
     }
 }

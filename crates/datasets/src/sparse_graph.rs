@@ -44,7 +44,7 @@ pub fn load(store: &Store, name: &str) -> Result<AttributedGraph> {
 /// Reads the bytes of such a file: CSR matrices `adj_*` `[n, n]` and `attr_*` `[n, columns]`, and `labels` `[n]`.
 ///
 /// # Errors
-/// [`Error::Format`]: not `.npz`, an array absent or of another type or length, an index out of range, a negative label, a
+/// [`Error::InvalidData`]: not `.npz`, an array absent or of another type or length, an index out of range, a negative label, a
 /// feature that is not finite. Errors of the archive as [`Archive::parse`].
 pub fn parse(bytes: &[u8]) -> Result<AttributedGraph> {
     let archive = Archive::parse(bytes)?;
@@ -52,7 +52,7 @@ pub fn parse(bytes: &[u8]) -> Result<AttributedGraph> {
     let num_nodes = labels.len();
     let adjacency = matrix(&archive, "adj", num_nodes)?;
     if adjacency.num_columns != num_nodes {
-        return Err(Error::format(
+        return Err(Error::invalid_data(
             FORMAT,
             "adj_shape",
             format!("{} columns for {num_nodes} nodes", adjacency.num_columns),
@@ -62,7 +62,7 @@ pub fn parse(bytes: &[u8]) -> Result<AttributedGraph> {
     let label = |(node, &label): (usize, &i64)| match label {
         // As for Planetoid: a damaged label must not ask for billions of classes.
         0..=0xffff => Ok(label as u32),
-        _ => Err(Error::format(FORMAT, format!("labels, node {node}"), format!("{label}, expected 0 to 65535"))),
+        _ => Err(Error::invalid_data(FORMAT, format!("labels, node {node}"), format!("{label}, expected 0 to 65535"))),
     };
     let labels: Vec<u32> = labels.iter().enumerate().map(label).collect::<Result<_>>()?;
     let mut edges = Vec::new();
@@ -87,21 +87,22 @@ fn matrix(archive: &Archive, prefix: &str, num_rows: usize) -> Result<SparseFeat
     let array = |part: &str| format!("{prefix}_{part}");
     let natural = |name: String| -> Result<Vec<usize>> {
         let convert = |value: i64| {
-            usize::try_from(value).map_err(|_| Error::format(FORMAT, name.as_str(), format!("{value} is negative")))
+            usize::try_from(value)
+                .map_err(|_| Error::invalid_data(FORMAT, name.as_str(), format!("{value} is negative")))
         };
         integers(archive, &name)?.into_iter().map(convert).collect()
     };
     let shape = natural(array("shape"))?;
     let &[rows, num_columns] = shape.as_slice() else {
-        return Err(Error::format(FORMAT, array("shape"), format!("{} axes, expected 2", shape.len())));
+        return Err(Error::invalid_data(FORMAT, array("shape"), format!("{} axes, expected 2", shape.len())));
     };
     let indptr = natural(array("indptr"))?;
     if rows != num_rows || Some(indptr.len()) != num_rows.checked_add(1) {
-        let problem = format!("{rows} rows and {} row starts for {num_rows} nodes", indptr.len());
-        return Err(Error::format(FORMAT, array("shape"), problem));
+        let reason = format!("{rows} rows and {} row starts for {num_rows} nodes", indptr.len());
+        return Err(Error::invalid_data(FORMAT, array("shape"), reason));
     }
     let narrow = |column: usize| {
-        u32::try_from(column).map_err(|_| Error::format(FORMAT, array("indices"), format!("column {column}")))
+        u32::try_from(column).map_err(|_| Error::invalid_data(FORMAT, array("indices"), format!("column {column}")))
     };
     let indices = natural(array("indices"))?.into_iter().map(narrow).collect::<Result<_>>()?;
     let values = archive.array(&array("data"))?.values.to_f32();
@@ -113,9 +114,9 @@ fn integers(archive: &Archive, name: &str) -> Result<Vec<i64>> {
     match (array.shape.len(), array.values.to_i64()) {
         (1, Some(values)) => Ok(values),
         _ => {
-            let problem =
+            let reason =
                 format!("{} of shape {:?}, expected a list of integers", array.values.type_name(), array.shape);
-            Err(Error::format(FORMAT, name, problem))
+            Err(Error::invalid_data(FORMAT, name, reason))
         }
     }
 }

@@ -6,7 +6,7 @@ const FORMAT: &str = "CSV";
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TableOptions {
+pub struct TableConfig {
     /// What separates cells. Default: a comma.
     pub delimiter: u8,
     /// Whether the first row names the columns. Default: true. Without it, columns are named `0`, `1`, ….
@@ -15,7 +15,7 @@ pub struct TableOptions {
     pub allows_missing: bool,
 }
 
-impl Default for TableOptions {
+impl Default for TableConfig {
     fn default() -> Self {
         Self { delimiter: b',', has_header: true, allows_missing: false }
     }
@@ -66,15 +66,15 @@ impl TextTable {
 /// Reads a table whose cells are all numbers. Spaces around a number are allowed; infinities are not.
 ///
 /// # Errors
-/// [`Error::Format`] naming line and column: a cell that is no finite number, a row of another length, broken quoting, bytes
+/// [`Error::InvalidData`] naming line and column: a cell that is no finite number, a row of another length, broken quoting, bytes
 /// that are not UTF-8, no rows and no header at all.
-pub fn parse_numeric(bytes: &[u8], options: &TableOptions) -> Result<NumericTable> {
+pub fn parse_numeric(bytes: &[u8], config: &TableConfig) -> Result<NumericTable> {
     let mut table = NumericTable { columns: Vec::new(), num_rows: 0, values: Vec::new() };
-    table.columns = visit_rows(bytes, options, |line, record| {
+    table.columns = visit_rows(bytes, config, |line, record| {
         for (column, cell) in record.iter().enumerate() {
-            let value = number(cell.trim(), options.allows_missing).ok_or_else(|| {
+            let value = number(cell.trim(), config.allows_missing).ok_or_else(|| {
                 let at = format!("line {line}, column {column}");
-                Error::format(FORMAT, at, format!("{cell:?}, expected a finite number"))
+                Error::invalid_data(FORMAT, at, format!("{cell:?}, expected a finite number"))
             })?;
             table.values.push(value);
         }
@@ -96,9 +96,9 @@ fn number(cell: &str, allows_missing: bool) -> Option<f64> {
 ///
 /// # Errors
 /// As [`parse_numeric`], except that any text is a cell.
-pub fn parse_text(bytes: &[u8], options: &TableOptions) -> Result<TextTable> {
+pub fn parse_text(bytes: &[u8], config: &TableConfig) -> Result<TextTable> {
     let mut rows = Vec::new();
-    let columns = visit_rows(bytes, options, |_, record| {
+    let columns = visit_rows(bytes, config, |_, record| {
         rows.push(record.iter().map(str::to_owned).collect());
         Ok(())
     })?;
@@ -108,16 +108,16 @@ pub fn parse_text(bytes: &[u8], options: &TableOptions) -> Result<TextTable> {
 /// Calls `visit` with the line and the cells of each row, and returns the columns' names.
 fn visit_rows(
     bytes: &[u8],
-    options: &TableOptions,
+    config: &TableConfig,
     mut visit: impl FnMut(u64, &csv::StringRecord) -> Result<()>,
 ) -> Result<Vec<String>> {
     let invalid = |error: csv::Error| {
         let at = error.position().map_or("the file".to_owned(), |position| format!("line {}", position.line()));
-        Error::format(FORMAT, at, error.to_string())
+        Error::invalid_data(FORMAT, at, error.to_string())
     };
     let mut reader =
-        csv::ReaderBuilder::new().delimiter(options.delimiter).has_headers(options.has_header).from_reader(bytes);
-    let mut columns: Vec<String> = match options.has_header {
+        csv::ReaderBuilder::new().delimiter(config.delimiter).has_headers(config.has_header).from_reader(bytes);
+    let mut columns: Vec<String> = match config.has_header {
         true => reader.headers().map_err(invalid)?.iter().map(|name| name.trim().to_owned()).collect(),
         false => Vec::new(),
     };
@@ -129,7 +129,7 @@ fn visit_rows(
         visit(record.position().map_or(0, csv::Position::line), &record)?;
     }
     match columns.is_empty() {
-        true => Err(Error::format(FORMAT, "the file", "empty")),
+        true => Err(Error::invalid_data(FORMAT, "the file", "empty")),
         false => Ok(columns),
     }
 }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_table_with_a_header_has_named_columns() {
-        let table = parse_numeric(b"a, b\n1, 2.5\n-3e2,4\n", &TableOptions::default()).unwrap();
+        let table = parse_numeric(b"a, b\n1, 2.5\n-3e2,4\n", &TableConfig::default()).unwrap();
         assert_eq!(table.columns, ["a", "b"]);
         assert_eq!((table.num_rows, table.values.as_slice()), (2, &[1.0, 2.5, -300.0, 4.0][..]));
         assert_eq!(table.column("b").unwrap(), [2.5, 4.0]);
@@ -149,32 +149,32 @@ mod tests {
 
     #[test]
     fn without_a_header_columns_are_numbered() {
-        let options = TableOptions { has_header: false, ..Default::default() };
-        assert_eq!(parse_numeric(b"1,2\n", &options).unwrap().columns, ["0", "1"]);
+        let config = TableConfig { has_header: false, ..Default::default() };
+        assert_eq!(parse_numeric(b"1,2\n", &config).unwrap().columns, ["0", "1"]);
     }
 
     #[test]
     fn a_missing_number_is_an_error_unless_it_is_allowed() {
-        let options = TableOptions { allows_missing: true, ..Default::default() };
-        assert!(parse_numeric(b"a,b\n1,\n", &options).unwrap().values[1].is_nan());
+        let config = TableConfig { allows_missing: true, ..Default::default() };
+        assert!(parse_numeric(b"a,b\n1,\n", &config).unwrap().values[1].is_nan());
         for text in ["a,b\n1,\n", "a\nnan\n", "a\ninf\n", "a\nx\n", "a,b\n1\n", "a\n\"1\n2,", "", "a\n\u{b2}\n"] {
-            let error = parse_numeric(text.as_bytes(), &TableOptions::default());
+            let error = parse_numeric(text.as_bytes(), &TableConfig::default());
             // An open quote runs to the end and makes one cell that is no number.
-            assert!(matches!(error, Err(Error::Format { .. })), "{text:?}");
+            assert!(matches!(error, Err(Error::InvalidData { .. })), "{text:?}");
         }
-        assert!(matches!(parse_numeric(b"a\n\xff\n", &TableOptions::default()), Err(Error::Format { .. })));
+        assert!(matches!(parse_numeric(b"a\n\xff\n", &TableConfig::default()), Err(Error::InvalidData { .. })));
     }
 
     #[test]
     fn an_error_names_line_and_column() {
-        let error = parse_numeric(b"a,b\n1,2\n3,x\n", &TableOptions::default()).unwrap_err();
+        let error = parse_numeric(b"a,b\n1,2\n3,x\n", &TableConfig::default()).unwrap_err();
         assert_eq!(error.to_string(), "CSV, line 3, column 1: \"x\", expected a finite number");
     }
 
     #[test]
     fn quoted_text_may_hold_the_delimiter() {
-        let options = TableOptions { delimiter: b';', ..Default::default() };
-        let table = parse_text(b"\"a\";b\n\"x;y\";2\n", &options).unwrap();
+        let config = TableConfig { delimiter: b';', ..Default::default() };
+        let table = parse_text(b"\"a\";b\n\"x;y\";2\n", &config).unwrap();
         assert_eq!(table.rows, [["x;y", "2"]]);
         assert_eq!(table.column("a").unwrap().collect::<Vec<_>>(), ["x;y"]);
     }

@@ -91,14 +91,14 @@ impl Folds {
     /// The three parts of fold `fold` (from 0).
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when there is no such fold, when there are fewer than two folds, or when an index is not
+    /// [`Error::InvalidConfig`] when there is no such fold, when there are fewer than two folds, or when an index is not
     /// below [`Folds::num_graphs`].
     pub fn split(&self, fold: usize) -> Result<Split> {
         let num_folds = self.test.len();
         if num_folds < 2 || fold >= num_folds {
-            let problem =
+            let reason =
                 format!("fold {fold} of {num_folds}: expected at least two folds and a fold below their number");
-            return Err(Error::argument("fold", problem));
+            return Err(Error::invalid_config("fold", reason));
         }
         let test = self.test[fold].clone();
         let validation = self.test[(fold + num_folds - 1) % num_folds].clone();
@@ -107,8 +107,8 @@ impl Folds {
             match is_training.get_mut(graph) {
                 Some(flag) => *flag = false,
                 None => {
-                    let problem = format!("graph {graph} in fold {fold}: expected below {}", self.num_graphs);
-                    return Err(Error::argument("test", problem));
+                    let reason = format!("graph {graph} in fold {fold}: expected below {}", self.num_graphs);
+                    return Err(Error::invalid_config("test", reason));
                 }
             }
         }
@@ -119,7 +119,11 @@ impl Folds {
     /// Checks that the test sets are disjoint and name graphs that exist.
     fn check(self) -> Result<Self> {
         if self.test.len() < 2 {
-            return Err(Error::format(FOLDS, "the file", format!("{} folds, expected at least 2", self.test.len())));
+            return Err(Error::invalid_data(
+                FOLDS,
+                "the file",
+                format!("{} folds, expected at least 2", self.test.len()),
+            ));
         }
         let mut is_tested = vec![false; self.num_graphs];
         for (fold, graphs) in self.test.iter().enumerate() {
@@ -127,10 +131,10 @@ impl Folds {
                 let at = || format!("fold {fold}");
                 match is_tested.get_mut(graph) {
                     Some(flag) if !*flag => *flag = true,
-                    Some(_) => return Err(Error::format(FOLDS, at(), format!("graph {graph} is tested twice"))),
+                    Some(_) => return Err(Error::invalid_data(FOLDS, at(), format!("graph {graph} is tested twice"))),
                     None => {
-                        let problem = format!("graph {graph}, expected below {}", self.num_graphs);
-                        return Err(Error::format(FOLDS, at(), problem));
+                        let reason = format!("graph {graph}, expected below {}", self.num_graphs);
+                        return Err(Error::invalid_data(FOLDS, at(), reason));
                     }
                 }
             }
@@ -143,12 +147,12 @@ impl Folds {
 /// are left out and counted.
 ///
 /// # Errors
-/// [`Error::Format`] naming the line: a missing or unreadable number, a neighbour that does not exist, text after the end.
+/// [`Error::InvalidData`] naming the line: a missing or unreadable number, a neighbour that does not exist, text after the end.
 pub fn parse_graphs(text: &str) -> Result<GraphSet> {
     let mut lines =
         text.lines().enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.trim().is_empty());
     let mut next_line = |wanted: &str| {
-        lines.next().ok_or_else(|| Error::format(FORMAT, "end of the file", format!("expected {wanted}")))
+        lines.next().ok_or_else(|| Error::invalid_data(FORMAT, "end of the file", format!("expected {wanted}")))
     };
     let (number, line) = next_line("the number of graphs")?;
     let [num_graphs] = numbers::<usize, 1>(number, line, "the number of graphs")?;
@@ -165,7 +169,7 @@ pub fn parse_graphs(text: &str) -> Result<GraphSet> {
         let (number, line) = next_line(&format!("graph {graph} of {num_graphs}"))?;
         let [num_nodes, label] = numbers::<i64, 2>(number, line, "node count and label")?;
         let num_nodes = u32::try_from(num_nodes)
-            .map_err(|_| Error::format(FORMAT, format!("line {number}"), format!("{num_nodes} nodes")))?;
+            .map_err(|_| Error::invalid_data(FORMAT, format!("line {number}"), format!("{num_nodes} nodes")))?;
         let mut edges = Vec::new();
         for node in 0..num_nodes {
             let (number, line) = next_line(&format!("node {node} of {num_nodes} of graph {graph}"))?;
@@ -180,7 +184,7 @@ pub fn parse_graphs(text: &str) -> Result<GraphSet> {
         set.graphs.push(LabelledGraph { num_nodes: num_nodes as usize, edges, node_tags: Vec::new(), label: 0 });
     }
     if let Some((number, _)) = lines.next() {
-        return Err(Error::format(
+        return Err(Error::invalid_data(
             FORMAT,
             format!("line {number}"),
             format!("expected the end after {num_graphs} graphs"),
@@ -207,13 +211,17 @@ fn parse_node(number: usize, line: &str, node: u32, num_nodes: u32, edges: &mut 
     for word in words {
         let neighbour: u32 = number_of(Some(word), number, "a neighbour")?;
         if neighbour >= num_nodes {
-            return Err(Error::format(FORMAT, at(), format!("neighbour {neighbour} in a graph of {num_nodes} nodes")));
+            return Err(Error::invalid_data(
+                FORMAT,
+                at(),
+                format!("neighbour {neighbour} in a graph of {num_nodes} nodes"),
+            ));
         }
         edges.push((node.min(neighbour), node.max(neighbour)));
         count += 1;
     }
     if count != num_neighbours {
-        return Err(Error::format(FORMAT, at(), format!("{count} neighbours, expected {num_neighbours}")));
+        return Err(Error::invalid_data(FORMAT, at(), format!("{count} neighbours, expected {num_neighbours}")));
     }
     Ok(tag)
 }
@@ -227,15 +235,15 @@ fn numbers<T: FromStr + Copy + Default, const N: usize>(number: usize, line: &st
     }
     match words.next() {
         None => Ok(values),
-        Some(word) => Err(Error::format(FORMAT, format!("line {number}"), format!("`{word}` after {wanted}"))),
+        Some(word) => Err(Error::invalid_data(FORMAT, format!("line {number}"), format!("`{word}` after {wanted}"))),
     }
 }
 
 fn number_of<T: FromStr>(word: Option<&str>, number: usize, wanted: &str) -> Result<T> {
     let found = word.unwrap_or("the end of the line");
-    found
-        .parse()
-        .map_err(|_| Error::format(FORMAT, format!("line {number}"), format!("expected {wanted}, found {found:?}")))
+    found.parse().map_err(|_| {
+        Error::invalid_data(FORMAT, format!("line {number}"), format!("expected {wanted}, found {found:?}"))
+    })
 }
 
 fn distinct(values: &[i64]) -> Vec<i64> {
@@ -250,7 +258,7 @@ fn rank(distinct: &[i64], value: &i64) -> u32 {
 /// Reads folds from JSON: `{"n_graphs": 188, "test": [[109, …], …]}`; `n_graphs` may be absent.
 ///
 /// # Errors
-/// [`Error::Format`]: not that JSON, another number of graphs, fewer than two folds, a graph that does not exist or is
+/// [`Error::InvalidData`]: not that JSON, another number of graphs, fewer than two folds, a graph that does not exist or is
 /// tested twice.
 pub fn parse_folds(json: &str, num_graphs: usize) -> Result<Folds> {
     #[derive(Deserialize)]
@@ -259,9 +267,9 @@ pub fn parse_folds(json: &str, num_graphs: usize) -> Result<Folds> {
         test: Vec<Vec<usize>>,
     }
     let stored: Stored =
-        serde_json::from_str(json).map_err(|error| Error::format(FOLDS, "the file", error.to_string()))?;
+        serde_json::from_str(json).map_err(|error| Error::invalid_data(FOLDS, "the file", error.to_string()))?;
     if let Some(stored) = stored.n_graphs.filter(|&stored| stored != num_graphs) {
-        return Err(Error::format(FOLDS, "n_graphs", format!("{stored}, expected {num_graphs}")));
+        return Err(Error::invalid_data(FOLDS, "n_graphs", format!("{stored}, expected {num_graphs}")));
     }
     Folds { test: stored.test, num_graphs }.check()
 }
@@ -273,7 +281,8 @@ pub fn parse_folds(json: &str, num_graphs: usize) -> Result<Folds> {
 pub fn parse_fold_lists(texts: &[String], num_graphs: usize) -> Result<Folds> {
     let parse = |(fold, text): (usize, &String)| {
         let index = |word: &str| {
-            word.parse().map_err(|_| Error::format(FOLDS, format!("fold {fold}"), format!("`{word}` is not an index")))
+            word.parse()
+                .map_err(|_| Error::invalid_data(FOLDS, format!("fold {fold}"), format!("`{word}` is not an index")))
         };
         text.split_ascii_whitespace().map(index).collect::<Result<Vec<usize>>>()
     };

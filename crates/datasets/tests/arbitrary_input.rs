@@ -6,7 +6,7 @@ mod sound_files;
 
 use datasets::archive::{self, Limits};
 use datasets::planetoid::{OriginalFiles, parse_converted, parse_original};
-use datasets::table::{TableOptions, parse_numeric, parse_text};
+use datasets::table::{TableConfig, parse_numeric, parse_text};
 use datasets::{idx, images, morse, npy, npz, sound, sparse_graph, tu};
 use proptest::prelude::*;
 use sound_files::{graph_pickle, sound_files};
@@ -98,8 +98,8 @@ fn read_as_everything(bytes: &[u8]) {
     let _ = parse_converted(bytes);
     let _ = parse_original(&OriginalFiles { graph: bytes.to_vec(), ..Default::default() });
     let _ = archive::members(bytes, &Limits::default());
-    let _ = parse_numeric(bytes, &TableOptions::default());
-    let _ = parse_text(bytes, &TableOptions { has_header: false, ..Default::default() });
+    let _ = parse_numeric(bytes, &TableConfig::default());
+    let _ = parse_text(bytes, &TableConfig { has_header: false, ..Default::default() });
     let _ = datasets::routing_curves::parse(bytes);
     let text = String::from_utf8_lossy(bytes);
     let _ = tu::parse_graphs(&text);

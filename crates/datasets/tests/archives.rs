@@ -82,7 +82,7 @@ fn sound_archives_of_each_kind_are_unpacked() {
         let read = |path: &str| std::fs::read(folder.path().join("out/inner").join(path)).unwrap();
         assert_eq!((read("a/b.txt"), read("c.txt")), (b"inner".to_vec(), b"outer".to_vec()));
         assert_eq!(archive::member(&bytes, "a/b.txt", &Limits::default()).unwrap(), b"inner");
-        assert!(matches!(archive::member(&bytes, "absent", &Limits::default()), Err(Error::Format { .. })));
+        assert!(matches!(archive::member(&bytes, "absent", &Limits::default()), Err(Error::InvalidData { .. })));
         assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 1, "no temporary folder is left");
     }
 }
@@ -149,10 +149,10 @@ fn truncated_and_foreign_archives_are_format_errors() {
     for bytes in archives {
         for length in [0, 1, 3, 10, 600, bytes.len() / 2, bytes.len() - 3] {
             let outcome = archive::members(&bytes[..length], &Limits::default());
-            assert!(matches!(outcome, Err(Error::Format { .. })), "{length} of {}", bytes.len());
+            assert!(matches!(outcome, Err(Error::InvalidData { .. })), "{length} of {}", bytes.len());
         }
     }
-    assert!(matches!(archive::members(b"neither", &Limits::default()), Err(Error::Format { .. })));
+    assert!(matches!(archive::members(b"neither", &Limits::default()), Err(Error::InvalidData { .. })));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use datasets::registry::Checksum;
-use datasets::store::download::{DownloadOptions, Request, download};
+use datasets::store::download::{DownloadConfig, Request, download};
 use datasets::{Error, Progress, ProgressCallback};
 use loopback::{Server, head, range_start, serve, serve_cut};
 use sha2::{Digest, Sha256};
@@ -27,8 +27,8 @@ fn sha256(bytes: &[u8]) -> &'static str {
     Box::leak(hex.into_boxed_str())
 }
 
-fn quick() -> DownloadOptions {
-    DownloadOptions {
+fn quick() -> DownloadConfig {
+    DownloadConfig {
         patience: Duration::from_millis(400),
         max_attempts: 3,
         first_pause: Duration::from_millis(1),
@@ -156,8 +156,8 @@ fn a_wrong_checksum_is_an_error_and_leaves_no_file() {
     let other: Vec<u8> = content().iter().rev().copied().collect();
     let (outcome, _folder, destination) = fetch(&server, &other);
     match outcome {
-        Err(Error::WrongChecksum { path, found, .. }) => {
-            assert_eq!((path, found.as_str()), (destination.clone(), sha256(&content())));
+        Err(Error::WrongChecksum { path, got, .. }) => {
+            assert_eq!((path, got.as_str()), (destination.clone(), sha256(&content())));
         }
         other => panic!("{other:?}"),
     }
@@ -289,8 +289,8 @@ fn progress_grows_and_ends_with_the_whole_file() {
     });
     let folder = tempfile::tempdir().unwrap();
     let url = format!("{}/file.bin", server.address);
-    let options = DownloadOptions { progress: Some(progress), ..quick() };
-    download(&request(&url, &content()), &folder.path().join("file.bin"), &options).unwrap();
+    let config = DownloadConfig { progress: Some(progress), ..quick() };
+    download(&request(&url, &content()), &folder.path().join("file.bin"), &config).unwrap();
     assert_eq!((received.load(Ordering::SeqCst), finished.load(Ordering::SeqCst)), (300_000, 1));
 }
 

@@ -10,7 +10,7 @@ use datasets::{Error, idx, images, morse, sparse_graph, tu};
 use sound_files::{graph_pickle, npz_graph, tensors};
 
 fn is_format_error<T>(outcome: Result<T, Error>) -> bool {
-    matches!(outcome, Err(Error::Format { .. }))
+    matches!(outcome, Err(Error::InvalidData { .. }))
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn graph_text_that_is_not_sound_is_refused_with_its_line() {
     ];
     for (text, place) in cases {
         match tu::parse_graphs(text) {
-            Err(Error::Format { at, .. }) => assert_eq!(at, place, "{text:?}"),
+            Err(Error::InvalidData { position, .. }) => assert_eq!(position, place, "{text:?}"),
             other => panic!("{text:?} gave {other:?}"),
         }
     }
@@ -70,9 +70,9 @@ fn folds_that_overlap_or_name_absent_graphs_are_refused() {
     let split = folds.split(0).unwrap();
     assert_eq!((split.train, split.validation, split.test), (vec![1, 4], vec![2], vec![3, 0]));
     assert_eq!(folds.split(1).unwrap().validation, [3, 0]);
-    assert!(matches!(folds.split(3), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(folds.split(3), Err(Error::InvalidConfig { .. })));
     let wrong = tu::Folds { test: vec![vec![0], vec![9]], num_graphs: 2 };
-    assert!(matches!(wrong.split(0), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(wrong.split(0), Err(Error::InvalidConfig { .. })));
     assert!(is_format_error(tu::parse_fold_lists(&["0\n".into(), "x\n".into()], 4)));
 }
 

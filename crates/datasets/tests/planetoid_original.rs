@@ -144,7 +144,7 @@ fn files_that_do_not_fit_each_other_are_refused() {
     ];
     for (place, files) in cases {
         match parse_original(&files) {
-            Err(Error::Format { at, .. }) => assert_eq!(at, place),
+            Err(Error::InvalidData { position, .. }) => assert_eq!(position, place),
             other => panic!("{place} gave {:?}", other.map(|set| set.num_nodes)),
         }
     }
@@ -154,10 +154,10 @@ fn files_that_do_not_fit_each_other_are_refused() {
 fn an_array_that_claims_another_size_is_refused() {
     for (shape, bytes) in [(&[2u16, 2][..], 3 * 8), (&[65535, 65535], 8), (&[0, 65535], 8), (&[1], 8)] {
         let y = finish(array(shape, "f8", false, &vec![0; bytes]));
-        assert!(matches!(parse_original(&OriginalFiles { y, ..files() }), Err(Error::Format { .. })), "{shape:?}");
+        assert!(matches!(parse_original(&OriginalFiles { y, ..files() }), Err(Error::InvalidData { .. })), "{shape:?}");
     }
     let complex = finish(array(&[1, 2], "c8", false, &[0; 16]));
-    assert!(matches!(parse_original(&OriginalFiles { y: complex, ..files() }), Err(Error::Format { .. })));
+    assert!(matches!(parse_original(&OriginalFiles { y: complex, ..files() }), Err(Error::InvalidData { .. })));
 }
 
 #[test]
@@ -165,6 +165,6 @@ fn a_file_cut_anywhere_is_an_error() {
     let sound = files();
     for length in 0..sound.x.len() {
         let cut = OriginalFiles { x: sound.x[..length].to_vec(), ..sound.clone() };
-        assert!(matches!(parse_original(&cut), Err(Error::Format { .. })), "{length}");
+        assert!(matches!(parse_original(&cut), Err(Error::InvalidData { .. })), "{length}");
     }
 }

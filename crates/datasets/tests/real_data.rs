@@ -3,22 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use datasets::archive::{self, Limits};
-use datasets::table::{self, TableOptions};
-use datasets::{Store, StoreOptions, images, morse, npy, planetoid, registry, sound, sparse_graph, tu};
+use datasets::table::{self, TableConfig};
+use datasets::{Store, StoreConfig, images, morse, npy, planetoid, registry, sound, sparse_graph, tu};
 
 /// A store over `$DATA_DIR` alone, or `None` (said aloud) where it or the set is absent.
 fn store(set: &str) -> Option<Store> {
     let folder = std::env::var_os("DATA_DIR").map(std::path::PathBuf::from);
     match folder.filter(|folder| folder.join(set).is_dir()) {
         Some(folder) => {
-            let options = StoreOptions {
+            let config = StoreConfig {
                 data_dir: Some(folder),
                 uses_environment: false,
                 cache_dir: Some("/nonexistent".into()),
                 is_offline: true,
                 ..Default::default()
             };
-            Some(Store::new(options).unwrap())
+            Some(Store::new(config).unwrap())
         }
         None => {
             eprintln!("skipped: DATA_DIR is unset or has no {set}");
@@ -116,7 +116,7 @@ fn original_and_converted_citation_graphs_are_equal() {
         // Cut anywhere, the pickles are errors, not panics.
         for length in (0..files.allx.len()).step_by(997) {
             let cut = planetoid::OriginalFiles { allx: files.allx[..length].to_vec(), ..files.clone() };
-            assert!(matches!(planetoid::parse_original(&cut), Err(datasets::Error::Format { .. })));
+            assert!(matches!(planetoid::parse_original(&cut), Err(datasets::Error::InvalidData { .. })));
         }
     }
 }
@@ -183,7 +183,7 @@ fn faces_have_their_published_counts() {
 
 #[test]
 fn tables_have_their_published_sizes() {
-    let plain = TableOptions::default();
+    let plain = TableConfig::default();
     let text = |set: &str, file: &str| store(set).map(|store| archive::read(&store.file(set, file).unwrap()).unwrap());
     if let Some(bytes) = text("electricity", "elec.csv.gz") {
         let table = table::parse_numeric(&bytes, &plain).unwrap();
@@ -197,12 +197,12 @@ fn tables_have_their_published_sizes() {
         assert!((mean - 58.89).abs() < 0.0051);
     }
     if let Some(bytes) = text("los-loop", "los_adj.csv") {
-        let table = table::parse_numeric(&bytes, &TableOptions { has_header: false, ..plain }).unwrap();
+        let table = table::parse_numeric(&bytes, &TableConfig { has_header: false, ..plain }).unwrap();
         assert_eq!((table.num_rows, table.columns.len()), (207, 207));
         assert_eq!(table.values.iter().filter(|&&weight| weight != 0.0).count(), 2833);
     }
     if let Some(bytes) = text("pems-graphs", "PEMS04_stag_published.csv.gz") {
-        let table = table::parse_numeric(&bytes, &TableOptions { has_header: false, ..plain }).unwrap();
+        let table = table::parse_numeric(&bytes, &TableConfig { has_header: false, ..plain }).unwrap();
         assert_eq!((table.num_rows, table.columns.len()), (307, 307));
     }
     if let Some(bytes) = text("routing-curves", "curves.csv.gz") {
@@ -214,7 +214,7 @@ fn tables_have_their_published_sizes() {
     }
     if let Some(bytes) = text("bank-marketing", "bank.zip") {
         let inner = archive::member(&bytes, "bank-full.csv", &Limits::default()).unwrap();
-        let table = table::parse_text(&inner, &TableOptions { delimiter: b';', ..plain }).unwrap();
+        let table = table::parse_text(&inner, &TableConfig { delimiter: b';', ..plain }).unwrap();
         assert_eq!((inner.len(), table.rows.len(), table.columns.len()), (4_610_348, 45_211, 17));
         assert_eq!(table.column("y").unwrap().filter(|&answer| answer == "yes").count(), 5289);
     }

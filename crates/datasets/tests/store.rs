@@ -6,18 +6,18 @@ mod loopback;
 
 use std::path::{Path, PathBuf};
 
-use datasets::{Error, Store, StoreOptions};
+use datasets::{Error, Store, StoreConfig};
 use loopback::Server;
 
 fn store(data_dir: Option<&Path>, cache: &Path, is_offline: bool) -> Store {
-    let options = StoreOptions {
+    let config = StoreConfig {
         data_dir: data_dir.map(Path::to_owned),
         uses_environment: false,
         cache_dir: Some(cache.to_owned()),
         is_offline,
         ..Default::default()
     };
-    Store::new(options).unwrap()
+    Store::new(config).unwrap()
 }
 
 fn put(folder: &Path, set: &str, file: &str, contents: &[u8]) {
@@ -108,13 +108,13 @@ fn serve_folder(folder: PathBuf) -> Server {
 #[test]
 fn a_failed_download_says_where_a_copy_may_be_put() {
     let (origin, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let options = StoreOptions {
+    let config = StoreConfig {
         uses_environment: false,
         cache_dir: Some(cache.path().to_owned()),
         base_url: Some(serve_folder(origin.path().to_owned()).address),
         ..Default::default()
     };
-    let error = Store::new(options).unwrap().file("mnist", "t10k-labels-idx1-ubyte.gz").unwrap_err();
+    let error = Store::new(config).unwrap().file("mnist", "t10k-labels-idx1-ubyte.gz").unwrap_err();
     assert!(matches!(&error, Error::DownloadFailed { .. }), "{error}");
     let message = error.to_string();
     for part in ["404", "the four original .gz files", "DATA_DIR", "mnist/t10k-labels-idx1-ubyte.gz", "--synthetic"] {
@@ -130,13 +130,13 @@ fn a_whole_set_is_downloaded_and_a_damaged_cache_mended() {
         return;
     };
     let cache = tempfile::tempdir().unwrap();
-    let options = StoreOptions {
+    let config = StoreConfig {
         uses_environment: false,
         cache_dir: Some(cache.path().to_owned()),
         base_url: Some(serve_folder(folder).address),
         ..Default::default()
     };
-    let store = Store::new(options).unwrap();
+    let store = Store::new(config).unwrap();
     let paths = store.download_set("los-loop").unwrap();
     assert!(paths.len() == 2 && paths.iter().all(|path| path.starts_with(cache.path()) && path.is_file()));
     std::fs::write(&paths[0], b"damaged").unwrap();

@@ -22,14 +22,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Err(error) = core_tensor::threads::configure(1) {
-        eprintln!("dragonn: workers run on several threads each: {error}");
-    }
     // one worker of the measurement on a real network, started by this program itself
     if let Some(settings) = std::env::var_os(network::WORKER) {
         return network::worker(&settings.to_string_lossy());
     }
-    experiment::main(&claims::PAPER, run)
+    reproduction::main(&claims::PAPER, 1, run)
 }
 
 fn run(context: &mut Context) -> Result<()> {
@@ -48,8 +45,4 @@ fn run(context: &mut Context) -> Result<()> {
 /// A measured value on generated data.
 fn generated(value: f64, trials: usize, data: &str) -> Measured {
     Measured { value, trials, data: data.into(), is_synthetic: true, ..Measured::default() }
-}
-
-fn table<const N: usize>(columns: [&str; N]) -> experiment::Table {
-    experiment::Table { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
 }

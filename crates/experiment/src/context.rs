@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use report::{Arguments, Scale, Shard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::arguments::Arguments;
+use crate::command_line;
 use crate::error::{Error, Result};
 use crate::interruption::Interruption;
-use crate::paper::{Paper, Scale};
+use crate::paper::Paper;
 use crate::plot::Plot;
 use crate::progress::Progress;
 use crate::run_directory::RunDirectory;
-use crate::shard::Shard;
 use crate::trial::{Outcome, Trial, TrialContext};
 use crate::trial_group::{self, GroupRun};
 use crate::trial_store::{file_name, shared_seed};
@@ -27,6 +27,13 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The cells; every row is as long as `columns`. Cells that read as numbers are set flush right.
     pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings and no rows yet.
+    pub fn new(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
 }
 
 /// A finished trial, for the report's list.
@@ -127,7 +134,7 @@ impl Context {
             is_synthetic: self.arguments.synthetic,
             device: &self.arguments.device,
             commit: self.commit.as_deref(),
-            jobs: self.arguments.jobs().get(),
+            jobs: command_line::jobs(&self.arguments).get(),
             shard: self.shard,
             interruption: &self.interruption,
             progress: &self.progress,
@@ -164,7 +171,7 @@ impl Context {
     /// # Errors
     /// [`Error::Plot`] when the data does not fit together or the name is empty or taken.
     pub fn plot(&mut self, name: &str, plot: Plot) -> Result<()> {
-        let wrong = |problem: &str| Error::Plot { name: name.to_owned(), problem: problem.to_owned() };
+        let wrong = |reason: &str| Error::Plot { name: name.to_owned(), reason: reason.to_owned() };
         if name.is_empty() || file_name(name).len() > 180 {
             return Err(wrong("its name must have 1 to 180 bytes").into());
         }

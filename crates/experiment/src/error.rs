@@ -23,12 +23,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The paper's description contradicts itself.
-    #[error("the description of paper `{slug}` is wrong: {problem}")]
+    #[error("the description of paper `{slug}` is wrong: {reason}")]
     Paper {
         /// The paper's slug.
         slug: String,
         /// What is wrong, and what was expected.
-        problem: String,
+        reason: String,
     },
     /// A measured value was given for a claim that the paper does not list.
     #[error("there is no claim `{id}`; the paper lists: {known}")]
@@ -45,12 +45,12 @@ pub enum Error {
         id: String,
     },
     /// A group of trials cannot be run as it was given.
-    #[error("trial group `{group}`: {problem}")]
+    #[error("trial group `{group}`: {reason}")]
     TrialGroup {
         /// The group.
         group: String,
         /// What is wrong, and what was expected.
-        problem: String,
+        reason: String,
     },
     /// The work of a trial returned an error.
     #[error("trial `{group}/{id}` failed: {source}")]
@@ -86,40 +86,37 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// Another process is at work in the run's folder.
-    #[error("{} is in use by another process: {problem}", path.display())]
+    #[error("{} is in use by another process: {reason}", path.display())]
     DirectoryInUse {
         /// The run's folder.
         path: PathBuf,
         /// Who uses it, and what can be done.
-        problem: String,
+        reason: String,
     },
     /// A plot cannot be drawn from its data.
-    #[error("plot `{name}`: {problem}")]
+    #[error("plot `{name}`: {reason}")]
     Plot {
         /// The plot's name.
         name: String,
         /// What is wrong, and what was expected.
-        problem: String,
+        reason: String,
     },
     /// A table's rows do not fit its columns, or its name is taken.
-    #[error("table `{title}`: {problem}")]
+    #[error("table `{title}`: {reason}")]
     Table {
         /// The table's title.
         title: String,
         /// What is wrong, and what was expected.
-        problem: String,
+        reason: String,
     },
     /// A value could not be written as JSON or read back from it.
-    #[error("{what} cannot be stored: {problem}")]
+    #[error("{what} cannot be stored: {reason}")]
     Stored {
         /// The value.
         what: String,
         /// Why not.
-        problem: String,
+        reason: String,
     },
-    /// The place of this process among the shards is not given, or contradicts itself.
-    #[error("shard: {0}")]
-    Shard(String),
 }
 
 /// Names the file in an input or output error.

@@ -5,9 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::terminal::tell;
 
-/// Exit code of a run that was interrupted, as shells number it.
-pub(crate) const EXIT_INTERRUPTED: u8 = 130;
-
 /// Whether the user asked to stop. Clones share the answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interruption {
@@ -21,7 +18,7 @@ impl Interruption {
         let heard = interruption.clone();
         let listening = ctrlc::set_handler(move || {
             if heard.is_requested.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(EXIT_INTERRUPTED));
+                std::process::exit(i32::from(report::exit::INTERRUPTED));
             }
             tell("\nstopping: trials under way are told; once more ends at once");
         });

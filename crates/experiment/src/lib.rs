@@ -1,18 +1,17 @@
 #![doc = include_str!("../README.md")]
 
-mod arguments;
 mod atomic_file;
+mod command_line;
 mod context;
 mod error;
 mod interruption;
 mod paper;
 mod plot;
 mod progress;
-mod report;
+mod report_files;
 mod run;
 mod run_details;
 mod run_directory;
-mod shard;
 pub mod statistics;
 mod stored_value;
 mod terminal;
@@ -23,8 +22,9 @@ mod verdict;
 
 pub use context::{Context, Table};
 pub use error::{BoxError, Error, Result};
-pub use paper::{Claim, Judge, Paper, Published, Scale};
+pub use paper::{Claim, Judge, Paper, Published};
 pub use plot::{Axis, Bars, Node, Plot, Samples, Series};
+pub use report::{Scale, Verdict};
 pub use run::main;
 pub use trial::{Outcome, Trial, TrialContext};
-pub use verdict::{Measured, Verdict};
+pub use verdict::Measured;

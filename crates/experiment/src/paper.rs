@@ -1,31 +1,8 @@
 //! What a paper claims, as data.
 
-use serde::Serialize;
+use report::Scale;
 
 use crate::error::Error;
-
-/// How much of the paper's protocol a run carries out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Scale {
-    /// Under a minute, nothing downloaded, generated data.
-    Smoke,
-    /// Real data, under 30 minutes on two CPU cores.
-    Laptop,
-    /// The paper's full protocol, meant for a GPU.
-    Paper,
-}
-
-impl Scale {
-    /// The name used on the command line, in folders and in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Smoke => "smoke",
-            Self::Laptop => "laptop",
-            Self::Paper => "paper",
-        }
-    }
-}
 
 /// A paper and the claims that its reproduction looks at.
 #[derive(Debug, Clone)]
@@ -59,6 +36,19 @@ pub struct Claim {
     pub unit: &'static str,
     /// The scales at which the claim is tested; at others the verdict is [`Verdict::NotTested`](crate::Verdict::NotTested).
     pub scales: &'static [Scale],
+}
+
+impl Claim {
+    /// A claim for which the paper prints no number.
+    pub const fn new(
+        id: &'static str,
+        statement: &'static str,
+        judge: Judge,
+        unit: &'static str,
+        scales: &'static [Scale],
+    ) -> Self {
+        Self { id, statement, published: None, judge, unit, scales }
+    }
 }
 
 /// A number that stands in a paper.
@@ -96,7 +86,7 @@ impl Paper {
     /// # Errors
     /// [`Error::Paper`] with the first contradiction.
     pub fn check(&self) -> Result<(), Error> {
-        let fail = |problem: String| Err(Error::Paper { slug: self.slug.to_owned(), problem });
+        let fail = |reason: String| Err(Error::Paper { slug: self.slug.to_owned(), reason });
         let is_slug_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
         if self.slug.is_empty() || !self.slug.chars().all(is_slug_letter) {
             return fail("the slug must be made of a-z, 0-9, `-` and `_`".into());

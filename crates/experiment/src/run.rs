@@ -5,24 +5,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, FromArgMatches};
+use report::{Arguments, Shard, exit};
 
-use crate::arguments::Arguments;
 use crate::atomic_file;
+use crate::command_line::{CommandLine, data_dir};
 use crate::context::{Content, Context};
 use crate::error::{BoxError, Error, Result};
-use crate::interruption::{EXIT_INTERRUPTED, Interruption};
+use crate::interruption::Interruption;
 use crate::paper::Paper;
 use crate::progress::{Progress, duration_words};
-use crate::report::Report;
+use crate::report_files::FullReport;
 use crate::run_details::RunDetails;
 use crate::run_directory::{Entry, RunDirectory};
-use crate::shard::Shard;
 use crate::terminal::tell;
-
-const EXIT_ERROR: u8 = 1;
-const EXIT_USAGE: u8 = 2;
-const EXIT_NOT_REPRODUCED: u8 = 3;
-const EXIT_SHARD_DONE: u8 = 4;
 
 /// How a run ended, when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,27 +34,27 @@ enum Ending {
 /// is reproduced; 1 error; 2 wrong arguments; 3 some tested claim is not reproduced; 4 this shard is done and trials of
 /// others are missing; 130 interrupted, `--resume` goes on.
 pub fn main(paper: &'static Paper, run: impl FnOnce(&mut Context) -> Result<()>) -> ExitCode {
-    let command = Arguments::command().name(paper.slug).about(format!("Reproduces: {}", paper.title));
-    let parsed = command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let command = CommandLine::command().name(paper.slug).about(format!("Reproduces: {}", paper.title));
+    let parsed = command.try_get_matches().and_then(|matches| CommandLine::from_arg_matches(&matches));
     let arguments = match parsed {
-        Ok(arguments) => arguments,
+        Ok(command_line) => command_line.arguments,
         Err(error) => error.exit(),
     };
     let shard = match arguments.shard.map(|choice| choice.resolve()).transpose() {
         Ok(shard) => shard,
         Err(error) => {
             tell(&format!("error: {error}"));
-            return ExitCode::from(EXIT_USAGE);
+            return ExitCode::from(exit::USAGE);
         }
     };
     match reproduce(paper, arguments, shard, run) {
         Ok(Ending::Reproduced) => ExitCode::SUCCESS,
-        Ok(Ending::NotReproduced) => ExitCode::from(EXIT_NOT_REPRODUCED),
-        Ok(Ending::ShardDone) => ExitCode::from(EXIT_SHARD_DONE),
-        Ok(Ending::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
+        Ok(Ending::NotReproduced) => ExitCode::from(exit::NOT_REPRODUCED),
+        Ok(Ending::ShardDone) => ExitCode::from(exit::OTHER_SHARDS_MISSING),
+        Ok(Ending::Interrupted) => ExitCode::from(exit::INTERRUPTED),
         Err(error) => {
             print_error(&error);
-            ExitCode::from(EXIT_ERROR)
+            ExitCode::from(exit::ERROR)
         }
     }
 }
@@ -81,12 +76,12 @@ fn reproduce(
         is_synthetic: arguments.synthetic,
         commit: details.commit_words(),
     };
-    let directory = RunDirectory::enter(&arguments.out.join(paper.slug).join(arguments.scale.name()), &entry)?;
+    let directory = RunDirectory::enter(&report::run_directory(arguments.out(), paper.slug, arguments.scale), &entry)?;
     write_details(&directory, &details, shard)?;
     let interruption = Interruption::listen();
     let mut context = Context {
         paper,
-        data_dir: arguments.data_dir(),
+        data_dir: data_dir(&arguments),
         arguments,
         shard,
         commit: details.commit_words(),
@@ -112,7 +107,7 @@ fn finish(context: &Context, details: &RunDetails, outcome: Result<()>, elapsed:
         }
         Err(error) => return Err(error),
     };
-    let report = Report::new(context, details, !lacks_results, elapsed);
+    let report = FullReport::new(context, details, !lacks_results, elapsed);
     context.directory.alone(|| report.write())?;
     report.print();
     let all = context.content.trials.len();
@@ -137,7 +132,7 @@ fn lacks_results(error: &BoxError) -> bool {
 /// Writes `run.json`, and for a shard a file of its own too, so that no machine's details are lost.
 fn write_details(directory: &RunDirectory, details: &RunDetails, shard: Option<Shard>) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(details)
-        .map_err(|error| Error::Stored { what: "run.json".into(), problem: error.to_string() })?;
+        .map_err(|error| Error::Stored { what: "run.json".into(), reason: error.to_string() })?;
     let names =
         [Some("run.json".to_owned()), shard.map(|shard| format!("run-{}-of-{}.json", shard.index + 1, shard.count))];
     for name in names.into_iter().flatten() {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use report::Arguments;
 use serde::Serialize;
 
-use crate::arguments::Arguments;
+use crate::command_line;
 
 /// The content of `run.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -48,7 +49,7 @@ impl RunDetails {
             paper: paper.to_owned(),
             command_line,
             arguments: arguments.clone(),
-            data_dir: arguments.data_dir(),
+            data_dir: command_line::data_dir(arguments),
             commit: commit(&source),
             is_dirty: is_dirty(&source),
             rustc: answer(Command::new("rustc").arg("--version")),

@@ -7,11 +7,11 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
+use report::{REPORT_FILE, Shard};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file;
 use crate::error::{Error, file_error};
-use crate::shard::Shard;
 use crate::terminal::tell;
 
 /// What must be equal for shards to work on one result, and which of them have started.
@@ -58,7 +58,7 @@ impl RunDirectory {
     fn enter_alone(path: PathBuf, entry: &Entry) -> Result<Self, Error> {
         let lock = try_lock(&path.join("run.lock"))?.ok_or_else(|| Error::DirectoryInUse {
             path: path.clone(),
-            problem: "this paper is being reproduced at this scale; wait for it, or give another --out".into(),
+            reason: "this paper is being reproduced at this scale; wait for it, or give another --out".into(),
         })?;
         remove_sharding_and_report(&path)?;
         if entry.resume {
@@ -71,7 +71,7 @@ impl RunDirectory {
 
     fn enter_as_shard(path: PathBuf, entry: &Entry, shard: Shard) -> Result<Self, Error> {
         let place = format!("{}-of-{}", shard.index + 1, shard.count);
-        let in_use = |problem: String| Error::DirectoryInUse { path: path.clone(), problem };
+        let in_use = |reason: String| Error::DirectoryInUse { path: path.clone(), reason };
         let own_lock = try_lock(&path.join(format!("shard-{place}.lock")))?
             .ok_or_else(|| in_use(format!("shard {}/{} is running", shard.index + 1, shard.count)))?;
         let before = read_sharding(&path);
@@ -96,8 +96,8 @@ impl RunDirectory {
             clear(&path)?;
             started = None;
         } else if started.is_none() {
-            let problem = "other shards are at work there with another count, seed, data or commit";
-            return Err(in_use(problem.into()));
+            let reason = "other shards are at work there with another count, seed, data or commit";
+            return Err(in_use(reason.into()));
         } else {
             reruns_own_trials = has_started;
         }
@@ -139,7 +139,7 @@ fn remove_sharding_and_report(path: &Path) -> Result<(), Error> {
 }
 
 fn remove_report(path: &Path) -> Result<(), Error> {
-    ["report.json", "report.md", "report.html"].iter().try_for_each(|name| remove_if_present(&path.join(name)))
+    [REPORT_FILE, "report.md", "report.html"].iter().try_for_each(|name| remove_if_present(&path.join(name)))
 }
 
 fn remove_if_present(path: &Path) -> Result<(), Error> {
@@ -155,7 +155,7 @@ fn read_sharding(path: &Path) -> Option<Sharding> {
 
 fn write_sharding(path: &Path, sharding: &Sharding) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(sharding)
-        .map_err(|error| Error::Stored { what: "the list of shards".into(), problem: error.to_string() })?;
+        .map_err(|error| Error::Stored { what: "the list of shards".into(), reason: error.to_string() })?;
     atomic_file::write(&path.join("sharding.json"), text.as_bytes())
 }
 

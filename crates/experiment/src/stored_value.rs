@@ -15,14 +15,14 @@ const MAP: &str = "$map";
 
 /// Turns a value into JSON that [`from_json`] reads back to the same value.
 pub(crate) fn to_json<T: Serialize>(what: &str, value: &T) -> Result<Value, Error> {
-    let stored_error = |problem: String| Error::Stored { what: what.to_owned(), problem };
+    let stored_error = |reason: String| Error::Stored { what: what.to_owned(), reason };
     let exact = Exact::serialized(value).map_err(|error| stored_error(error.to_string()))?;
     encode(exact).map_err(stored_error)
 }
 
 /// Reads a value that [`to_json`] wrote.
 pub(crate) fn from_json<T: DeserializeOwned>(what: &str, value: Value) -> Result<T, Error> {
-    let stored_error = |problem: String| Error::Stored { what: what.to_owned(), problem };
+    let stored_error = |reason: String| Error::Stored { what: what.to_owned(), reason };
     let exact = decode(value).map_err(stored_error)?;
     exact.deserialized().map_err(|error| stored_error(error.to_string()))
 }

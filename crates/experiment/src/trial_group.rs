@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use report::Shard;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,7 +17,6 @@ use crate::error::{Error, Result, file_error};
 use crate::interruption::Interruption;
 use crate::progress::{GroupProgress, Progress};
 use crate::run_directory::RunDirectory;
-use crate::shard::Shard;
 use crate::stored_value;
 use crate::trial::{Trial, TrialContext};
 use crate::trial_store::{StoredTrial, TrialStore, file_name, fingerprint, trial_seed};
@@ -89,7 +89,7 @@ impl GroupRun<'_> {
     }
 
     fn identities<P: Serialize>(&self, trials: &[Trial<P>]) -> Result<Vec<Identity>, Error> {
-        let wrong = |problem: String| Error::TrialGroup { group: self.group.to_owned(), problem };
+        let wrong = |reason: String| Error::TrialGroup { group: self.group.to_owned(), reason };
         if self.group.is_empty() || file_name(self.group).len() > LONGEST_NAME {
             return Err(wrong(format!("its name must have 1 to {LONGEST_NAME} bytes")));
         }

@@ -114,7 +114,7 @@ pub(crate) fn file_name(name: &str) -> String {
 fn print(trial: &StoredTrial) -> Result<String, Error> {
     let what = || format!("trial `{}/{}`", trial.group, trial.id);
     let body = serde_json::to_string_pretty(trial)
-        .map_err(|error| Error::Stored { what: what(), problem: error.to_string() })?;
+        .map_err(|error| Error::Stored { what: what(), reason: error.to_string() })?;
     let rest = body.strip_prefix("{\n").unwrap_or(&body);
     let with_checksum = |checksum: &str| format!("{CHECKSUM_START}{checksum}\",\n{rest}\n");
     let zeros = with_checksum(&"0".repeat(CHECKSUM_LENGTH));

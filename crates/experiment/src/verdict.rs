@@ -1,8 +1,9 @@
 //! From a measured value to a verdict.
 
-use serde::Serialize;
+use report::{Scale, Verdict};
 
-use crate::paper::{Claim, Judge, Scale};
+use crate::paper::{Claim, Judge};
+use crate::statistics;
 
 /// A value measured by this run.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,25 +22,15 @@ pub struct Measured {
     pub note: Option<String>,
 }
 
-/// What a run says about a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Tested, and the judge accepts the measured value.
-    Reproduced,
-    /// Tested, and the judge does not accept the measured value.
-    NotReproduced,
-    /// Not tested: at this scale, by this judge, or because the run is not complete.
-    NotTested,
-}
-
-impl Verdict {
-    /// The verdict in words for people.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Self::Reproduced => "reproduced",
-            Self::NotReproduced => "not reproduced",
-            Self::NotTested => "not tested",
+impl Measured {
+    /// The mean of one value of each trial, with their sample standard deviation.
+    pub fn mean_of(values: &[f64], data: impl Into<String>) -> Self {
+        Self {
+            value: statistics::mean(values),
+            spread: statistics::sample_standard_deviation(values),
+            trials: values.len(),
+            data: data.into(),
+            ..Self::default()
         }
     }
 }

@@ -8,7 +8,7 @@ use core_tensor::ops;
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
-use datasets::{Store, StoreOptions, planetoid, synthetic, tu};
+use datasets::{Store, StoreConfig, planetoid, synthetic, tu};
 use gnn::classifier::{GraphClassifier, GraphClassifierConfig, graph_classifier};
 use gnn::conv::ConvolutionKind;
 use gnn::pool::PoolKind;
@@ -53,7 +53,7 @@ fn measure(name: &str, mut operation: impl FnMut() -> Result) -> Result {
 
 fn main() -> Result {
     core_tensor::threads::configure(threads())?;
-    let store = Store::new(StoreOptions { is_offline: true, ..StoreOptions::default() })?;
+    let store = Store::new(StoreConfig { is_offline: true, ..StoreConfig::default() })?;
     trees(&store)?;
     let (set, name) = match tu::load(&store, "tu-imdb-binary") {
         Ok((set, _)) => (set, "IMDB-BINARY"),

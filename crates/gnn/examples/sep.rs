@@ -20,11 +20,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Err(error) = core_tensor::threads::configure(1) {
-        // slower, and matrix products may round otherwise, but right all the same
-        eprintln!("sep: trials run on several threads each: {error}");
-    }
-    experiment::main(&claims::PAPER, run)
+    reproduction::main(&claims::PAPER, 1, run)
 }
 
 fn run(context: &mut Context) -> Result<()> {
@@ -44,13 +40,4 @@ fn run(context: &mut Context) -> Result<()> {
          below the spread over folds, so it is read as the spread over repetitions of the ten folds.",
     );
     Ok(())
-}
-
-/// The store of data sets that the run's options ask for.
-fn store(context: &Context) -> Result<datasets::Store> {
-    Ok(datasets::Store::new(datasets::StoreOptions {
-        data_dir: context.data_dir().map(Into::into),
-        is_offline: context.is_offline(),
-        ..datasets::StoreOptions::default()
-    })?)
 }

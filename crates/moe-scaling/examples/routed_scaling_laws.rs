@@ -20,10 +20,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if let Err(error) = core_tensor::threads::configure(1) {
-        eprintln!("routed-scaling-laws: trials run on several threads each: {error}");
-    }
-    experiment::main(&claims::PAPER, run)
+    reproduction::main(&claims::PAPER, 1, run)
 }
 
 fn run(context: &mut Context) -> Result<()> {
@@ -38,8 +35,4 @@ fn run(context: &mut Context) -> Result<()> {
          authors released no model code; the small models are our own, trained on synthetic text, and say nothing about the paper's sizes.",
     );
     Ok(())
-}
-
-fn table<const N: usize>(columns: [&str; N]) -> experiment::Table {
-    experiment::Table { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
 }

@@ -20,10 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // trials run side by side, each on one thread
-    if let Err(error) = core_tensor::threads::configure(1) {
-        eprintln!("dstagnn: trials run on several threads each: {error}");
-    }
-    experiment::main(&claims::PAPER, run)
+    reproduction::main(&claims::PAPER, 1, run)
 }
 
 fn run(context: &mut Context) -> Result<()> {
@@ -35,8 +32,4 @@ fn run(context: &mut Context) -> Result<()> {
          paper: elementwise Chebyshev recurrence, softmax over queries, binary graphs.",
     );
     Ok(())
-}
-
-fn table<const N: usize>(columns: [&str; N]) -> experiment::Table {
-    experiment::Table { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
 }

@@ -99,7 +99,7 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
         return Ok((Series::new(first, nodes, 1)?, (0..nodes).map(|node| node.to_string()).collect()));
     }
     let path = arguments.table.display();
-    let text = datasets::table::parse_text(&bytes(&arguments.table)?, &datasets::table::TableOptions::default());
+    let text = datasets::table::parse_text(&bytes(&arguments.table)?, &datasets::table::TableConfig::default());
     let text = text.map_err(|error| format!("{path}: {error}"))?;
     if text.columns.iter().all(|name| name.trim().parse::<f64>().is_ok()) {
         say(&format!("warning: {path}: the first row, which is all numbers, is taken for the sensors' names"));
@@ -126,7 +126,7 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>)> {
 }
 
 fn roads(path: &Path, nodes: usize) -> Outcome<SensorGraph> {
-    let table = datasets::table::parse_numeric(&bytes(path)?, &datasets::table::TableOptions::default());
+    let table = datasets::table::parse_numeric(&bytes(path)?, &datasets::table::TableConfig::default());
     let place = path.display();
     let table = table.map_err(|error| format!("{place}: {error}; expected numbers of sensors, from 0"))?;
     let column = |name: &str| table.column(name).ok_or_else(|| format!("{place}: there is no column `{name}`"));

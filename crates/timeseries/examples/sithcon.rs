@@ -23,10 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // trials run side by side, each on one thread
-    if let Err(error) = core_tensor::threads::configure(1) {
-        eprintln!("sithcon: trials run on several threads each: {error}");
-    }
-    experiment::main(&claims::PAPER, run)
+    reproduction::main(&claims::PAPER, 1, run)
 }
 
 fn run(context: &mut Context) -> Result<()> {
@@ -49,10 +46,6 @@ fn run(context: &mut Context) -> Result<()> {
 /// The name of the random stream that the models of a repetition share.
 fn stream(repetition: u64) -> String {
     format!("repetition-{repetition}")
-}
-
-fn table<const N: usize>(columns: [&str; N]) -> experiment::Table {
-    experiment::Table { columns: columns.map(String::from).to_vec(), rows: Vec::new() }
 }
 
 /// A value measured on Morse signals, which are generated.

@@ -342,7 +342,7 @@ fn the_largest_eigenvalue_of_the_published_graph_is_found() {
         println!("skipped: {} is not there", path.display());
         return;
     };
-    let options = datasets::table::TableOptions { has_header: false, ..Default::default() };
+    let options = datasets::table::TableConfig { has_header: false, ..Default::default() };
     let graph = SensorGraph::new(datasets::table::parse_numeric(&bytes, &options).unwrap().values).unwrap();
     assert_eq!(graph.num_nodes, 307);
     let basis = ChebyshevBasis::new(&graph, 3, ChebyshevProduct::Elementwise).unwrap();

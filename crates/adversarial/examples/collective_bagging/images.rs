@@ -8,7 +8,7 @@ use adversarial::bagging::{
     vanilla_sub_trainsets,
 };
 use datasets::images::{ImageSplit, LabelledImages, load_cifar_10, load_mnist};
-use experiment::{Axis, Context, Measured, Plot, Result, Scale, Series, Trial, TrialContext};
+use experiment::{Axis, Context, Measured, Plot, Result, Scale, Series, Table, Trial, TrialContext};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn budgets(num_sub_classifiers: usize) -> Vec<usize> {
 
 /// Fashion-MNIST where its images are at hand, MNIST otherwise, at half size; at the paper's scale the paper's sets.
 fn load(context: &Context) -> Result<Vec<(String, ImageSplit)>> {
-    let store = crate::store(context)?;
+    let store = reproduction::store(context)?;
     if context.scale() == Scale::Paper {
         return Ok(vec![
             ("fashion-mnist".into(), load_mnist(&store, "fashion-mnist")?),
@@ -226,7 +226,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     context.claim("hash-is-free-images", value(cost, Some(accuracies.join("; "))))?;
     for (setting, outcome) in settings.iter().zip(&results) {
         let mut table =
-            crate::table(["r", "sample-wise CR / CA", "collective CR / CA", "gap to the best attack", "time"]);
+            Table::new(["r", "sample-wise CR / CA", "collective CR / CA", "gap to the best attack", "time"]);
         for point in &outcome.points {
             table.rows.push(
                 [

@@ -3,7 +3,7 @@
 use crate::synthetic;
 use adversarial::bagging::solve::Limits;
 use adversarial::bagging::{CertifyOptions, Scope, Structure, certify};
-use experiment::{Context, Result, Trial};
+use experiment::{Context, Result, Table, Trial};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     if !results.is_complete() {
         return Ok(());
     }
-    let mut table = crate::table([
+    let mut table = Table::new([
         "G",
         "N",
         "C",

@@ -3,7 +3,7 @@
 use crate::curves::curve;
 use adversarial::bagging::solve::{BranchAndBound, Enumeration, Solver};
 use adversarial::bagging::{CertifyOptions, Structure, Votes};
-use experiment::{Context, Measured, Result};
+use experiment::{Context, Measured, Result, Table};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     let mut different = 0;
     let mut count = 0;
     let mut table =
-        crate::table(["votes", "r", "sample-wise / collective CR", "sample-wise / collective CA", "solver", "time"]);
+        Table::new(["votes", "r", "sample-wise / collective CR", "sample-wise / collective CA", "solver", "time"]);
     for name in ["bank", "electricity"] {
         let (votes, labels, wanted) = load(name)?;
         let structure = Structure::hash_buckets(20, 20)?;

@@ -2,7 +2,7 @@
 
 use adversarial::bagging::fnv_1a;
 use datasets::archive::{self, Limits};
-use datasets::table::{self, TableOptions};
+use datasets::table::{self, TableConfig};
 use datasets::{Result, Store};
 
 /// A data set of rows.
@@ -17,7 +17,7 @@ pub(crate) struct Tabular {
 }
 
 fn wrong(what: String) -> datasets::Error {
-    datasets::Error::Format { format: "table", at: "a cell".into(), problem: what }
+    datasets::Error::InvalidData { format: "table", position: "a cell".into(), reason: what }
 }
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -56,7 +56,7 @@ pub(crate) fn bank(store: &Store) -> Result<Tabular> {
         Ok(csv) => csv,
         Err(_) => archive::member(&archive::member(&bytes, "bank.zip", &limits)?, "bank-full.csv", &limits)?,
     };
-    let table = table::parse_text(&csv, &TableOptions { delimiter: b';', ..TableOptions::default() })?;
+    let table = table::parse_text(&csv, &TableConfig { delimiter: b';', ..TableConfig::default() })?;
     let column = |name: &str| {
         table.columns.iter().position(|column| column == name).ok_or_else(|| wrong(format!("no column {name}")))
     };
@@ -102,7 +102,7 @@ pub(crate) fn bank(store: &Store) -> Result<Tabular> {
 /// Electricity: 45,312 half-hours, 7 features, class 1 where the price falls.
 pub(crate) fn electricity(store: &Store) -> Result<Tabular> {
     let bytes = archive::read(&store.any_file("electricity", &["elec.csv.gz", "elec.csv"])?)?;
-    let table = table::parse_numeric(&bytes, &TableOptions::default())?;
+    let table = table::parse_numeric(&bytes, &TableConfig::default())?;
     let class =
         table.columns.iter().position(|column| column == "class").ok_or_else(|| wrong("no column class".into()))?;
     let num_features = table.columns.len() - 1;

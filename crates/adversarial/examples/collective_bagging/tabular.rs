@@ -8,7 +8,7 @@ use adversarial::bagging::{
     tolerable_budget, train, vanilla_sub_trainsets,
 };
 use core_tensor::random::Rng;
-use experiment::{Axis, Context, Plot, Result, Series, Trial, statistics};
+use experiment::{Axis, Context, Measured, Plot, Result, Series, Table, Trial, statistics};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ fn trial(tabular: &Tabular, learner: &dyn BaseLearner, seed: u64) -> Result<Outc
 }
 
 pub(crate) fn run(context: &mut Context) -> Result<()> {
-    let store = crate::store(context)?;
+    let store = reproduction::store(context)?;
     let (bank, electricity) = (tables::bank(&store)?, tables::electricity(&store)?);
     let settings: Vec<Setting> = [Set::Electricity, Set::Bank]
         .into_iter()
@@ -123,8 +123,8 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     let excess = |runs: &[&Outcome], range: std::ops::Range<usize>| -> Vec<f64> {
         runs.iter().map(|run| run.hash[range.clone()].iter().map(Point::excess).fold(f64::INFINITY, f64::min)).collect()
     };
-    context.claim("bank-accuracy", crate::measured(&accuracy(&bank), "bank-marketing"))?;
-    context.claim("electricity-accuracy", crate::measured(&accuracy(&electricity), "electricity"))?;
+    context.claim("bank-accuracy", Measured::mean_of(&accuracy(&bank), "bank-marketing"))?;
+    context.claim("electricity-accuracy", Measured::mean_of(&accuracy(&electricity), "electricity"))?;
     context.claim("bank-excess", crate::smallest(&excess(&bank, 0..9), "bank-marketing"))?;
     context.claim("electricity-excess", crate::smallest(&excess(&electricity, 0..9), "electricity"))?;
     let robust = |run: &Outcome| run.hash[2].robust as f64 - run.hash[2].samplewise_robust as f64;
@@ -132,9 +132,9 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     context.claim("bank-excess-r3", crate::smallest(&third, "bank-marketing"))?;
     let second: Vec<f64> = bank.iter().map(|run| run.hash[1].robust as f64).collect();
     context.claim("hash-bank-r2", crate::smallest(&second, "bank-marketing"))?;
-    let largest = |values: &[f64], data: &str| experiment::Measured {
+    let largest = |values: &[f64], data: &str| Measured {
         value: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        ..crate::measured(values, data)
+        ..Measured::mean_of(values, data)
     };
     let vanilla: Vec<f64> = bank.iter().map(|run| run.vanilla[1].robust as f64).collect();
     context.claim("vanilla-bank-r2", largest(&vanilla, "bank-marketing"))?;
@@ -150,7 +150,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
 
 fn report(context: &mut Context, name: &str, title: &str, runs: &[&Outcome]) -> Result<()> {
     let (_, _, stored) = crate::stored::load(name)?;
-    let mut table = crate::table([
+    let mut table = Table::new([
         "r",
         "hash, sample-wise CR / CA",
         "hash, collective CR / CA",

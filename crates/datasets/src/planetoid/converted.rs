@@ -2,7 +2,7 @@
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::{FORMAT, NodeSet, SparseFeatures};
+use super::node_set::{FORMAT, NodeSet, SparseFeatures};
 use crate::error::{Error, Result};
 
 /// Reads the converted form: `edges` i64 `[m, 2]`, `labels` i64 `[n]` (-1: none), `train_idx`, `val_idx`, `test_idx` i64,
@@ -10,16 +10,16 @@ use crate::error::{Error, Result};
 /// more than the largest column that occurs.
 ///
 /// # Errors
-/// [`Error::Format`]: not safetensors, a tensor absent or of another type or shape, an index out of range, a value that is
+/// [`Error::InvalidData`]: not safetensors, a tensor absent or of another type or shape, an index out of range, a value that is
 /// not finite.
 pub fn parse_converted(bytes: &[u8]) -> Result<NodeSet> {
-    let tensors =
-        SafeTensors::deserialize(bytes).map_err(|error| Error::format("safetensors", "header", error.to_string()))?;
+    let tensors = SafeTensors::deserialize(bytes)
+        .map_err(|error| Error::invalid_data("safetensors", "header", error.to_string()))?;
     let labels: Vec<i64> = integers(&tensors, "labels")?;
     let num_nodes = labels.len();
     let flat_edges = node_indices(&tensors, "edges", num_nodes)?;
     if !flat_edges.len().is_multiple_of(2) {
-        return Err(Error::format(FORMAT, "edges", "an odd number of ends"));
+        return Err(Error::invalid_data(FORMAT, "edges", "an odd number of ends"));
     }
     let mut edges: Vec<(u32, u32)> =
         flat_edges.chunks_exact(2).map(|ends| (ends[0].min(ends[1]), ends[0].max(ends[1]))).collect();
@@ -30,7 +30,7 @@ pub fn parse_converted(bytes: &[u8]) -> Result<NodeSet> {
         -1 => Ok(None),
         // Classes are few: a bound keeps a damaged file from asking for a model of billions of classes.
         0..=0xffff => Ok(Some(label as u32)),
-        _ => Err(Error::format(FORMAT, format!("labels, node {node}"), format!("{label}, expected -1 to 65535"))),
+        _ => Err(Error::invalid_data(FORMAT, format!("labels, node {node}"), format!("{label}, expected -1 to 65535"))),
     };
     let labels = labels.iter().enumerate().map(label).collect::<Result<Vec<_>>>()?;
     let num_classes = labels.iter().flatten().max().map_or(0, |&label| label as usize + 1);
@@ -53,15 +53,16 @@ pub fn parse_converted(bytes: &[u8]) -> Result<NodeSet> {
 fn features(tensors: &SafeTensors<'_>, num_nodes: usize) -> Result<SparseFeatures> {
     let nonnegative = |name: &'static str| -> Result<Vec<u32>> {
         let narrow = |value: i64| {
-            u32::try_from(value).map_err(|_| Error::format(FORMAT, name, format!("{value}, expected 0 to 4294967295")))
+            u32::try_from(value)
+                .map_err(|_| Error::invalid_data(FORMAT, name, format!("{value}, expected 0 to 4294967295")))
         };
         integers(tensors, name)?.into_iter().map(narrow).collect()
     };
     let indptr: Vec<usize> = nonnegative("feat_indptr")?.into_iter().map(|start| start as usize).collect();
     let indices = nonnegative("feat_indices")?;
     if indptr.len() != num_nodes + 1 {
-        let problem = format!("{} row starts, expected {}", indptr.len(), num_nodes + 1);
-        return Err(Error::format(FORMAT, "feat_indptr", problem));
+        let reason = format!("{} row starts, expected {}", indptr.len(), num_nodes + 1);
+        return Err(Error::invalid_data(FORMAT, "feat_indptr", reason));
     }
     let view = tensor(tensors, "feat_values", Dtype::F32)?;
     let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
@@ -70,9 +71,9 @@ fn features(tensors: &SafeTensors<'_>, num_nodes: usize) -> Result<SparseFeature
 }
 
 fn tensor<'data>(tensors: &SafeTensors<'data>, name: &'static str, dtype: Dtype) -> Result<TensorView<'data>> {
-    let view = tensors.tensor(name).map_err(|error| Error::format(FORMAT, name, error.to_string()))?;
+    let view = tensors.tensor(name).map_err(|error| Error::invalid_data(FORMAT, name, error.to_string()))?;
     if view.dtype() != dtype {
-        return Err(Error::format(FORMAT, name, format!("element type {:?}, expected {dtype:?}", view.dtype())));
+        return Err(Error::invalid_data(FORMAT, name, format!("element type {:?}, expected {dtype:?}", view.dtype())));
     }
     Ok(view)
 }
@@ -85,7 +86,11 @@ fn integers(tensors: &SafeTensors<'_>, name: &'static str) -> Result<Vec<i64>> {
 fn node_indices(tensors: &SafeTensors<'_>, name: &'static str, num_nodes: usize) -> Result<Vec<u32>> {
     let check = |(position, value): (usize, i64)| match u32::try_from(value) {
         Ok(node) if (node as usize) < num_nodes => Ok(node),
-        _ => Err(Error::format(FORMAT, format!("{name}, entry {position}"), format!("node {value} of {num_nodes}"))),
+        _ => Err(Error::invalid_data(
+            FORMAT,
+            format!("{name}, entry {position}"),
+            format!("node {value} of {num_nodes}"),
+        )),
     };
     integers(tensors, name)?.into_iter().enumerate().map(check).collect()
 }

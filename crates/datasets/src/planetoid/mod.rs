@@ -4,118 +4,19 @@
 //! ([`parse_converted`]). Both give the same [`NodeSet`], except that the converted Pubmed has no features.
 
 mod converted;
+mod node_set;
 mod original;
 mod pickle;
 mod pickle_value;
 
 pub use converted::parse_converted;
+pub use node_set::{NodeSet, SparseFeatures};
 pub use original::{OriginalFiles, parse_original};
-
-use serde::{Deserialize, Serialize};
 
 use crate::archive;
 use crate::error::{Error, Result};
 use crate::registry;
 use crate::store::Store;
-
-const FORMAT: &str = "Planetoid";
-
-/// A graph for node classification.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodeSet {
-    /// Number of nodes.
-    pub num_nodes: usize,
-    /// Undirected edges `(u, v)`, `u < v`, each once, ascending.
-    pub edges: Vec<(u32, u32)>,
-    /// Class of each node; `None` for the few that have none.
-    pub labels: Vec<Option<u32>>,
-    /// Number of classes.
-    pub num_classes: usize,
-    /// Training nodes (20 per class), ascending.
-    pub train: Vec<u32>,
-    /// Validation nodes (500), ascending.
-    pub validation: Vec<u32>,
-    /// Test nodes (1000), ascending.
-    pub test: Vec<u32>,
-    /// Features as stored, not normalised; `None` where the source has none.
-    pub features: Option<SparseFeatures>,
-}
-
-/// A matrix `[num_rows, num_columns]` in compressed sparse row form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SparseFeatures {
-    /// Number of columns.
-    pub num_columns: usize,
-    /// Row `r` has the entries `indptr[r]..indptr[r + 1]`. Length: number of rows plus one.
-    pub indptr: Vec<usize>,
-    /// Columns of the entries, ascending within a row.
-    pub indices: Vec<u32>,
-    /// Values of the entries.
-    pub values: Vec<f32>,
-}
-
-impl SparseFeatures {
-    /// Number of rows.
-    pub fn num_rows(&self) -> usize {
-        self.indptr.len().saturating_sub(1)
-    }
-
-    /// Columns and values of one row; empty for a row that does not exist.
-    pub fn row(&self, row: usize) -> impl Iterator<Item = (u32, f32)> + '_ {
-        let range = match (self.indptr.get(row), self.indptr.get(row + 1)) {
-            (Some(&start), Some(&end)) => start..end,
-            _ => 0..0,
-        };
-        let (indices, values) = (self.indices.get(range.clone()), self.values.get(range));
-        indices.into_iter().flatten().copied().zip(values.into_iter().flatten().copied())
-    }
-
-    /// The matrix with all its zeros, row by row: `num_rows · num_columns` values.
-    pub fn to_dense(&self) -> Vec<f32> {
-        let mut dense = vec![0.0; self.num_rows() * self.num_columns];
-        for (row, chunk) in dense.chunks_exact_mut(self.num_columns.max(1)).enumerate() {
-            for (column, value) in self.row(row) {
-                if let Some(entry) = chunk.get_mut(column as usize) {
-                    *entry = value;
-                }
-            }
-        }
-        dense
-    }
-
-    /// Checks the form, sorts the columns of each row, and refuses values that are not finite.
-    pub(crate) fn check(mut self, format: &'static str) -> Result<Self> {
-        let invalid = |at: String, problem: String| Err(Error::format(format, at, problem));
-        if self.indices.len() != self.values.len() {
-            return invalid("features".into(), format!("{} columns, {} values", self.indices.len(), self.values.len()));
-        }
-        let is_ascending = self.indptr.windows(2).all(|pair| pair[0] <= pair[1]);
-        if self.indptr.first() != Some(&0) || self.indptr.last() != Some(&self.indices.len()) || !is_ascending {
-            return invalid("features".into(), format!("row starts do not ascend from 0 to {}", self.indices.len()));
-        }
-        for row in 0..self.num_rows() {
-            let range = self.indptr[row]..self.indptr[row + 1];
-            let (indices, values) = (&mut self.indices[range.clone()], &mut self.values[range]);
-            if !indices.is_sorted() {
-                let mut entries: Vec<(u32, f32)> = indices.iter().copied().zip(values.iter().copied()).collect();
-                entries.sort_by_key(|(column, _)| *column);
-                for (position, (column, value)) in entries.into_iter().enumerate() {
-                    (indices[position], values[position]) = (column, value);
-                }
-            }
-            if let Some(&column) = indices.last().filter(|&&column| column as usize >= self.num_columns) {
-                return invalid(format!("features, row {row}"), format!("column {column} of {}", self.num_columns));
-            }
-            if let Some(pair) = indices.windows(2).find(|pair| pair[0] == pair[1]) {
-                return invalid(format!("features, row {row}"), format!("column {} twice", pair[0]));
-            }
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return invalid(format!("features, row {row}"), format!("{value} is not finite"));
-            }
-        }
-        Ok(self)
-    }
-}
 
 /// Loads a set such as `planetoid-cora`. The original files are preferred where they are all present, then the converted
 /// file; if neither is here, the original files are downloaded.

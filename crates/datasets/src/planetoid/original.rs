@@ -1,8 +1,8 @@
 //! The original files `ind.<name>.*`.
 
+use super::node_set::{FORMAT, NodeSet, SparseFeatures};
 use super::pickle;
 use super::pickle_value::{Array, Value};
-use super::{FORMAT, NodeSet, SparseFeatures};
 use crate::error::{Error, Result};
 
 /// Nodes after the training nodes that are the validation set.
@@ -39,7 +39,7 @@ impl OriginalFiles {
 /// repetitions are dropped.
 ///
 /// # Errors
-/// [`Error::Format`]: a pickle that holds anything but the arrays that these files have, shapes that do not fit each other, an
+/// [`Error::InvalidData`]: a pickle that holds anything but the arrays that these files have, shapes that do not fit each other, an
 /// index out of range, a value that is not finite.
 pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
     let (num_nodes, edges) = edges(&files.graph)?;
@@ -49,7 +49,7 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
     let (allx, ally) = (Matrix::parse("allx", &files.allx)?, OneHot::parse("ally", &files.ally)?);
     let expect = |what: &str, found: usize, expected: usize| match found == expected {
         true => Ok(()),
-        false => Err(Error::format(FORMAT, what, format!("{found}, expected {expected}"))),
+        false => Err(Error::invalid_data(FORMAT, what, format!("{found}, expected {expected}"))),
     };
     let num_train = y.labels.len();
     expect("rows of x", x.num_rows, num_train)?;
@@ -61,8 +61,8 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
     expect("columns of y", y.num_classes, ally.num_classes)?;
     expect("columns of ty", ty.num_classes, ally.num_classes)?;
     if num_train + NUM_VALIDATION > allx.num_rows || allx.num_rows > num_nodes {
-        let problem = format!("{num_train} training rows, {} rows in all, {num_nodes} nodes", allx.num_rows);
-        return Err(Error::format(FORMAT, "allx", problem));
+        let reason = format!("{num_train} training rows, {} rows in all, {num_nodes} nodes", allx.num_rows);
+        return Err(Error::invalid_data(FORMAT, "allx", reason));
     }
     // The matrix and the row in it that describe a node.
     let mut row_of = vec![None; num_nodes];
@@ -71,8 +71,8 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
     }
     for (row, &node) in test_rows.iter().enumerate() {
         if row_of[node as usize].replace((&tx, &ty, row)).is_some() {
-            let problem = format!("node {node} twice, or also among the first {}", allx.num_rows);
-            return Err(Error::format(FORMAT, "test.index", problem));
+            let reason = format!("node {node} twice, or also among the first {}", allx.num_rows);
+            return Err(Error::invalid_data(FORMAT, "test.index", reason));
         }
     }
     let mut features = SparseFeatures {
@@ -108,9 +108,9 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
 
 /// Number of nodes and edges of `graph`, whose keys must be 0, 1, …, each once.
 fn edges(bytes: &[u8]) -> Result<(usize, Vec<(u32, u32)>)> {
-    let problem = |problem: String| Err(Error::format(FORMAT, "graph", problem));
+    let invalid = |reason: String| Err(Error::invalid_data(FORMAT, "graph", reason));
     let Value::Dictionary(entries, _) = pickle::parse(bytes)? else {
-        return problem("not a dictionary".into());
+        return invalid("not a dictionary".into());
     };
     let num_nodes = entries.len();
     let node = |value: i64| u32::try_from(value).ok().filter(|&node| (node as usize) < num_nodes);
@@ -118,16 +118,16 @@ fn edges(bytes: &[u8]) -> Result<(usize, Vec<(u32, u32)>)> {
     let mut edges = Vec::new();
     for (key, value) in &entries {
         let (Value::Integer(key), Value::List(neighbours)) = (key, value) else {
-            return problem("an entry that is not a node with a list".into());
+            return invalid("an entry that is not a node with a list".into());
         };
         let Some(u) = node(*key).filter(|&u| !std::mem::replace(&mut is_listed[u as usize], true)) else {
-            return problem(format!("node {key} twice or not below {num_nodes}"));
+            return invalid(format!("node {key} twice or not below {num_nodes}"));
         };
         for &neighbour in neighbours {
             match node(neighbour) {
                 Some(v) if u != v => edges.push((u.min(v), u.max(v))),
                 Some(_) => {}
-                None => return problem(format!("neighbour {neighbour} of node {u}, expected below {num_nodes}")),
+                None => return invalid(format!("neighbour {neighbour} of node {u}, expected below {num_nodes}")),
             }
         }
     }
@@ -137,11 +137,12 @@ fn edges(bytes: &[u8]) -> Result<(usize, Vec<(u32, u32)>)> {
 }
 
 fn test_nodes(bytes: &[u8], num_nodes: usize) -> Result<Vec<u32>> {
-    let text = str::from_utf8(bytes)
-        .map_err(|error| Error::format(FORMAT, format!("test.index, byte {}", error.valid_up_to()), "not UTF-8"))?;
+    let text = str::from_utf8(bytes).map_err(|error| {
+        Error::invalid_data(FORMAT, format!("test.index, byte {}", error.valid_up_to()), "not UTF-8")
+    })?;
     let parse = |(line, word): (usize, &str)| match word.parse::<u32>() {
         Ok(node) if (node as usize) < num_nodes => Ok(node),
-        _ => Err(Error::format(
+        _ => Err(Error::invalid_data(
             FORMAT,
             format!("test.index, entry {line}"),
             format!("{word:.20}, expected a node below {num_nodes}"),
@@ -159,9 +160,10 @@ struct Matrix {
 impl Matrix {
     fn parse(file: &'static str, bytes: &[u8]) -> Result<Self> {
         let Value::Matrix(attributes) = pickle::parse(bytes)? else {
-            return Err(Error::format(FORMAT, file, "not a CSR matrix"));
+            return Err(Error::invalid_data(FORMAT, file, "not a CSR matrix"));
         };
-        let missing = |name: &str| Error::format(FORMAT, file, format!("no attribute {name} of the expected kind"));
+        let missing =
+            |name: &str| Error::invalid_data(FORMAT, file, format!("no attribute {name} of the expected kind"));
         let attribute = |name: &str| {
             let is_it = |key: &Value<'_>| matches!(key, Value::Bytes(bytes) if *bytes == name.as_bytes());
             attributes.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
@@ -179,14 +181,14 @@ impl Matrix {
             _ => return Err(missing("_shape")),
         };
         let (Ok(num_rows), Ok(num_columns)) = shape else { return Err(missing("_shape")) };
-        let out_of_range = |_| Error::format(FORMAT, file, "a negative or too large index");
+        let out_of_range = |_| Error::invalid_data(FORMAT, file, "a negative or too large index");
         let indptr: Vec<usize> =
             integers("indptr")?.into_iter().map(usize::try_from).collect::<Result<_, _>>().map_err(out_of_range)?;
         let indices: Vec<u32> =
             integers("indices")?.into_iter().map(u32::try_from).collect::<Result<_, _>>().map_err(out_of_range)?;
         let values: Vec<f32> = array("data")?.values().into_iter().map(|value| value as f32).collect();
         if num_rows.checked_add(1) != Some(indptr.len()) {
-            return Err(Error::format(FORMAT, file, format!("{} row starts for {num_rows} rows", indptr.len())));
+            return Err(Error::invalid_data(FORMAT, file, format!("{} row starts for {num_rows} rows", indptr.len())));
         }
         let features = SparseFeatures { num_columns: num_columns as usize, indptr, indices, values }.check(FORMAT)?;
         Ok(Self { num_rows, features })
@@ -203,15 +205,19 @@ impl OneHot {
     fn parse(file: &'static str, bytes: &[u8]) -> Result<Self> {
         let value = pickle::parse(bytes)?;
         let Value::Array(Some(array @ Array { .. })) = &value else {
-            return Err(Error::format(FORMAT, file, "not an array"));
+            return Err(Error::invalid_data(FORMAT, file, "not an array"));
         };
         let &[_, num_classes] = array.shape.as_slice() else {
-            return Err(Error::format(FORMAT, file, format!("shape {:?}, expected [nodes, classes]", array.shape)));
+            return Err(Error::invalid_data(
+                FORMAT,
+                file,
+                format!("shape {:?}, expected [nodes, classes]", array.shape),
+            ));
         };
         let label = |(row, values): (usize, &[f64])| {
             let ones = values.iter().filter(|&&value| value == 1.0).count();
             if ones > 1 || values.iter().any(|&value| value != 0.0 && value != 1.0) {
-                return Err(Error::format(FORMAT, format!("{file}, row {row}"), "not one-hot"));
+                return Err(Error::invalid_data(FORMAT, format!("{file}, row {row}"), "not one-hot"));
             }
             Ok(values.iter().position(|&value| value == 1.0).map(|class| class as u32))
         };

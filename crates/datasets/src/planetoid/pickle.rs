@@ -111,8 +111,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn refuse<T>(&self, at: usize, problem: &str) -> Result<T> {
-        Err(Error::format(FORMAT, format!("byte {at}"), problem))
+    fn refuse<T>(&self, at: usize, reason: &str) -> Result<T> {
+        Err(Error::invalid_data(FORMAT, format!("byte {at}"), reason))
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {

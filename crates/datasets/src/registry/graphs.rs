@@ -1,6 +1,6 @@
 //! Graph data sets.
 
-use super::{Alternative, DataFile, DataSet};
+use super::data_set::{Alternative, DataFile, DataSet};
 
 // One file per line, however long: the lines are read as a table.
 #[rustfmt::skip]

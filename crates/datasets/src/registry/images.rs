@@ -1,6 +1,6 @@
 //! Image data sets and labels of images.
 
-use super::{Alternative, Checksum, DataFile, DataSet};
+use super::data_set::{Alternative, Checksum, DataFile, DataSet};
 
 // One file per line, however long: the lines are read as a table.
 #[rustfmt::skip]

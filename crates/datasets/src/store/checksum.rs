@@ -16,9 +16,9 @@ const MAX_CONTENTS: u64 = 4 << 30;
 
 /// Accepts the file if its bytes have `checksum`, or if it is gzip and its content has `contents_sha256`.
 pub(super) fn verify(path: &Path, checksum: Checksum, contents_sha256: Option<&'static str>) -> Result<()> {
-    let found = of_file(path, checksum)?;
+    let got = of_file(path, checksum)?;
     let (Checksum::Sha256(expected) | Checksum::GitBlob(expected) | Checksum::Md5(expected)) = checksum;
-    if found == expected {
+    if got == expected {
         return Ok(());
     }
     if let Some(expected) = contents_sha256
@@ -26,25 +26,23 @@ pub(super) fn verify(path: &Path, checksum: Checksum, contents_sha256: Option<&'
     {
         return Ok(());
     }
-    Err(Error::WrongChecksum { path: path.to_owned(), expected: checksum.to_string(), found })
+    Err(Error::WrongChecksum { path: path.to_owned(), expected: checksum.to_string(), got })
 }
 
 /// Accepts a gzip file if its content has `checksum`: a registered file that the user compressed.
 pub(super) fn verify_compressed(path: &Path, checksum: Checksum) -> Result<()> {
     let contents = crate::archive::read(path)?;
     let mut reader = contents.as_slice();
-    let found = match checksum {
+    let got = match checksum {
         Checksum::Sha256(_) => digest(Sha256::new(), &mut reader),
         Checksum::Md5(_) => digest(Md5::new(), &mut reader),
         Checksum::GitBlob(_) => digest(git_blob(contents.len() as u64), &mut reader),
     };
-    let found = found.map_err(|source| Error::io("read", path, source))?;
+    let got = got.map_err(|source| Error::io("read", path, source))?;
     let (Checksum::Sha256(expected) | Checksum::GitBlob(expected) | Checksum::Md5(expected)) = checksum;
-    match found == expected {
+    match got == expected {
         true => Ok(()),
-        false => {
-            Err(Error::WrongChecksum { path: path.to_owned(), expected: format!("content with {checksum}"), found })
-        }
+        false => Err(Error::WrongChecksum { path: path.to_owned(), expected: format!("content with {checksum}"), got }),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Request<'a> {
 
 /// How to download.
 #[derive(Debug, Clone)]
-pub struct DownloadOptions {
+pub struct DownloadConfig {
     /// Longest wait for a connection, for the answer to begin, and for further bytes. Default: 30 s.
     pub patience: Duration,
     /// How often it is tried. Default: 5.
@@ -46,7 +46,7 @@ pub struct DownloadOptions {
     pub progress: Option<ProgressCallback>,
 }
 
-impl Default for DownloadOptions {
+impl Default for DownloadConfig {
     fn default() -> Self {
         Self { patience: Duration::from_secs(30), max_attempts: 5, first_pause: Duration::from_secs(1), progress: None }
     }
@@ -92,7 +92,7 @@ impl std::fmt::Debug for ProgressCallback {
 /// # Errors
 /// [`Error::Status`] for an answer that no repetition will better; [`Error::Network`] when the attempts are used up;
 /// [`Error::WrongChecksum`], [`Error::TooLong`], [`Error::DiskFull`], [`Error::Io`].
-pub fn download(request: &Request<'_>, destination: &Path, options: &DownloadOptions) -> Result<()> {
+pub fn download(request: &Request<'_>, destination: &Path, config: &DownloadConfig) -> Result<()> {
     let folder = destination.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
     let lock = lock::acquire(&with_suffix(destination, ".lock"))?;
@@ -105,8 +105,7 @@ pub fn download(request: &Request<'_>, destination: &Path, options: &DownloadOpt
         true => with_suffix(destination, ".part"),
         false => with_suffix(destination, &format!(".{}.part", std::process::id())),
     };
-    let mut transfer =
-        Transfer { request, destination, options, agent: agent(request.url, options), part, attempts: 0 };
+    let mut transfer = Transfer { request, destination, config, agent: agent(request.url, config), part, attempts: 0 };
     let was_resumed = transfer.run()?;
     if let Err(error) = is_wanted(&transfer.part) {
         transfer.forget();
@@ -127,7 +126,7 @@ pub fn download(request: &Request<'_>, destination: &Path, options: &DownloadOpt
 struct Transfer<'a> {
     request: &'a Request<'a>,
     destination: &'a Path,
-    options: &'a DownloadOptions,
+    config: &'a DownloadConfig,
     agent: ureq::Agent,
     part: PathBuf,
     /// Connections that were made so far.
@@ -152,7 +151,7 @@ impl Transfer<'_> {
     /// Attempts until the part is complete. Returns whether any of its bytes are of an earlier connection.
     fn run(&mut self) -> Result<bool> {
         let mut failed_in_a_row = 0;
-        let mut pause = self.options.first_pause;
+        let mut pause = self.config.first_pause;
         loop {
             self.attempts += 1;
             let before = self.part_length();
@@ -163,10 +162,10 @@ impl Transfer<'_> {
             };
             // A connection that brought something is worth another, however often a long file is cut.
             if self.part_length() > before.saturating_add(1 << 20) {
-                (failed_in_a_row, pause) = (0, self.options.first_pause);
+                (failed_in_a_row, pause) = (0, self.config.first_pause);
             }
             failed_in_a_row += 1;
-            if failed_in_a_row >= self.options.max_attempts {
+            if failed_in_a_row >= self.config.max_attempts {
                 return Err(self.network_error(reason));
             }
             std::thread::sleep(pause);
@@ -316,7 +315,7 @@ impl Transfer<'_> {
     }
 
     fn report(&self, received: u64, total: Option<u64>, is_finished: bool) {
-        if let Some(ProgressCallback(report)) = &self.options.progress {
+        if let Some(ProgressCallback(report)) = &self.config.progress {
             report(Progress {
                 destination: self.destination,
                 url: self.request.url,
@@ -329,8 +328,8 @@ impl Transfer<'_> {
     }
 }
 
-fn agent(url: &str, options: &DownloadOptions) -> ureq::Agent {
-    let patience = Some(options.patience);
+fn agent(url: &str, config: &DownloadConfig) -> ureq::Agent {
+    let patience = Some(config.patience);
     let mut config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(MAX_REDIRECTIONS)
@@ -356,8 +355,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// The same error about the file that the user asked for, rather than about its part.
 fn renamed(error: Error, destination: &Path) -> Error {
     match error {
-        Error::WrongChecksum { expected, found, .. } => {
-            Error::WrongChecksum { path: destination.to_owned(), expected, found }
+        Error::WrongChecksum { expected, got, .. } => {
+            Error::WrongChecksum { path: destination.to_owned(), expected, got }
         }
         other => other,
     }

@@ -1,7 +1,7 @@
 //! Where files are: the user's data folders, the cache, and, when allowed, the network.
 //!
 //! The layout is the same everywhere: `<folder>/<set>/<file>`. The folders are searched in this order:
-//! [`StoreOptions::data_dir`], `$DATA_DIR`, the cache (`datasets` in the user's cache folder). What is found nowhere is
+//! [`StoreConfig::data_dir`], `$DATA_DIR`, the cache (`datasets` in the user's cache folder). What is found nowhere is
 //! downloaded into the cache. Files of registered data sets are verified each time they are handed out.
 
 mod checksum;
@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::registry::{self, DataFile, DataSet};
-use download::{DownloadOptions, ProgressCallback, Request};
+use download::{DownloadConfig, ProgressCallback, Request};
 
 /// How a [`Store`] finds files.
 #[derive(Debug, Clone)]
-pub struct StoreOptions {
+pub struct StoreConfig {
     /// A folder of data sets, searched first and never written to. Default: none.
     pub data_dir: Option<PathBuf>,
     /// Whether `$DATA_DIR` is searched, too. Default: true.
@@ -39,9 +39,9 @@ pub struct StoreOptions {
     pub progress: Option<ProgressCallback>,
 }
 
-impl Default for StoreOptions {
+impl Default for StoreConfig {
     fn default() -> Self {
-        let download = DownloadOptions::default();
+        let download = DownloadConfig::default();
         Self {
             data_dir: None,
             uses_environment: true,
@@ -64,33 +64,33 @@ pub struct Store {
     cache: Option<PathBuf>,
     is_offline: bool,
     base_url: Option<String>,
-    download: DownloadOptions,
+    download: DownloadConfig,
 }
 
 impl Store {
-    /// A store with these options. Nothing is read or created yet.
+    /// A store with this configuration. Nothing is read or created yet.
     ///
     /// # Errors
-    /// [`Error::NoCacheFolder`] when downloads are allowed but the system names no cache folder and the options give none.
-    pub fn new(options: StoreOptions) -> Result<Self> {
-        let mut folders: Vec<PathBuf> = options.data_dir.into_iter().collect();
-        if options.uses_environment
+    /// [`Error::NoCacheFolder`] when downloads are allowed but the system names no cache folder and the configuration names none.
+    pub fn new(config: StoreConfig) -> Result<Self> {
+        let mut folders: Vec<PathBuf> = config.data_dir.into_iter().collect();
+        if config.uses_environment
             && let Some(folder) = std::env::var_os("DATA_DIR").filter(|value| !value.is_empty())
         {
             folders.push(folder.into());
         }
         let cache =
-            options.cache_dir.or_else(|| directories::BaseDirs::new().map(|base| base.cache_dir().join("datasets")));
-        if cache.is_none() && !options.is_offline {
+            config.cache_dir.or_else(|| directories::BaseDirs::new().map(|base| base.cache_dir().join("datasets")));
+        if cache.is_none() && !config.is_offline {
             return Err(Error::NoCacheFolder);
         }
-        let download = DownloadOptions {
-            patience: options.patience,
-            max_attempts: options.max_attempts,
-            first_pause: options.first_pause,
-            progress: options.progress,
+        let download = DownloadConfig {
+            patience: config.patience,
+            max_attempts: config.max_attempts,
+            first_pause: config.first_pause,
+            progress: config.progress,
         };
-        Ok(Self { folders, cache, is_offline: options.is_offline, base_url: options.base_url, download })
+        Ok(Self { folders, cache, is_offline: config.is_offline, base_url: config.base_url, download })
     }
 
     /// The folders that are searched, in order.
@@ -148,7 +148,7 @@ impl Store {
         };
         match names.iter().find(has_address).or(names.last()) {
             Some(name) => self.file(set, name),
-            None => Err(Error::argument("names", "no file name was given")),
+            None => Err(Error::invalid_config("names", "no file name was given")),
         }
     }
 
@@ -217,7 +217,7 @@ impl Store {
                 set: set.to_owned(),
                 file: file.to_owned(),
                 how: known.preparation.to_owned(),
-                place: destination,
+                path: destination,
                 cause: Box::new(cause),
             }),
             Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! Graphs with planted communities.
 
-use super::{Graph, SplitMix64};
+use super::Graph;
+use super::random::SplitMix64;
 use crate::error::{Error, Result};
 use crate::tu::{Folds, GraphSet, LabelledGraph};
 
@@ -17,7 +18,7 @@ pub struct CommunityGraph {
 /// each other pair with probability `between`, independently. Costs a random number per pair.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] when a probability is not in `[0, 1]` or there are more than `u32::MAX` nodes.
+/// [`Error::InvalidConfig`] when a probability is not in `[0, 1]` or there are more than `u32::MAX` nodes.
 pub fn stochastic_block_model(block_sizes: &[usize], inside: f64, between: f64, seed: u64) -> Result<CommunityGraph> {
     for (argument, probability) in [("inside", inside), ("between", between)] {
         check_probability(argument, probability)?;
@@ -35,7 +36,7 @@ pub fn stochastic_block_model(block_sizes: &[usize], inside: f64, between: f64, 
 /// levels up are joined with probability `inside · decay^d`. The known hierarchy makes it a test of hierarchical clustering.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] when `inside` or `decay` is not in `[0, 1]`, a size is 0, or there are more than `u32::MAX` nodes.
+/// [`Error::InvalidConfig`] when `inside` or `decay` is not in `[0, 1]`, a size is 0, or there are more than `u32::MAX` nodes.
 pub fn planted_tree(
     branching: usize,
     height: u32,
@@ -47,7 +48,7 @@ pub fn planted_tree(
     check_probability("inside", inside)?;
     check_probability("decay", decay)?;
     if branching == 0 || leaf_size == 0 {
-        return Err(Error::argument("branching", "branching and leaf size must be at least 1"));
+        return Err(Error::invalid_config("branching", "branching and leaf size must be at least 1"));
     }
     let num_nodes =
         branching.checked_pow(height).and_then(|leaves| leaves.checked_mul(leaf_size)).unwrap_or(usize::MAX);
@@ -129,14 +130,14 @@ fn random_graph(num_nodes: usize, probability: impl Fn(usize, usize) -> f64, ran
 fn check_probability(argument: &'static str, probability: f64) -> Result<()> {
     match (0.0..=1.0).contains(&probability) {
         true => Ok(()),
-        false => Err(Error::argument(argument, format!("{probability}, expected 0 to 1"))),
+        false => Err(Error::invalid_config(argument, format!("{probability}, expected 0 to 1"))),
     }
 }
 
 fn check_node_count(argument: &'static str, num_nodes: usize) -> Result<()> {
     match u32::try_from(num_nodes) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::argument(argument, format!("{num_nodes} nodes, expected at most {}", u32::MAX))),
+        Err(_) => Err(Error::invalid_config(argument, format!("{num_nodes} nodes, expected at most {}", u32::MAX))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Handwriting-like digits, drawn from strokes.
 
-use super::SplitMix64;
+use super::random::SplitMix64;
 use crate::error::{Error, Result};
 use crate::images::LabelledImages;
 
@@ -67,7 +67,7 @@ const STROKES: [&[&[(f64, f64)]]; 10] = [
 
 /// How the digits vary.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DigitOptions {
+pub struct DigitConfig {
     /// Largest rotation, radians. Default: 0.2.
     pub rotation: f64,
     /// Largest relative change of each axis. Default: 0.15.
@@ -82,7 +82,7 @@ pub struct DigitOptions {
     pub noise: f64,
 }
 
-impl Default for DigitOptions {
+impl Default for DigitConfig {
     fn default() -> Self {
         Self { rotation: 0.2, scaling: 0.15, shear: 0.2, shift: 2.0, wobble: 0.03, noise: 10.0 }
     }
@@ -94,9 +94,9 @@ impl Default for DigitOptions {
 /// Image `i` depends on the seed and on `i` only: a longer set begins with the shorter one.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] when an option is negative or not finite.
-pub fn digits(count: usize, options: &DigitOptions, seed: u64) -> Result<LabelledImages> {
-    let DigitOptions { rotation, scaling, shear, shift, wobble, noise } = *options;
+/// [`Error::InvalidConfig`] when an option is negative or not finite.
+pub fn digits(count: usize, config: &DigitConfig, seed: u64) -> Result<LabelledImages> {
+    let DigitConfig { rotation, scaling, shear, shift, wobble, noise } = *config;
     for (argument, value) in [
         ("rotation", rotation),
         ("scaling", scaling),
@@ -106,7 +106,7 @@ pub fn digits(count: usize, options: &DigitOptions, seed: u64) -> Result<Labelle
         ("noise", noise),
     ] {
         if !(0.0..=1e6).contains(&value) {
-            return Err(Error::argument(argument, format!("{value}, expected 0 to 1e6")));
+            return Err(Error::invalid_config(argument, format!("{value}, expected 0 to 1e6")));
         }
     }
     let mut seeds = SplitMix64::new(seed);
@@ -114,18 +114,18 @@ pub fn digits(count: usize, options: &DigitOptions, seed: u64) -> Result<Labelle
     for index in 0..count {
         let digit = index % 10;
         let mut random = SplitMix64::new(seeds.next_u64());
-        images.pixels.extend(draw(digit, options, &mut random));
+        images.pixels.extend(draw(digit, config, &mut random));
         images.labels.push(digit as u8);
     }
     Ok(images)
 }
 
-fn draw(digit: usize, options: &DigitOptions, random: &mut SplitMix64) -> [u8; SIDE * SIDE] {
+fn draw(digit: usize, config: &DigitConfig, random: &mut SplitMix64) -> [u8; SIDE * SIDE] {
     let mut symmetric = |largest: f64| random.uniform(-largest, largest);
-    let angle = symmetric(options.rotation);
-    let (wide, high) = (1.0 + symmetric(options.scaling), 1.0 + symmetric(options.scaling));
-    let shear = symmetric(options.shear);
-    let (right, down) = (symmetric(options.shift), symmetric(options.shift));
+    let angle = symmetric(config.rotation);
+    let (wide, high) = (1.0 + symmetric(config.scaling), 1.0 + symmetric(config.scaling));
+    let shear = symmetric(config.shear);
+    let (right, down) = (symmetric(config.shift), symmetric(config.shift));
     let warp = |(x, y): (f64, f64)| {
         let (x, y) = ((x - 0.5) * wide, (y - 0.5) * high);
         let x = x + shear * y;
@@ -137,7 +137,7 @@ fn draw(digit: usize, options: &DigitOptions, random: &mut SplitMix64) -> [u8; S
     let mut segments = Vec::new();
     for stroke in STROKES[digit] {
         let bent: Vec<(f64, f64)> =
-            stroke.iter().map(|&(x, y)| warp((x + symmetric(options.wobble), y + symmetric(options.wobble)))).collect();
+            stroke.iter().map(|&(x, y)| warp((x + symmetric(config.wobble), y + symmetric(config.wobble)))).collect();
         segments.extend(bent.windows(2).map(|ends| (ends[0], ends[1])));
     }
     let pen = random.uniform(0.9, 1.6);
@@ -147,7 +147,7 @@ fn draw(digit: usize, options: &DigitOptions, random: &mut SplitMix64) -> [u8; S
         let nearest = segments.iter().map(|&segment| distance(at, segment)).fold(f64::INFINITY, f64::min);
         // Ink fades out over one pixel around the pen's edge.
         let ink = 255.0 * (pen + 0.5 - nearest).clamp(0.0, 1.0);
-        *pixel = (ink + options.noise * normal(random)).round().clamp(0.0, 255.0) as u8;
+        *pixel = (ink + config.noise * normal(random)).round().clamp(0.0, 255.0) as u8;
     }
     image
 }
@@ -176,16 +176,16 @@ mod tests {
     #[test]
     fn a_longer_set_begins_with_the_shorter_one() {
         let (short, long) =
-            (digits(10, &DigitOptions::default(), 4).unwrap(), digits(30, &DigitOptions::default(), 4).unwrap());
+            (digits(10, &DigitConfig::default(), 4).unwrap(), digits(30, &DigitConfig::default(), 4).unwrap());
         assert_eq!(long.pixels[..short.pixels.len()], short.pixels);
         assert_eq!(long.labels[..12], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
-        assert_ne!(digits(10, &DigitOptions::default(), 5).unwrap().pixels, short.pixels);
+        assert_ne!(digits(10, &DigitConfig::default(), 5).unwrap().pixels, short.pixels);
     }
 
     #[test]
     fn the_nearest_class_mean_recognises_most_digits() {
-        let train = digits(500, &DigitOptions::default(), 1).unwrap();
-        let test = digits(200, &DigitOptions::default(), 2).unwrap();
+        let train = digits(500, &DigitConfig::default(), 1).unwrap();
+        let test = digits(200, &DigitConfig::default(), 2).unwrap();
         let size = SIDE * SIDE;
         let mut means = vec![0.0; 10 * size];
         for (image, &label) in train.pixels.chunks_exact(size).zip(&train.labels) {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn options_that_are_not_sizes_are_refused() {
-        let options = DigitOptions { noise: f64::NAN, ..DigitOptions::default() };
-        assert!(digits(1, &options, 0).is_err());
+        let config = DigitConfig { noise: f64::NAN, ..DigitConfig::default() };
+        assert!(digits(1, &config, 0).is_err());
     }
 }

@@ -17,7 +17,7 @@ pub struct PlacedGraph {
 /// A cycle of `num_nodes` nodes, node `i` at `(cos, sin)(2π i / num_nodes)`.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for fewer than 3 nodes or more than `u32::MAX`.
+/// [`Error::InvalidConfig`] for fewer than 3 nodes or more than `u32::MAX`.
 pub fn ring(num_nodes: usize) -> Result<PlacedGraph> {
     let count = node_count("num_nodes", num_nodes, 3)?;
     let mut edges: Vec<(u32, u32)> = (0..count).map(|u| (u.min((u + 1) % count), u.max((u + 1) % count))).collect();
@@ -31,7 +31,7 @@ pub fn ring(num_nodes: usize) -> Result<PlacedGraph> {
 /// `⌊i / columns⌋`, with `x = column / columns` and `y = (rows - 1) / rows - row / rows`: the first row is the topmost.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] when a side is 0 or there are more than `u32::MAX` nodes.
+/// [`Error::InvalidConfig`] when a side is 0 or there are more than `u32::MAX` nodes.
 pub fn grid(rows: usize, columns: usize) -> Result<PlacedGraph> {
     let num_nodes = rows.saturating_mul(columns);
     let count = node_count("rows", num_nodes, 1)?;
@@ -56,7 +56,7 @@ pub fn grid(rows: usize, columns: usize) -> Result<PlacedGraph> {
 fn node_count(argument: &'static str, num_nodes: usize, least: usize) -> Result<u32> {
     match u32::try_from(num_nodes) {
         Ok(count) if num_nodes >= least => Ok(count),
-        _ => Err(Error::argument(argument, format!("{num_nodes} nodes, expected {least} to {}", u32::MAX))),
+        _ => Err(Error::invalid_config(argument, format!("{num_nodes} nodes, expected {least} to {}", u32::MAX))),
     }
 }
 

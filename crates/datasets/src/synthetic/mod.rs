@@ -9,11 +9,10 @@ mod social;
 mod topics;
 
 pub use communities::{CommunityGraph, community_graphs, planted_tree, stochastic_block_model};
-pub use digits::{DigitOptions, digits};
+pub use digits::{DigitConfig, digits};
 pub use lattices::{PlacedGraph, grid, ring};
-pub use random::SplitMix64;
 pub use social::{KARATE_CLUB_FACTIONS, karate_club};
-pub use topics::{TopicsOptions, topics};
+pub use topics::{TopicsConfig, topics};
 
 use serde::{Deserialize, Serialize};
 

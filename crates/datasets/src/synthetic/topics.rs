@@ -1,11 +1,11 @@
 //! A text with topics: something for experts to specialise on.
 
-use super::SplitMix64;
+use super::random::SplitMix64;
 use crate::error::{Error, Result};
 
 /// The shape of the text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TopicsOptions {
+pub struct TopicsConfig {
     /// Bytes. Default: 2,000,000.
     pub bytes: usize,
     /// Topics, each with letters that follow each other in its own way. Default: 16.
@@ -22,7 +22,7 @@ pub struct TopicsOptions {
     pub seed: u64,
 }
 
-impl Default for TopicsOptions {
+impl Default for TopicsConfig {
     fn default() -> Self {
         Self {
             bytes: 2_000_000,
@@ -45,29 +45,29 @@ const LONGEST_SENTENCE: usize = 14;
 /// is a function word. Only lower-case letters, spaces, and a line break after each sentence.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] without topics, for more than 26 letters or fewer than successors, or probabilities that do not add up.
-pub fn topics(options: &TopicsOptions) -> Result<Vec<u8>> {
-    let TopicsOptions { letters, ref successors, .. } = *options;
-    if options.topics == 0 || options.topics > 1000 || options.function_words > 10_000 {
-        return Err(Error::argument("topics", "expected 1 to 1000 topics and at most 10000 function words"));
+/// [`Error::InvalidConfig`] without topics, for more than 26 letters or fewer than successors, or probabilities that do not add up.
+pub fn topics(config: &TopicsConfig) -> Result<Vec<u8>> {
+    let TopicsConfig { letters, ref successors, .. } = *config;
+    if config.topics == 0 || config.topics > 1000 || config.function_words > 10_000 {
+        return Err(Error::invalid_config("topics", "expected 1 to 1000 topics and at most 10000 function words"));
     }
     if letters == 0 || letters > 26 || successors.is_empty() || successors.len() > letters {
-        return Err(Error::argument("letters", "expected 1 to 26, and at least as many as successors"));
+        return Err(Error::invalid_config("letters", "expected 1 to 26, and at least as many as successors"));
     }
     let total: f64 = successors.iter().sum();
     if successors.iter().any(|&p| p.is_nan() || p < 0.) || (total - 1.).abs() > 1e-9 {
-        return Err(Error::argument("successors", "expected probabilities that add up to 1"));
+        return Err(Error::invalid_config("successors", "expected probabilities that add up to 1"));
     }
-    if !(0. ..=1.).contains(&options.function_word_probability) {
-        return Err(Error::argument("function_word_probability", "expected a probability"));
+    if !(0. ..=1.).contains(&config.function_word_probability) {
+        return Err(Error::invalid_config("function_word_probability", "expected a probability"));
     }
-    let mut random = SplitMix64::new(options.seed);
+    let mut random = SplitMix64::new(config.seed);
     // followers[topic][first][second]: the letters that can come next
-    let chains: Vec<Vec<Vec<u8>>> = (0..options.topics)
+    let chains: Vec<Vec<Vec<u8>>> = (0..config.topics)
         .map(|_| (0..letters * letters).map(|_| distinct(&mut random, letters, successors.len())).collect())
         .collect();
-    let spread = (options.topics as f64).sqrt();
-    let function_words: Vec<Vec<u8>> = (0..options.function_words)
+    let spread = (config.topics as f64).sqrt();
+    let function_words: Vec<Vec<u8>> = (0..config.function_words)
         .map(|_| {
             let length = between(&mut random, 2, 4);
             (0..length).map(|_| below(&mut random, letters) as u8).collect()
@@ -80,12 +80,12 @@ pub fn topics(options: &TopicsOptions) -> Result<Vec<u8>> {
             word(&mut random, chain, letters, successors, length)
         })
         .collect();
-    let mut text = Vec::with_capacity(options.bytes + 128);
-    while text.len() < options.bytes {
-        let topic = below(&mut random, options.topics);
+    let mut text = Vec::with_capacity(config.bytes + 128);
+    while text.len() < config.bytes {
+        let topic = below(&mut random, config.topics);
         text.extend_from_slice(&topic_words[topic]);
         for _ in 1..between(&mut random, SHORTEST_SENTENCE, LONGEST_SENTENCE) {
-            if !function_words.is_empty() && random.next_f64() < options.function_word_probability {
+            if !function_words.is_empty() && random.next_f64() < config.function_word_probability {
                 let at = below(&mut random, function_words.len());
                 text.extend([SPACE].iter().chain(&function_words[at]));
             } else {
@@ -96,7 +96,7 @@ pub fn topics(options: &TopicsOptions) -> Result<Vec<u8>> {
         }
         text.push(BREAK);
     }
-    text.truncate(options.bytes);
+    text.truncate(config.bytes);
     for symbol in &mut text {
         *symbol = match *symbol {
             SPACE => b' ',
@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn the_text_is_seeded_and_made_of_sentences() {
-        let options = TopicsOptions { bytes: 20_000, ..TopicsOptions::default() };
-        let text = topics(&options).unwrap();
-        assert_eq!((text.len(), &text), (20_000, &topics(&options).unwrap()));
-        assert_ne!(text, topics(&TopicsOptions { seed: 1, ..options.clone() }).unwrap());
+        let config = TopicsConfig { bytes: 20_000, ..TopicsConfig::default() };
+        let text = topics(&config).unwrap();
+        assert_eq!((text.len(), &text), (20_000, &topics(&config).unwrap()));
+        assert_ne!(text, topics(&TopicsConfig { seed: 1, ..config.clone() }).unwrap());
         assert!(text.iter().all(|&byte| byte == b' ' || byte == b'\n' || byte.is_ascii_lowercase()));
         let text = String::from_utf8(text).unwrap();
         let sentences: Vec<&str> = text.split('\n').collect();
@@ -165,18 +165,18 @@ mod tests {
 
     #[test]
     fn senseless_options_are_errors() {
-        let good = TopicsOptions { bytes: 100, ..TopicsOptions::default() };
+        let good = TopicsConfig { bytes: 100, ..TopicsConfig::default() };
         for bad in [
-            TopicsOptions { topics: 0, ..good.clone() },
-            TopicsOptions { letters: 27, ..good.clone() },
-            TopicsOptions { letters: 3, ..good.clone() },
-            TopicsOptions { successors: vec![0.5, 0.4], ..good.clone() },
-            TopicsOptions { successors: vec![], ..good.clone() },
-            TopicsOptions { successors: vec![f64::NAN, 1.], ..good.clone() },
-            TopicsOptions { function_word_probability: 1.5, ..good.clone() },
+            TopicsConfig { topics: 0, ..good.clone() },
+            TopicsConfig { letters: 27, ..good.clone() },
+            TopicsConfig { letters: 3, ..good.clone() },
+            TopicsConfig { successors: vec![0.5, 0.4], ..good.clone() },
+            TopicsConfig { successors: vec![], ..good.clone() },
+            TopicsConfig { successors: vec![f64::NAN, 1.], ..good.clone() },
+            TopicsConfig { function_word_probability: 1.5, ..good.clone() },
         ] {
             assert!(topics(&bad).is_err());
         }
-        assert!(topics(&TopicsOptions { bytes: 0, ..good }).unwrap().is_empty());
+        assert!(topics(&TopicsConfig { bytes: 0, ..good }).unwrap().is_empty());
     }
 }

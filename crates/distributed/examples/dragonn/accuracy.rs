@@ -6,7 +6,7 @@ use distributed::dragonn::DragonnConfig;
 use distributed::memory::MemoryConfig;
 use distributed::selection::TensorSelection;
 use distributed::{Compression, DataParallelConfig};
-use experiment::{Axis, Context, Measured, Outcome, Plot, Result, Scale, Series, Trial, statistics};
+use experiment::{Axis, Context, Measured, Outcome, Plot, Result, Scale, Series, Table, Trial, statistics};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,11 +115,7 @@ fn protocol(setting: &Setting, seed: u64) -> Protocol {
 }
 
 fn mnist(context: &Context) -> Result<(Examples, Examples)> {
-    let store = datasets::Store::new(datasets::StoreOptions {
-        data_dir: context.data_dir().map(Into::into),
-        is_offline: context.is_offline(),
-        ..datasets::StoreOptions::default()
-    })?;
+    let store = reproduction::store(context)?;
     let split = datasets::images::load_mnist(&store, "mnist")?;
     let part = |images: &datasets::images::LabelledImages, rows: usize| {
         let rows = rows.min(images.len());
@@ -188,8 +184,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
             seen.push(key);
         }
     }
-    let mut table =
-        crate::table(["task", "method", "r", "error feedback", "seeds", "accuracy %", "deviation", "sent %"]);
+    let mut table = Table::new(["task", "method", "r", "error feedback", "seeds", "accuracy %", "deviation", "sent %"]);
     for (task, method, ratio, has_memory) in &seen {
         let row = of(*task, method, *ratio, *has_memory);
         let deviation = statistics::sample_standard_deviation(&row.accuracy);
@@ -213,14 +208,8 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
         let (dense, other) = (of(task, "dense", 1., true), of(task, method, ratio, has_memory));
         dense.accuracy.iter().zip(&other.accuracy).map(|(dense, other)| dense - other).collect()
     };
-    let measured = |losses: &[f64], data: &str, is_synthetic: bool| Measured {
-        value: statistics::mean(losses),
-        spread: statistics::sample_standard_deviation(losses),
-        trials: losses.len(),
-        data: data.into(),
-        is_synthetic,
-        note: None,
-    };
+    let measured =
+        |losses: &[f64], data: &str, is_synthetic: bool| Measured { is_synthetic, ..Measured::mean_of(losses, data) };
     if context.scale() == Scale::Smoke {
         let losses = loss(Task::Mixture, "dragonn", 0.01, true);
         return context.claim("accuracy-mixture", measured(&losses, "Gaussian mixture", true));

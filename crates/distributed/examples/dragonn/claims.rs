@@ -6,16 +6,6 @@ const ALL: &[Scale] = &[Scale::Smoke, Scale::Laptop, Scale::Paper];
 const REAL: &[Scale] = &[Scale::Laptop, Scale::Paper];
 const SMOKE: &[Scale] = &[Scale::Smoke];
 
-const fn claim(
-    id: &'static str,
-    statement: &'static str,
-    judge: Judge,
-    unit: &'static str,
-    scales: &'static [Scale],
-) -> Claim {
-    Claim { id, statement, published: None, judge, unit, scales }
-}
-
 pub(crate) static PAPER: Paper = Paper {
     slug: "dragonn",
     title: "DRAGONN: Distributed Randomized Approximate Gradients of Neural Networks",
@@ -23,79 +13,79 @@ pub(crate) static PAPER: Paper = Paper {
     venue: "ICML 2022, PMLR 162",
     url: "https://proceedings.mlr.press/v162/wang22aj.html",
     claims: &[
-        claim(
+        Claim::new(
             "hash-matches-reference",
             "MurmurHash3 of the indices equals the reference implementation: wrong hashes",
             Judge::AtMost(0.),
             "hashes",
             ALL,
         ),
-        claim(
+        Claim::new(
             "expected-loss",
             "As many candidates as elements wanted, in four slots each: the fraction that is sent (derived: 4 (1 - e^(-1/4)) = 0.8848)",
             Judge::Within { target: 0.8848, tolerance: 0.005 },
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "fresh-seeds-recover",
             "With a fresh seed in each of four calls almost every candidate is sent at least once: the fraction that never is",
             Judge::AtMost(0.0015),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "frozen-seed-loses",
             "With one seed for all four calls the same candidates are lost each time: the fraction that is never sent",
             Judge::AtLeast(0.1),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "threshold-is-good-enough",
             "A threshold from 1 % of the elements, without correction (Student's t with 3 degrees, 2^22 elements, r = 0.001): the fraction of 20 seeds with 0.5 k to 2 k candidates",
             Judge::AtLeast(1.),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "residual-conserves",
-            "With error feedback nothing is lost over 50 steps: largest difference of what was sent and is kept from the sum of gradients, relative to its largest element",
+            "With error feedback nothing is lost over 50 steps: largest difference between what was sent plus what is kept and the sum of the gradients, relative to the largest element of the sum",
             Judge::AtMost(1e-5),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "sparse-decoding-equals-naive",
-            "One zeroed tensor for all workers gives what one tensor for each gives: largest difference",
+            "Decoding into one zeroed tensor for all workers gives the same sum as one tensor for each worker: largest difference",
             Judge::AtMost(1e-6),
             "",
             ALL,
         ),
-        claim(
+        Claim::new(
             "sparse-decoding-is-faster",
-            "and is faster (8 workers, 2^22 elements, r = 0.001): time of the naive decoding over its time",
+            "Decoding into one tensor is faster than into one for each worker (8 workers, 2^22 elements, r = 0.001): time of the slow way over that of the fast one",
             Judge::AtLeast(3.),
             "times",
             ALL,
         ),
-        claim(
+        Claim::new(
             "selection-is-fast",
             "Hashed selection takes a fraction of the time of an exact top-k by quickselect (2^22 elements, r = 0.001, one thread)",
             Judge::AtMost(0.3),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "selection-beats-dgc",
-            "and less than DGC's selection: ratio of times (2^22 elements, r = 0.001, one thread)",
+            "Hashed selection takes less time than DGC's: ratio of times (2^22 elements, r = 0.001, one thread)",
             Judge::AtMost(1.),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "filtered-top-k",
-            "On a CPU an exact top-k behind a sampled filter costs about as much (not a claim of the paper): its time over hashed selection's",
+            "On a CPU an exact top-k after a sampled filter costs about as much as hashed selection (not a claim of the paper): ratio of times",
             Judge::ReportOnly,
             "ratio",
             ALL,
@@ -110,65 +100,71 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "throughput-gain",
-            statement: "Training throughput against uncompressed exchange, the largest over links of 10 to 100 Gbit/s of a simulated network (measured compute and selection, four workers; other hardware and models than the paper's)",
+            statement: "Training throughput over that of uncompressed exchange, the largest over links of 10 to 100 Gbit/s of a simulated network (measured compute and selection, four workers; other hardware and models than the paper's)",
             published: Some(Published { value: 3.52, spread: None, source: "abstract, on GPUs: \"up to\"" }),
             judge: Judge::ReportOnly,
             unit: "times",
             scales: REAL,
         },
-        claim(
+        Claim::new(
             "throughput-beats-dgc",
             "Training throughput is never below DGC's on the simulated network: the smallest ratio over bandwidths",
             Judge::AtLeast(1.),
             "ratio",
             REAL,
         ),
-        claim(
+        Claim::new(
             "network-throughput",
-            "Steps per second against uncompressed exchange on a real network of 100 Mbit/s (four processes, shaped virtual Ethernet between network namespaces)",
+            "Steps per second over those of uncompressed exchange on a real network of 100 Mbit/s (four processes, shaped virtual Ethernet between network namespaces)",
             Judge::ReportOnly,
             "times",
             REAL,
         ),
-        claim(
+        Claim::new(
             "accuracy-mixture",
             "With error feedback at r = 0.01 a model of a Gaussian mixture is as accurate as without compression: points lost",
             Judge::AtMost(1.),
             "points",
             SMOKE,
         ),
-        claim(
+        Claim::new(
             "accuracy-mnist-1e-2",
             "With error feedback at r = 0.01 DRAGONN is as accurate as dense training: points lost, mean of five seeds",
             Judge::AtMost(1.),
             "points",
             REAL,
         ),
-        claim("accuracy-mnist-1e-3", "The same at r = 0.001", Judge::AtMost(1.), "points", REAL),
-        claim(
+        Claim::new(
+            "accuracy-mnist-1e-3",
+            "With error feedback at r = 0.001 DRAGONN is as accurate as dense training: points lost, mean of five seeds",
+            Judge::AtMost(1.),
+            "points",
+            REAL,
+        ),
+        Claim::new(
             "accuracy-like-top-k",
             "What collisions lose costs no accuracy against an exact top-k: largest difference over r = 0.01 and 0.001, means of five seeds",
             Judge::AtMost(0.5),
             "points",
             REAL,
         ),
-        claim(
+        Claim::new(
             "random-k-needs-memory",
             "Random positions at r = 0.01 without error feedback lose accuracy: points below dense training",
             Judge::AtLeast(3.),
             "points",
             REAL,
         ),
-        claim(
+        Claim::new(
             "dragonn-without-memory",
             "DRAGONN at r = 0.01 without error feedback loses some: points below dense training (1 to 6)",
             Judge::Within { target: 3.5, tolerance: 2.5 },
             "points",
             REAL,
         ),
-        claim(
+        Claim::new(
             "accuracy-labels",
-            "On extreme multi-label classification with Adam at r = 0.001 the precision of the first label is that of dense training: points lost",
+            "On extreme multi-label classification with Adam at r = 0.001 the precision of the first label equals that of dense training: points lost",
             Judge::AtMost(2.),
             "points",
             REAL,

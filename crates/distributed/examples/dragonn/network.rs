@@ -158,6 +158,9 @@ fn measure(seed: u64) -> std::result::Result<Measurement, String> {
 
 /// One process of the measurement; prints steps per second and bytes sent in a step.
 pub(crate) fn worker(settings: &str) -> ExitCode {
+    if let Err(error) = core_tensor::threads::configure(1) {
+        eprintln!("this worker runs on several threads: {error}");
+    }
     match train(settings) {
         Ok((rate, bytes)) => {
             println!("{rate} {bytes}");

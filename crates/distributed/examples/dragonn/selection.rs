@@ -6,7 +6,7 @@ use distributed::dragonn::{Dragonn, DragonnConfig, hash_select, murmur3};
 use distributed::encoded::{decode_naive, decode_sparse};
 use distributed::memory::Memory;
 use distributed::{Compression, Compressor, Encoded, Key};
-use experiment::{Axis, Context, Measured, Plot, Result, Scale, Series, Trial, statistics};
+use experiment::{Axis, Context, Measured, Plot, Result, Scale, Series, Table, Trial, statistics};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -239,7 +239,7 @@ fn times(context: &mut Context) -> Result<()> {
     }
     let cuts = all.iter().map(|times| 1. - times.seconds[0] / times.seconds[1].min(times.seconds[3]));
     context.claim("compression-time-cut", generated(cuts.fold(f64::NEG_INFINITY, f64::max), all.len(), data))?;
-    let mut table = crate::table(["n", "DRAGONN", "top-k, quickselect", "top-k, filtered", "DGC", "SIDCo", "random-k"]);
+    let mut table = Table::new(["n", "DRAGONN", "top-k, quickselect", "top-k, filtered", "DGC", "SIDCo", "random-k"]);
     for (log, times) in logs.iter().zip(&all) {
         let cells = times.seconds.iter().map(|seconds| format!("{:.3}", seconds * 1e3));
         table.rows.push(std::iter::once(format!("2^{log}")).chain(cells).collect());

@@ -9,7 +9,7 @@ use distributed::dragonn::DragonnConfig;
 use distributed::encoded::decode_sparse;
 use distributed::selection::CostModel;
 use distributed::{Compression, Key};
-use experiment::{Axis, Context, Plot, Result, Scale, Series, Trial, statistics};
+use experiment::{Axis, Context, Plot, Result, Scale, Series, Table, Trial, statistics};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -68,7 +68,7 @@ pub(crate) fn report(context: &mut Context) -> Result<()> {
     context.claim("throughput-gain", generated(gain, 1, data))?;
     let worst = rates[0].iter().zip(&rates[1]).map(|(ours, dgc)| ours / dgc).fold(f64::INFINITY, f64::min);
     context.claim("throughput-beats-dgc", generated(worst, 1, data))?;
-    let mut table = crate::table(["Gbit/s", "dense", "DRAGONN", "DGC", "top-k", "DRAGONN / dense"]);
+    let mut table = Table::new(["Gbit/s", "dense", "DRAGONN", "DGC", "top-k", "DRAGONN / dense"]);
     for (at, gigabits) in x.iter().enumerate() {
         let mut row = vec![format!("{gigabits:.2}"), format!("{:.0}", dense[at])];
         row.extend(rates.iter().map(|rate| format!("{:.0}", rate[at])));

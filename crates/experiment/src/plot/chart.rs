@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::body::{Body, LegendSign, TEXT_SIZE, WIDTH};
 use super::canvas::{Anchor, Canvas, Point, Sign, Tone, fitted, text_width};
 use super::frame::{FOOT, Frame};
-use super::sheet::{Body, LegendSign, TEXT_SIZE, WIDTH};
 use super::ticks::Span;
 use super::{Axis, Bars, Series};
 

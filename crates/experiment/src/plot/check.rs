@@ -9,7 +9,7 @@ const MOST_BINS: usize = 1000;
 impl Plot {
     /// Whether lengths agree and edges point to nodes.
     pub(crate) fn check(&self, name: &str) -> Result<(), Error> {
-        self.problem().map_or(Ok(()), |problem| Err(Error::Plot { name: name.to_owned(), problem }))
+        self.problem().map_or(Ok(()), |reason| Err(Error::Plot { name: name.to_owned(), reason }))
     }
 
     fn problem(&self) -> Option<String> {

@@ -1,8 +1,8 @@
 //! Two axes around a drawing.
 
 use super::Axis;
+use super::body::{TEXT_SIZE, WIDTH};
 use super::canvas::{Anchor, Canvas, Point, Tone, fitted, text_width};
-use super::sheet::{TEXT_SIZE, WIDTH};
 use super::ticks::Span;
 
 /// Room for the marks and the label below a frame.

@@ -1,8 +1,8 @@
 //! Drawings of graphs.
 
 use super::Node;
+use super::body::{Body, LegendSign, TEXT_SIZE, WIDTH};
 use super::canvas::{Anchor, Canvas, Point, Tone, fitted};
-use super::sheet::{Body, LegendSign, TEXT_SIZE, WIDTH};
 
 const HEIGHT: f64 = 400.0;
 const MARGIN: f64 = 30.0;

@@ -1,7 +1,7 @@
 //! Heat maps.
 
+use super::body::{Body, TEXT_SIZE, WIDTH};
 use super::canvas::{Anchor, Canvas, Tone, fitted, text_width};
-use super::sheet::{Body, TEXT_SIZE, WIDTH};
 
 /// Maps with more columns than this show colours only; numbers would not fit.
 const MOST_NUMBERS: usize = 10;
@@ -34,7 +34,7 @@ pub(super) fn heat_map<'a>(columns: &'a [String], rows: &'a [String], values: &'
                 let share = share(*value, low, high);
                 canvas.rectangle(corner, opposite, share.map_or(Tone::Grid, color), 1.0);
                 if columns.len() <= MOST_NUMBERS && cell_height >= 16.0 {
-                    let text = crate::report::short_number(*value);
+                    let text = report::short_number(*value);
                     let tone = share.map_or(Tone::Soft, text_color);
                     canvas.text((cell_left + cell_width / 2.0, middle), &text, TEXT_SIZE - 1.5, tone, Anchor::Middle);
                 }
@@ -60,7 +60,7 @@ fn draw_legend(canvas: &mut Canvas<'_>, left: f64, top: f64, low: f64, high: f64
         canvas.text((left, top + 6.0), "no finite numbers to draw", TEXT_SIZE, Tone::Soft, Anchor::Start);
         return;
     }
-    let (low, high) = (crate::report::short_number(low), crate::report::short_number(high));
+    let (low, high) = (report::short_number(low), report::short_number(high));
     canvas.text((left, top + 6.0), &low, TEXT_SIZE, Tone::Soft, Anchor::Start);
     let bar = left + text_width(&low, TEXT_SIZE) + 8.0;
     const STEPS: usize = 24;

@@ -1,8 +1,8 @@
 //! Histograms.
 
+use super::body::{Body, LegendSign};
 use super::canvas::{Canvas, Tone};
 use super::frame::Frame;
-use super::sheet::{Body, LegendSign};
 use super::ticks::Span;
 use super::{Axis, Samples};
 

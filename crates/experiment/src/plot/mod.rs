@@ -1,5 +1,6 @@
 //! Plots as plain data, drawn as SVG with real text, with their numbers beside them as CSV.
 
+mod body;
 mod canvas;
 mod chart;
 mod check;

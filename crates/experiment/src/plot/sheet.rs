@@ -1,33 +1,13 @@
 //! The sheet that a plot is drawn on: title, legend, and the SVG around them.
 
+use super::body::{Body, LegendSign, TEXT_SIZE, WIDTH};
 use super::canvas::{Anchor, Canvas, PLOT_STYLE, Sign, Tone, paint, text_width};
 use super::{Drawing, Plot, chart, graph, heat_map, histogram};
 use crate::error::Error;
 
-/// Display pixels. Narrow enough that a phone shrinks the text little.
-pub(super) const WIDTH: f64 = 560.0;
-pub(super) const TEXT_SIZE: f64 = 14.0;
 const TITLE_SIZE: f64 = 16.0;
 const MARGIN: f64 = 12.0;
 const LEGEND_ROW: f64 = 19.0;
-
-/// What a legend shows beside a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LegendSign {
-    Line,
-    Point,
-    Box,
-}
-
-/// Draws below the given height.
-type DrawBelow<'a> = dyn FnOnce(&mut Canvas<'_>, f64) + 'a;
-
-/// The drawing below title and legend: how high it is, and how to draw it below a given height.
-pub(super) struct Body<'a> {
-    pub(super) height: f64,
-    pub(super) legend: Vec<(String, LegendSign)>,
-    pub(super) draw: Box<DrawBelow<'a>>,
-}
 
 impl Plot {
     /// The plot as an SVG element for a page that holds [`PLOT_STYLE`]. `remark` stands beside the title.
@@ -103,10 +83,10 @@ impl Plot {
             draw_legend(canvas, &legend, top + LEGEND_ROW / 2.0);
             (body.draw)(canvas, body_top);
         });
-        let svg = drawn.map_err(|problem| Error::Plot { name: name.to_owned(), problem })?;
+        let svg = drawn.map_err(|reason| Error::Plot { name: name.to_owned(), reason })?;
         let inner = svg.split_once('\n').map_or("", |(_, inner)| inner);
         let remark = if remark.is_empty() { String::new() } else { format!(" ({remark})") };
-        let title = crate::report::escape_html(&format!("{}{remark}", self.alternative_text()));
+        let title = crate::report_files::escape_html(&format!("{}{remark}", self.alternative_text()));
         Ok(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" aria-label=\"{title}\" \
              width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {} {}\">\n<title>{title}</title>\n{style}{inner}",

@@ -18,7 +18,7 @@ pub(crate) static PAPER: Paper = Paper {
     claims: &[
         Claim {
             id: "entropy-separates",
-            statement: "Structural entropy sees communities: the ratio H_T/H^(1) of a height-3 tree separates graphs with communities from graphs of \
+            statement: "Structural entropy detects communities: the ratio H_T/H^(1) of a height-3 tree separates graphs with communities from graphs of \
                         the same degrees without (smallest ratio without minus largest with)",
             published: None,
             judge: Judge::AtLeast(0.02),
@@ -27,7 +27,7 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "entropy-falls",
-            statement: "More levels never cost entropy: the smallest fall of H_T from one height to the next, k = 2 to 6 (karate club and 30x30 grid; with \
+            statement: "More levels never raise the entropy: the smallest decrease of H_T from one height to the next, k = 2 to 6 (karate club and 30x30 grid; with \
                         real data Cora and Citeseer too)",
             published: None,
             judge: Judge::AtLeast(0.0),
@@ -104,8 +104,8 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "sep-g-ptc",
-            statement: "SEP-G on PTC_MR, ten stored folds, official defaults: mean test accuracy (no published value is known here; the official code gave \
-                        55.6 with one seed)",
+            statement: "SEP-G on PTC_MR, ten stored folds, official defaults: mean test accuracy (no published value is known to us; measured with the authors' program, one \
+                        seed: 55.6)",
             published: None,
             judge: Judge::ReportOnly,
             unit: "%",

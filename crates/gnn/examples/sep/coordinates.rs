@@ -87,7 +87,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
             Trial::new(format!("{shape}-{}-{}", pool_name(setting.pool), setting.repetition), setting.clone())
         })
         .collect();
-    let device = core_tensor::device::parse(context.device())?;
+    let device = reproduction::device(context)?;
     let fits = context.trials("coordinates", trials, |setting, trial| fit(setting, trial, &device))?;
     Ok(Runs { settings, fits })
 }

@@ -128,7 +128,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
             prepared.insert(setting.set.clone(), prepare(context, &setting.set)?);
         }
     }
-    let device = core_tensor::device::parse(context.device())?;
+    let device = reproduction::device(context)?;
     let trials = settings.iter().map(|setting| Trial::new(setting.id(), setting.clone())).collect();
     let results =
         context.trials("graphs", trials, |setting, trial| train(setting, &prepared[&setting.set], trial, &device))?;
@@ -138,7 +138,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
 fn prepare(context: &Context, set: &str) -> Result<Prepared> {
     let (graph_set, folds) = match set {
         "communities" => synthetic::community_graphs(),
-        _ => tu::load(&crate::store(context)?, set)?,
+        _ => tu::load(&reproduction::store(context)?, set)?,
     };
     let graphs = graph_set
         .graphs
@@ -368,15 +368,12 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
         context.claim(
             "sep-g-beats-topk-mutag",
             Measured {
-                value: experiment::statistics::mean(&differences),
-                spread: experiment::statistics::sample_standard_deviation(&differences),
                 trials: 20 * differences.len(),
-                data: "MUTAG".into(),
                 note: Some(format!(
                     "TopK (ratio 0.5) reaches {:.2}; spread over repetitions",
                     experiment::statistics::mean(&top_k.means)
                 )),
-                ..Measured::default()
+                ..Measured::mean_of(&differences, "MUTAG")
             },
         )?;
     }
@@ -408,5 +405,5 @@ fn fold_table(context: &mut Context, settings: &[Setting], results: &[FoldResult
             ]
         })
         .collect();
-    context.table("Graph classification, fold by fold", Table { columns: columns.map(String::from).to_vec(), rows });
+    context.table("Graph classification, fold by fold", Table { rows, ..Table::new(columns) });
 }

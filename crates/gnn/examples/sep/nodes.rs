@@ -68,7 +68,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
     let mut settings = Vec::new();
     let mut prepared = BTreeMap::new();
     if !context.is_synthetic() {
-        let store = crate::store(context)?;
+        let store = reproduction::store(context)?;
         for (set, _, _) in SETS {
             for (num_blocks, convolution_dropout, pool_dropout, weight_decay) in grid(set) {
                 settings.extend((0..NUM_SEEDS).map(|repetition| Setting {
@@ -86,7 +86,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
             prepared.insert(set, Prepared { nodes, graph });
         }
     }
-    let device = core_tensor::device::parse(context.device())?;
+    let device = reproduction::device(context)?;
     let id = |setting: &Setting| format!("{}-{}-r{}", setting.set, setting.name(), setting.repetition);
     let trials = settings.iter().map(|setting| Trial::new(id(setting), setting.clone())).collect();
     let results =
@@ -192,16 +192,12 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
             context.claim(
                 claim,
                 Measured {
-                    value: experiment::statistics::mean(&tests),
-                    spread: experiment::statistics::sample_standard_deviation(&tests),
-                    trials: tests.len(),
-                    data: format!("{name}, public split"),
-                    is_synthetic: false,
                     note: Some(format!(
                         "setting {setting}, chosen by validation accuracy among {} candidates; the candidates are settings for which test accuracies of \
                          the official code were known beforehand; spread over seeds",
                         by_setting.len()
                     )),
+                    ..Measured::mean_of(&tests, format!("{name}, public split"))
                 },
             )?;
         }
@@ -214,10 +210,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
         "largest test of any epoch, % (the official script prints this too; it looks at the test nodes)",
     ];
     if !rows.is_empty() {
-        context.table(
-            "Node classification, mean of five seeds",
-            Table { columns: columns.map(String::from).to_vec(), rows },
-        );
+        context.table("Node classification, mean of five seeds", Table { rows, ..Table::new(columns) });
     }
     Ok(())
 }

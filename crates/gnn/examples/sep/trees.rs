@@ -55,7 +55,7 @@ fn heights(context: &mut Context) -> Result<()> {
         ("30x30 grid", Graph::from_edges(grid.num_nodes, &grid.edges)?, 0),
     ];
     if is_real {
-        let store = crate::store(context)?;
+        let store = reproduction::store(context)?;
         for (name, set) in [("Cora", "planetoid-cora"), ("Citeseer", "planetoid-citeseer")] {
             let nodes = planetoid::load(&store, set)?;
             graphs.push((name, Graph::from_edges(nodes.num_nodes, &nodes.edges)?, 1));

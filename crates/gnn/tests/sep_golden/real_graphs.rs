@@ -2,7 +2,7 @@
 
 use super::files;
 use super::tensors::Golden;
-use datasets::{Store, StoreOptions, planetoid, tu};
+use datasets::{Store, StoreConfig, planetoid, tu};
 use gnn::Graph;
 use gnn::sep::{CodingTree, TreeOptions};
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn store() -> Option<Store> {
         println!("skipped: DATA_DIR is not set");
         return None;
     }
-    Some(Store::new(StoreOptions { is_offline: true, ..StoreOptions::default() }).expect("a store"))
+    Some(Store::new(StoreConfig { is_offline: true, ..StoreConfig::default() }).expect("a store"))
 }
 
 fn expected(case: &Value, key: &str) -> Vec<f64> {

@@ -104,7 +104,12 @@ pub(crate) static PAPER: Paper = Paper {
             Judge::AtLeast(0.08),
             "ratio",
         ),
-        law("saturation-helps-all", "The same, the smallest of all three routers", Judge::AtLeast(0.0), "ratio"),
+        law(
+            "saturation-helps-all",
+            "The gain from experts saturates for every router: how much lower the saturating law's leave-one-out error is than the bilinear law's, the smallest of three routers",
+            Judge::AtLeast(0.0),
+            "ratio",
+        ),
         law(
             "slopes-shrink",
             "Experts help larger models less: slope in log E at 1.3B over the slope at 15M, largest of three routers",
@@ -131,7 +136,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         law(
             "epc-unifies",
-            "In the effective parameter count all models of a router lie on one power law: its error less the law's own, largest of three routers",
+            "In the effective parameter count all models of a router lie on one power law: its error minus the law's own, largest of three routers",
             Judge::AtMost(1e-9),
             "ln",
         ),

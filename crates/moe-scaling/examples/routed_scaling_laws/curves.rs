@@ -2,7 +2,7 @@
 
 use crate::figures;
 use datasets::routing_curves::{self, Evaluation, Router};
-use experiment::{Context, Measured, Result};
+use experiment::{Context, Measured, Result, Table};
 use moe_scaling::law::{
     Analysis, Coefficient, FitConfig, Form, Interval, Law, Point, analyse, compare, fit, leave_one_out,
 };
@@ -46,11 +46,7 @@ fn measured(value: f64, trials: usize) -> Measured {
 }
 
 pub(crate) fn report(context: &mut Context) -> Result<()> {
-    let store = datasets::Store::new(datasets::StoreOptions {
-        data_dir: context.data_dir().map(Into::into),
-        is_offline: context.is_offline(),
-        ..datasets::StoreOptions::default()
-    })?;
+    let store = reproduction::store(context)?;
     let curves = routing_curves::load(&store)?;
     let last: Vec<&Evaluation> = curves.last().into_iter().filter(|run| run.seed == 42).collect();
     let of = |router: Router| last.iter().copied().filter(move |run| run.router == router || is_dense(run));
@@ -114,7 +110,7 @@ fn against_published(context: &mut Context, all: &[Series]) -> Result<()> {
             all.iter().zip(PUBLISHED).map(|(series, known)| (coefficients(series.law())[at] - known[at]).abs());
         context.claim(id, measured(distances.fold(0., f64::max), all.len()))?;
     }
-    let mut table = crate::table(["router", "coefficient", "recalled", "refit", "95% low", "95% high"]);
+    let mut table = Table::new(["router", "coefficient", "recalled", "refit", "95% low", "95% high"]);
     const NAMES: [(&str, Coefficient); 6] = [
         ("a", Coefficient::A),
         ("b", Coefficient::B),
@@ -157,7 +153,7 @@ fn against_published(context: &mut Context, all: &[Series]) -> Result<()> {
 }
 
 fn forms(context: &mut Context, all: &[Series]) -> Result<()> {
-    let mut table = crate::table(["router", "law", "RMSLE", "leave-one-out"]);
+    let mut table = Table::new(["router", "law", "RMSLE", "leave-one-out"]);
     let (mut needed, mut gains) = (f64::INFINITY, Vec::new());
     for series in all {
         let mut errors = BTreeMap::new();
@@ -188,7 +184,7 @@ fn sizes(points: &[Point]) -> Vec<f64> {
 }
 
 fn slopes(context: &mut Context, all: &[Series]) -> Result<()> {
-    let mut table = crate::table(["router", "N", "slope in log E"]);
+    let mut table = Table::new(["router", "N", "slope in log E"]);
     let mut worst = 0f64;
     for series in all {
         let mut slopes = Vec::new();
@@ -243,7 +239,7 @@ fn general_law(context: &mut Context, last: &[&Evaluation], all: &[Series]) -> R
     let dense: BTreeMap<&str, f64> =
         last.iter().filter(|run| is_dense(run)).map(|run| (run.size_label.as_str(), utilisation(run))).collect();
     // there is no dense run of 130M with seed 42, but its counts are those of every 130M run's dense part
-    let mut table = crate::table(["router", "runs", "points", "RMSLE in (F, B)", "RMSLE in (N, E)"]);
+    let mut table = Table::new(["router", "runs", "points", "RMSLE in (F, B)", "RMSLE in (N, E)"]);
     let mut worst = 0f64;
     for series in all.iter().filter(|series| series.router != Router::RlR) {
         for (name, has_variants) in [("k = 1, R = 0.5", false), ("all k and R", true)] {
@@ -293,7 +289,7 @@ fn dense_flops(run: &Evaluation) -> f64 {
 }
 
 fn hold_outs(context: &mut Context, all: &[Series]) -> Result<()> {
-    let mut table = crate::table(["router", "held out", "law", "RMSLE there"]);
+    let mut table = Table::new(["router", "held out", "law", "RMSLE there"]);
     for series in all {
         for (name, is_held_out) in [
             ("N >= 1e9", (|p: &&Point| p.size >= 1e9) as fn(&&Point) -> bool),
@@ -316,7 +312,7 @@ fn hold_outs(context: &mut Context, all: &[Series]) -> Result<()> {
 
 fn comparisons(context: &mut Context, all: &[Series]) -> Result<()> {
     let mut table =
-        crate::table(["first", "second", "N", "E", "ln ratio of losses", "95% low", "95% high", "first wins"]);
+        Table::new(["first", "second", "N", "E", "ln ratio of losses", "95% low", "95% high", "first wins"]);
     let at = [(55e6, 8.), (55e6, 128.), (1.3e9, 8.), (1.3e9, 128.), (10e9, 128.)];
     for (first, second) in [(0, 2), (1, 2), (0, 1)] {
         let (first, second) = (&all[first], &all[second]);
@@ -350,7 +346,7 @@ fn comparisons(context: &mut Context, all: &[Series]) -> Result<()> {
 }
 
 fn earlier_steps(context: &mut Context, curves: &routing_curves::Curves) -> Result<()> {
-    let mut table = crate::table(["router", "step", "a", "b", "c", "N_cutoff"]);
+    let mut table = Table::new(["router", "step", "a", "b", "c", "N_cutoff"]);
     for router in ROUTERS {
         for step in [50_000, 100_000, 150_000, 200_000, 250_000] {
             let runs = curves.until(step);

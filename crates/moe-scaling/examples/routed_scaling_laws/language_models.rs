@@ -4,8 +4,8 @@ use crate::figures;
 use candle_core::{DType, Device};
 use core_tensor::params::ParamStore;
 use core_tensor::train::Cancellation;
-use datasets::synthetic::{TopicsOptions, topics};
-use experiment::{Context, Measured, Outcome, Result, Scale, Trial, statistics};
+use datasets::synthetic::{TopicsConfig, topics};
+use experiment::{Context, Measured, Outcome, Result, Scale, Table, Trial, statistics};
 use moe_scaling::architecture::RouterKind;
 use moe_scaling::law::{FitConfig, Form, Point, fit, leave_one_out};
 use moe_scaling::model::{RouterConfig, TrainConfig, TrainReport, TransformerConfig, routed_transformer, train};
@@ -61,7 +61,7 @@ pub(crate) struct Runs {
 
 pub(crate) fn run(context: &mut Context) -> Result<Runs> {
     let is_smoke = context.scale() == Scale::Smoke;
-    // as many steps as two cores can take in half an hour
+    // few enough steps that two cores need less than half an hour
     let (steps, batch, text_bytes) = if is_smoke { (60, 8, 200_000) } else { (1000, 16, 2_000_000) };
     let base = Setting {
         size: 0,
@@ -97,14 +97,14 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
         }
     }
     // the longest first, so that jobs end together
-    let text = topics(&TopicsOptions { bytes: text_bytes, seed: context.seed_of("text"), ..TopicsOptions::default() })?;
+    let text = topics(&TopicsConfig { bytes: text_bytes, seed: context.seed_of("text"), ..TopicsConfig::default() })?;
     let (training, held_out) = text.split_at(text.len() * 9 / 10);
     let id = |setting: &Setting| {
         let (name, routing) = (SIZES[setting.size].0, format!("{:?}", setting.routing).to_lowercase());
         format!("{name}-{routing}-e{}-r{}", setting.experts, setting.repetition)
     };
     let trials = settings.iter().map(|setting| Trial::new(id(setting), setting.clone())).collect();
-    let device = core_tensor::device::parse(context.device())?;
+    let device = reproduction::device(context)?;
     let results = context.trials("models", trials, |setting, trial| {
         // the routers of a repetition share their streams
         let seed = trial.seed_of(&format!("repetition-{}", setting.repetition));
@@ -169,7 +169,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
     }
     let settings = runs.settings;
     let results = runs.results.all()?;
-    let mut table = crate::table(["size", "router", "E", "seed", "N", "P", "held-out loss", "max/mean load"]);
+    let mut table = Table::new(["size", "router", "E", "seed", "N", "P", "held-out loss", "max/mean load"]);
     for (setting, trained) in settings.iter().zip(&results) {
         let load = trained.report.max_over_mean.iter().copied().fold(0., f64::max);
         table.rows.push(
@@ -219,7 +219,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
     context.claim("rl-learns", Measured { note: Some(note), ..measured(value, gain.len(), None) })?;
 
     let mut worst = 0f64;
-    let mut laws = crate::table(["router", "a", "b", "c", "d", "RMSLE", "leave-one-out"]);
+    let mut laws = Table::new(["router", "a", "b", "c", "d", "RMSLE", "leave-one-out"]);
     for routing in ROUTERS {
         let grid = all().filter(|(s, _)| s.repetition == 0 && (s.routing == routing || s.routing == Routing::Dense));
         let points: Vec<Point> = grid

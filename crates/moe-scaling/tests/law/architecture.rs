@@ -30,7 +30,7 @@ fn sizes_are_the_papers() {
 #[test]
 fn parameter_and_flop_counts_are_the_released_ones() {
     use datasets::routing_curves::{Router, load};
-    let options = datasets::StoreOptions { is_offline: true, ..datasets::StoreOptions::default() };
+    let options = datasets::StoreConfig { is_offline: true, ..datasets::StoreConfig::default() };
     let Ok(curves) = datasets::Store::new(options).and_then(|store| load(&store)) else {
         println!("skipped: routing-curves is not on this machine");
         return;

@@ -8,16 +8,6 @@ const LAPTOP: &[Scale] = &[Scale::Laptop];
 const GRAPHS: &[Scale] = &[Scale::Laptop, Scale::Paper];
 const PAPER_ONLY: &[Scale] = &[Scale::Paper];
 
-const fn claim(
-    id: &'static str,
-    statement: &'static str,
-    judge: Judge,
-    unit: &'static str,
-    scales: &'static [Scale],
-) -> Claim {
-    Claim { id, statement, published: None, judge, unit, scales }
-}
-
 const fn quoted(value: f64) -> Option<Published> {
     Some(Published { value, spread: None, source: "the paper's table, quoted (not re-checked)" })
 }
@@ -33,51 +23,51 @@ pub(crate) static PAPER: Paper = Paper {
     venue: "ICML 2022, PMLR 162",
     url: "https://proceedings.mlr.press/v162/lan22a.html",
     claims: &[
-        claim(
+        Claim::new(
             "distance-matches-reference",
             "The similarity of sensors by exact optimal transport equals that of the authors' program: largest difference",
             Judge::AtMost(1e-9),
             "",
             ALL,
         ),
-        claim(
+        Claim::new(
             "distance-ignores-scale",
-            "Sensors whose flows are in proportion are alike: 1 less their similarity",
+            "Sensors with proportional flows are similar: 1 minus their similarity",
             Judge::AtMost(1e-4),
             "",
             ALL,
         ),
-        claim(
+        Claim::new(
             "graphs-match-published",
-            "The aware graphs of the real similarities of PEMS03 and PEMS04 are the published ones: rows that differ, outside of rows with exact ties",
+            "The spatial-temporal aware graphs from the real similarities of PEMS03 and PEMS04 equal the published ones: rows that differ, without those with exact ties",
             Judge::AtMost(0.),
             "rows",
             GRAPHS,
         ),
-        claim(
+        Claim::new(
             "relevance-matches-published",
-            "and so are the relevance graphs: largest difference there",
+            "The relevance graphs from the same similarities equal the published ones: largest difference, without rows with exact ties",
             Judge::AtMost(1e-9),
             "",
             GRAPHS,
         ),
-        claim(
+        Claim::new(
             "corridors-found",
             "On generated corridors with a useless road graph sensors choose their two neighbours from their own corridor: share of choices, mean of three seeds",
             Judge::AtLeast(0.95),
             "ratio",
             GENERATED,
         ),
-        claim(
+        Claim::new(
             "corridors-persistence",
-            "A small network beats repeating the last value: its mean absolute error over that of persistence, mean of three seeds",
+            "On generated corridors a small network beats repeating the last value: its mean absolute error over that of persistence, mean of three seeds",
             Judge::AtMost(0.9),
             "ratio",
             GENERATED,
         ),
-        claim(
+        Claim::new(
             "corridors-aware",
-            "and does better on the learned graph than on the useless one: mean absolute error with the road graph less that with the learned one, mean of three seeds, after 40 epochs",
+            "A small network does better with the learned graph than with the useless road graph: difference of mean absolute errors, mean of three seeds, after 40 epochs",
             Judge::AtLeast(0.),
             "vehicles",
             LAPTOP,
@@ -92,7 +82,7 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "los-over-persistence",
-            statement: "The network's mean absolute error over that of persistence, mean of three seeds",
+            statement: "On los-loop, the network's mean absolute error over that of persistence, mean of three seeds",
             published: reference(0.888),
             judge: Judge::AtMost(0.93),
             unit: "ratio",
@@ -100,7 +90,7 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "los-over-time-of-day",
-            statement: "and over that of the mean by time of day",
+            statement: "On los-loop, the network's mean absolute error over that of the mean by time of day, mean of three seeds",
             published: reference(0.718),
             judge: Judge::AtMost(0.78),
             unit: "ratio",
@@ -108,22 +98,22 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "los-reference",
-            statement: "The mean absolute error of three seeds is that of the authors' program within 6 %",
+            statement: "On los-loop, the mean absolute error of three seeds is that of the authors' program within 6 %",
             published: reference(3.719),
             judge: Judge::Within { target: 3.719, tolerance: 0.06 * 3.719 },
             unit: "mph",
             scales: LAPTOP,
         },
-        claim(
+        Claim::new(
             "los-road-graph",
-            "With the road graph instead of the learned one (not judged: one week is short)",
+            "On los-loop, mean absolute error with the road graph instead of the learned one (not judged: one week is short)",
             Judge::ReportOnly,
             "mph",
             LAPTOP,
         ),
-        claim(
+        Claim::new(
             "los-astgcn",
-            "ASTGCN on the road graph (not judged: one week is short)",
+            "On los-loop, mean absolute error of ASTGCN with the road graph (not judged: one week is short)",
             Judge::ReportOnly,
             "mph",
             LAPTOP,
@@ -144,16 +134,16 @@ pub(crate) static PAPER: Paper = Paper {
             unit: "vehicles",
             scales: PAPER_ONLY,
         },
-        claim(
+        Claim::new(
             "pems-road-graph",
             "The learned graph beats the road graph: the smaller difference in mean absolute error over PEMS08 and PEMS04",
             Judge::AtLeast(0.),
             "vehicles",
             PAPER_ONLY,
         ),
-        claim(
+        Claim::new(
             "pems-astgcn",
-            "and the network beats ASTGCN: the smaller difference",
+            "The network beats ASTGCN: the smaller difference in mean absolute error over PEMS08 and PEMS04",
             Judge::AtLeast(1.5),
             "vehicles",
             PAPER_ONLY,

@@ -70,21 +70,13 @@ pub(crate) fn corridors(seed: u64) -> timeseries::Result<Data> {
     })
 }
 
-pub(crate) fn store(context: &Context) -> Result<datasets::Store> {
-    Ok(datasets::Store::new(datasets::StoreOptions {
-        data_dir: context.data_dir().map(Into::into),
-        is_offline: context.is_offline(),
-        ..datasets::StoreOptions::default()
-    })?)
-}
-
 /// The first 60 sensors of los-loop.
 pub(crate) fn los_loop(context: &Context) -> Result<Data> {
     const NODES: usize = 60;
-    let store = store(context)?;
+    let store = reproduction::store(context)?;
     let read = |file: &str, has_header: bool| -> Result<datasets::table::NumericTable> {
         let bytes = std::fs::read(store.file("los-loop", file)?)?;
-        Ok(datasets::table::parse_numeric(&bytes, &datasets::table::TableOptions { has_header, ..Default::default() })?)
+        Ok(datasets::table::parse_numeric(&bytes, &datasets::table::TableConfig { has_header, ..Default::default() })?)
     };
     let (speeds, roads) = (read("los_speed.csv", true)?, read("los_adj.csv", false)?);
     let first = |table: &datasets::table::NumericTable, rows: usize| -> Vec<f64> {
@@ -105,7 +97,7 @@ pub(crate) fn los_loop(context: &Context) -> Result<Data> {
 
 /// The flows of PEMS08 or PEMS04, and the directed road graph.
 pub(crate) fn pems(context: &Context, name: &'static str) -> Result<Data> {
-    let store = store(context)?;
+    let store = reproduction::store(context)?;
     let array = datasets::npz::Archive::read(&store.file("pems-flow", &format!("{name}.npz"))?)?.array("data")?;
     let (values, shape) = (array.values.to_f64(), array.shape);
     let &[_, nodes, channels] = shape.as_slice() else {
@@ -116,7 +108,7 @@ pub(crate) fn pems(context: &Context, name: &'static str) -> Result<Data> {
     // flow is the first channel; occupancy and speed are not used
     let flow = values.into_iter().step_by(channels.max(1)).collect();
     let bytes = std::fs::read(store.file("pems-graphs", &format!("{name}_distance.csv"))?)?;
-    let table = datasets::table::parse_numeric(&bytes, &datasets::table::TableOptions::default())?;
+    let table = datasets::table::parse_numeric(&bytes, &datasets::table::TableConfig::default())?;
     let edges: Vec<(usize, usize)> =
         (0..table.num_rows).filter_map(|row| table.row(row)).map(|row| (row[0] as usize, row[1] as usize)).collect();
     let roads = SensorGraph::from_edges(nodes, &edges)?;

@@ -4,7 +4,7 @@ use crate::data::{self, Data};
 use candle_core::DType;
 use core_tensor::params::ParamStore;
 use experiment::{
-    Axis, BoxError, Context, Measured, Node, Outcome, Plot, Result, Scale, Series as Line, Trial, TrialContext,
+    Axis, BoxError, Context, Measured, Node, Outcome, Plot, Result, Scale, Series as Line, Table, Trial, TrialContext,
     statistics,
 };
 use serde::{Deserialize, Serialize};
@@ -236,7 +236,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
             .collect()
     };
     let mae = |trained: &[&Trained]| -> Vec<f64> { trained.iter().map(|trained| trained.all[0]).collect() };
-    let mut table = crate::table(["data", "model", "seed", "MAE", "RMSE", "MAPE %", "best epoch"]);
+    let mut table = Table::new(["data", "model", "seed", "MAE", "RMSE", "MAPE %", "best epoch"]);
     for (setting, trained) in settings.iter().zip(&results) {
         let mut row = vec![setting.set.clone(), format!("{:?}", setting.model), setting.seed.to_string()];
         row.extend(trained.all.map(|x| format!("{x:.3}")));
@@ -258,15 +258,8 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
     }
     context.table("Errors over all sensors and 12 steps of the test windows", table);
 
-    let deviation = statistics::sample_standard_deviation;
-    let measured = |values: &[f64], data: &str, is_synthetic: bool| Measured {
-        value: statistics::mean(values),
-        spread: deviation(values),
-        trials: values.len(),
-        data: data.into(),
-        is_synthetic,
-        note: None,
-    };
+    let measured =
+        |values: &[f64], data: &str, is_synthetic: bool| Measured { is_synthetic, ..Measured::mean_of(values, data) };
     let (aware, road) = (of("corridors", Model::Aware), of("corridors", Model::Road));
     if !aware.is_empty() {
         let data = "ring_corridors, generated";

@@ -1,6 +1,5 @@
 //! Distances and graphs against those of the authors' program.
 
-use crate::data;
 use candle_core::{DType, Device, Tensor};
 use experiment::{Context, Measured, Result, Scale};
 use timeseries::dstagnn::{GraphConfig, Similarity, SimilarityConfig, aware_graphs};
@@ -32,7 +31,7 @@ pub(crate) fn report(context: &mut Context) -> Result<()> {
     if context.scale() == Scale::Smoke || context.is_synthetic() {
         return Ok(());
     }
-    let store = data::store(context)?;
+    let store = reproduction::store(context)?;
     let (mut rows_that_differ, mut worst, mut tied) = (0usize, 0f64, 0usize);
     for set in ["PEMS03", "PEMS04"] {
         let path = store.file("pems-graphs", &format!("{set}_similarity.npy"))?;
@@ -41,7 +40,7 @@ pub(crate) fn report(context: &mut Context) -> Result<()> {
         let (aware, relevance) = aware_graphs(&similarity, GraphConfig::default())?;
         let read = |kind: &str| -> Result<Vec<f64>> {
             let path = store.file("pems-graphs", &format!("{set}_{kind}_from_similarity.csv.gz"))?;
-            let options = datasets::table::TableOptions { has_header: false, ..Default::default() };
+            let options = datasets::table::TableConfig { has_header: false, ..Default::default() };
             Ok(datasets::table::parse_numeric(&datasets::archive::read(&path)?, &options)?.values)
         };
         let (published_aware, published_relevance) = (read("stag")?, read("strg")?);

@@ -7,7 +7,7 @@ use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::schedule::Schedule;
-use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Trial, TrialContext, statistics};
+use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use timeseries::sithcon::morse::AddingItem;
 use timeseries::sithcon::{Sequences, SithConConfig, sithcon};
@@ -44,11 +44,7 @@ fn test_items(context: &Context) -> Result<Vec<AddingItem>> {
         let items = (0..300).map(|_| AddingItem::random(4, &mut rng)).collect::<timeseries::Result<_>>();
         return items.map_err(experiment::BoxError::from);
     }
-    let store = datasets::Store::new(datasets::StoreOptions {
-        data_dir: context.data_dir().map(Into::into),
-        is_offline: context.is_offline(),
-        ..datasets::StoreOptions::default()
-    })?;
+    let store = reproduction::store(context)?;
     let items = datasets::morse::load(&store)?;
     Ok(items.iter().map(|item| AddingItem { digits: item.digits.to_vec(), marked: item.marked }).collect())
 }
@@ -177,7 +173,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
         let value = least(chosen(&tcn, &|scale| scale >= 7)) / variance;
         context.claim("adding-tcn", crate::morse(&seeds, value, None))?;
     }
-    let mut table = crate::table(["scale", "SITHCon", "TCN", "predicting the mean"]);
+    let mut table = Table::new(["scale", "SITHCon", "TCN", "predicting the mean"]);
     for (i, scale) in scales.iter().enumerate() {
         let number = |x: f64| format!("{x:.5}");
         table.rows.push(vec![scale.to_string(), number(sithcon[i]), number(tcn[i]), number(variance)]);

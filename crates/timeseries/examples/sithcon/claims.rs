@@ -7,16 +7,6 @@ const TRAINED: &[Scale] = &[Scale::Laptop, Scale::Paper];
 const LAPTOP: &[Scale] = &[Scale::Laptop];
 const PAPER_ONLY: &[Scale] = &[Scale::Paper];
 
-const fn claim(
-    id: &'static str,
-    statement: &'static str,
-    judge: Judge,
-    unit: &'static str,
-    scales: &'static [Scale],
-) -> Claim {
-    Claim { id, statement, published: None, judge, unit, scales }
-}
-
 const fn notebook(value: f64, source: &'static str) -> Option<Published> {
     Some(Published { value, spread: None, source })
 }
@@ -28,43 +18,55 @@ pub(crate) static PAPER: Paper = Paper {
     venue: "ICML 2022, PMLR 162",
     url: "https://proceedings.mlr.press/v162/jacques22a.html",
     claims: &[
-        claim(
+        Claim::new(
             "shift-coarse",
             "A signal at half the speed shifts the memory's activity along log-time: largest difference from the shifted bank over its maximum, 5 against 10 samples a bit",
             Judge::AtMost(0.045),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "shift-fine",
-            "The same at 40 against 80 samples a bit: what is left is the sampling of time",
+            "The same shift at 40 against 80 samples a bit, where only the sampling of time is left: largest difference over the maximum",
             Judge::AtMost(0.007),
             "ratio",
             ALL,
         ),
-        claim(
+        Claim::new(
             "trained-curve",
-            "A decoder trained by the authors' modules at scale 10 has here the accuracy that it has there, at scales 1 to 40: largest difference",
+            "A decoder that the authors' modules trained at scale 10 has the same accuracy in this implementation as in theirs, at scales 1 to 40: largest difference",
             Judge::AtMost(1.),
             "of 43 symbols",
             ALL,
         ),
-        claim(
+        Claim::new(
             "trained-extension",
-            "The same with its bank cut to 313 and extended to 487 filters, scales 5 to 120: largest difference",
+            "The same decoder with its bank cut to 313 or extended to 487 filters, at scales 5 to 120: largest difference",
             Judge::AtMost(1.),
             "of 43 symbols",
             ALL,
         ),
-        claim("tcn-learns", "A TCN learns the alphabet at scale 10: its accuracy there", Judge::AtLeast(1.), "", ALL),
-        claim(
+        Claim::new(
+            "tcn-learns",
+            "A TCN learns the alphabet at scale 10: its accuracy there",
+            Judge::AtLeast(1.),
+            "",
+            ALL,
+        ),
+        Claim::new(
             "tcn-near",
-            "and does not recognise it at scales 8 and 9: the larger accuracy",
+            "A TCN trained at scale 10 does not recognise the alphabet at scales 8 and 9: the larger accuracy",
             Judge::AtMost(0.3),
             "",
             ALL,
         ),
-        claim("tcn-far", "nor at 13 to 40: the largest accuracy", Judge::AtMost(0.25), "", ALL),
+        Claim::new(
+            "tcn-far",
+            "A TCN trained at scale 10 does not recognise the alphabet at scales 13 to 40: the largest accuracy",
+            Judge::AtMost(0.25),
+            "",
+            ALL,
+        ),
         Claim {
             id: "sithcon-range",
             statement: "SITHCon trained at scale 10 recognises the alphabet at every scale from 6 to 30: the smallest accuracy over scales and seeds",
@@ -75,7 +77,7 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "sithcon-ends",
-            statement: "and at scales 5 and 40: the smaller accuracy, over seeds",
+            statement: "SITHCon trained at scale 10 recognises the alphabet at scales 5 and 40: the smallest accuracy over both scales and all seeds",
             published: notebook(0.837, "stored output of the authors' notebook, one run, at scale 5"),
             judge: Judge::AtLeast(0.9),
             unit: "",
@@ -83,43 +85,43 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "sithcon-beats-tcn",
-            statement: "SITHCon less TCN at scales 7 and 13, the smaller difference of mean accuracies",
+            statement: "SITHCon beats the TCN at scales 7 and 13: the smaller difference of mean accuracies",
             published: notebook(0.954, "stored outputs of the authors' notebooks, one run each"),
             judge: Judge::AtLeast(0.6),
             unit: "",
             scales: TRAINED,
         },
-        claim(
+        Claim::new(
             "extension",
-            "With 487 filters instead of 400 and the same weights a scale of 200 is recognised: the smallest accuracy over seeds",
+            "With 487 filters instead of 400 and the same weights SITHCon recognises the alphabet at a scale of 200: the smallest accuracy over seeds",
             Judge::AtLeast(0.95),
             "",
             TRAINED,
         ),
-        claim(
+        Claim::new(
             "no-extension",
-            "which the 400 filters do not reach: the largest accuracy over seeds",
+            "With 400 filters SITHCon does not reach a scale of 200: the largest accuracy over seeds",
             Judge::AtMost(0.7),
             "",
             TRAINED,
         ),
-        claim(
+        Claim::new(
             "adding-range",
             "Reduced adding problem (4 digits, trained at scale 4): the largest mean squared error at scales 3, 4, 6 and 8 over the target's variance, mean of seeds",
             Judge::AtMost(0.5),
             "ratio",
             LAPTOP,
         ),
-        claim(
+        Claim::new(
             "adding-tcn",
-            "of which the TCN keeps nothing at scales of 7 and more: its smallest mean squared error over the target's variance, mean of seeds",
+            "Reduced adding problem: the TCN does no better than predicting the mean at scales of 7 and more: its smallest mean squared error over the target's variance, mean of seeds",
             Judge::AtLeast(1.),
             "ratio",
             LAPTOP,
         ),
         Claim {
             id: "adding-full",
-            statement: "The adding problem trained at scale 5: the largest mean squared error at scales 3 to 19 of the fixed test set",
+            statement: "The adding problem, trained at scale 5: SITHCon's largest mean squared error at scales 3 to 19 of the fixed test set",
             published: notebook(0.00612, "stored output of the authors' notebook, one run, at scale 3"),
             judge: Judge::AtMost(0.01),
             unit: "",
@@ -127,19 +129,25 @@ pub(crate) static PAPER: Paper = Paper {
         },
         Claim {
             id: "adding-full-tcn",
-            statement: "and the TCN's smallest at every other scale than 5",
+            statement: "The adding problem, trained at scale 5: the TCN's smallest mean squared error at any other scale",
             published: notebook(0.145, "stored output of the authors' notebook, one run, at scale 6"),
             judge: Judge::AtLeast(0.1),
             unit: "",
             scales: PAPER_ONLY,
         },
-        claim(
+        Claim::new(
             "speech-drop",
-            "Spoken digits (FSDD) trained at their own speed: SITHCon's mean drop in accuracy at half and at twice the duration, over the TCN's",
+            "Spoken digits (FSDD) trained at their own speed: SITHCon's mean drop in accuracy at half and at twice the duration, divided by the TCN's",
             Judge::AtMost(0.5),
             "ratio",
             TRAINED,
         ),
-        claim("speech-accuracy", "SITHCon's accuracy at the speed of training", Judge::ReportOnly, "", TRAINED),
+        Claim::new(
+            "speech-accuracy",
+            "SITHCon's accuracy on spoken digits (FSDD) at the speed of training",
+            Judge::ReportOnly,
+            "",
+            TRAINED,
+        ),
     ],
 };

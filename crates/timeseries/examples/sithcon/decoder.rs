@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::{Mode, ops};
-use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Trial, TrialContext, statistics};
+use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use timeseries::recurrent::{LstmConfig, lstm_reader};
 use timeseries::sithcon::{SithConConfig, morse, sithcon};
@@ -157,7 +157,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
     let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let deviation = statistics::sample_standard_deviation;
 
-    let mut table = crate::table([
+    let mut table = Table::new([
         "model", "seed", "passes", "1", "2", "5", "6", "7", "8", "9", "10", "11", "12", "13", "20", "30", "40",
     ]);
     for (setting, trained) in settings.iter().zip(&results) {

@@ -8,11 +8,11 @@ use experiment::{Axis, Context, Outcome, Plot, Result, Series, Trial};
 use serde::{Deserialize, Serialize};
 use timeseries::sithcon::{LogTimeConfig, LogTimeMemory, SithCon, SithConConfig, morse, sithcon};
 
-/// Parameters of the decoder trained by the authors' modules with seed 0; the tests read the same file.
+/// Parameters of a decoder that the authors' modules trained with seed 0; the tests read the same file.
 const TRAINED: &[u8] = include_bytes!("../../tests/golden/sithcon/morse_trained.safetensors");
-/// Its accuracies there: at the scales of [`SCALES`] 0.767 and then 1.
+/// Its accuracy as measured with the authors' modules at the first of [`SCALES`]; at all others it is 1.
 const FIRST: f64 = 0.767;
-/// The number of filters, scales, accuracies there.
+/// The number of filters, the scales, and the accuracies measured there with the authors' modules.
 const EXTENSION: [(usize, &[usize], &[f64]); 3] = [
     (313, &[5, 8, 10, 15, 20, 30], &[1., 1., 0.953, 0.698, 0.488, 0.256]),
     (400, &[5, 10, 40, 80, 120], &[1., 1., 1., 1., 0.860]),

@@ -9,7 +9,7 @@ use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::{Mode, ops};
-use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Trial, TrialContext, statistics};
+use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use timeseries::sithcon::{Sequences, SithConConfig, SithConLayerConfig, sithcon};
@@ -88,11 +88,7 @@ fn features(recording: &datasets::sound::Recording) -> Vec<f32> {
 
 /// Training and test clips: takes 5 to 49, and 0 to 4.
 fn clips(context: &Context) -> Result<(Vec<Clip>, Vec<Clip>)> {
-    let store = datasets::Store::new(datasets::StoreOptions {
-        data_dir: context.data_dir().map(Into::into),
-        is_offline: context.is_offline(),
-        ..datasets::StoreOptions::default()
-    })?;
+    let store = reproduction::store(context)?;
     let (mut training, mut test) = (Vec::new(), Vec::new());
     for spoken in datasets::sound::load_fsdd(&store)? {
         let clip = Clip { features: features(&spoken.recording), digit: u32::from(spoken.digit) };
@@ -223,7 +219,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
         "speech-accuracy",
         measured(statistics::mean(&own), statistics::sample_standard_deviation(&own), None),
     )?;
-    let mut table = crate::table(["model", "half the duration", "as spoken", "twice the duration"]);
+    let mut table = Table::new(["model", "half the duration", "as spoken", "twice the duration"]);
     let mut bars = Vec::new();
     for (name, is_tcn) in [("SITHCon", false), ("TCN", true)] {
         let values: Vec<f64> = (0..3).map(|i| mean(is_tcn, i)).collect();

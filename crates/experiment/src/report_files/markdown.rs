@@ -1,10 +1,11 @@
 //! `report.md`.
 
 use super::escape::{link, markdown as escape};
-use super::{Report, Synthetic};
+use super::words::origin_words;
+use super::{FullReport, Synthetic};
 use crate::trial_store::file_name;
 
-impl Report<'_> {
+impl FullReport<'_> {
     pub(crate) fn markdown(&self) -> String {
         let paper = self.paper;
         let mut out = String::new();
@@ -23,15 +24,15 @@ impl Report<'_> {
         line("| Claim | Published | Measured | From | Judged | Verdict |".into());
         line("|---|---:|---:|---|---|---|".into());
         for claim in &self.claims {
-            let source = claim.published_source.map(|source| format!(" ({source})")).unwrap_or_default();
+            let source = claim.published_source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
             let note = claim.note.as_ref().map(|note| format!(" — {note}")).unwrap_or_default();
             line(format!(
                 "| **{}** {} | {} | {} | {} | {} | {} |",
-                escape(claim.id),
-                escape(claim.statement),
+                escape(&claim.id),
+                escape(&claim.statement),
                 escape(&(claim.published_words() + &source)),
-                escape(&claim.measured_words()),
-                escape(&claim.origin_words()),
+                escape(&self.measured_words(claim)),
+                escape(&origin_words(claim)),
                 escape(&claim.judged),
                 escape(&format!("{}{note}", claim.verdict.words())),
             ));

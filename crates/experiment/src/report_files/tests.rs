@@ -1,12 +1,13 @@
 //! Reports of hostile, synthetic and incomplete runs.
 
 use clap::Parser;
+use report::Scale;
 
 use super::*;
-use crate::arguments::Arguments;
+use crate::command_line::CommandLine;
 use crate::context::{Content, Table};
 use crate::interruption::Interruption;
-use crate::paper::{Judge, Published, Scale};
+use crate::paper::{Judge, Published};
 use crate::plot::{Axis, Plot, Series};
 use crate::progress::Progress;
 use crate::run_directory::{Entry, RunDirectory};
@@ -41,9 +42,9 @@ static PAPER: Paper = Paper {
 };
 
 /// Makes a report from a run whose parts the test fills in.
-fn with_report(is_complete: bool, fill: impl FnOnce(&mut Context), test: impl FnOnce(&Report<'_>)) {
+fn with_report(is_complete: bool, fill: impl FnOnce(&mut Context), test: impl FnOnce(&FullReport<'_>)) {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = Arguments::parse_from(["test", "--device", HOSTILE]);
+    let arguments = CommandLine::parse_from(["test", "--device", HOSTILE]).arguments;
     let details = RunDetails::collect("hostile", vec![HOSTILE.into()], &arguments);
     let entry = Entry { shard: None, resume: false, seed: 0, is_synthetic: false, commit: None };
     let mut context = Context {
@@ -58,7 +59,7 @@ fn with_report(is_complete: bool, fill: impl FnOnce(&mut Context), test: impl Fn
         content: Content::default(),
     };
     fill(&mut context);
-    let report = Report::new(&context, &details, is_complete, Duration::from_millis(1500));
+    let report = FullReport::new(&context, &details, is_complete, Duration::from_millis(1500));
     report.write().unwrap();
     test(&report);
 }
@@ -108,7 +109,7 @@ fn hostile_texts_stay_texts_in_markdown() {
 #[test]
 fn hostile_texts_come_back_from_json() {
     with_report(true, fill_with_hostile_texts, |report| {
-        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&report.for_tools().text().unwrap()).unwrap();
         assert_eq!(json["claims"][0]["id"], HOSTILE);
         assert!(json["claims"][0]["published_spread"].is_null() && json["claims"][0]["spread"].is_null());
         assert_eq!(json["seconds"], 1.5);
@@ -121,7 +122,7 @@ fn synthetic_data_is_named_beside_every_number() {
         let page = report.html().unwrap();
         // The banner, the claim, the plot's title, text and label, and the table.
         assert!(page.matches("synthetic data").count() >= 6, "{page}");
-        assert!(report.claims[0].measured_words().ends_with("(synthetic data)"));
+        assert!(report.measured_words(&report.claims[0]).ends_with("(synthetic data)"));
     });
     let mix = |context: &mut Context| {
         context.claim(HOSTILE, measured(2.0, true)).unwrap();
@@ -143,7 +144,7 @@ fn a_published_number_is_never_shown_as_measured() {
         |report| {
             let claim = &report.claims[0];
             assert_eq!((claim.published, claim.measured, claim.verdict), (Some(42.5), None, Verdict::NotTested));
-            assert_eq!(claim.measured_words(), "–");
+            assert_eq!(report.measured_words(claim), "–");
             assert_eq!(claim.note.as_deref(), Some("this run gave no value"));
             assert_eq!(report.html().unwrap().matches("42.5").count(), 1);
         },

@@ -1,75 +1,8 @@
-//! Numbers and sentences that the report's forms share.
+//! Sentences that the report's forms share.
 
-use super::{ClaimRow, Report, Synthetic};
-use crate::paper::Scale;
-use crate::verdict::Verdict;
+use report::{ClaimResult, Scale, Verdict};
 
-/// A number for people: 4 significant digits; the exact number is in `report.json`.
-pub(crate) fn number(value: f64) -> String {
-    significant(value, 4)
-}
-
-/// A number for a small place: 3 significant digits, without zeros at the end.
-pub(crate) fn short_number(value: f64) -> String {
-    let text = significant(value, 3);
-    if text.contains('e') || !text.contains('.') {
-        return text;
-    }
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn significant(value: f64, digits: usize) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    // Printing in scientific form first rounds, so that 9.9999 counts as 10.
-    let scientific = format!("{value:.*e}", digits - 1);
-    let exponent: i32 = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
-    if !(-4..7).contains(&exponent) {
-        return scientific;
-    }
-    let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0);
-    format!("{value:.decimals$}")
-}
-
-/// The claims' unit after a number: `%` follows at once in tables of percentages, words after a space.
-fn with_unit(text: String, unit: &str) -> String {
-    if unit.is_empty() { text } else { format!("{text} {unit}") }
-}
-
-impl ClaimRow {
-    /// `85.6 ± 1.1 %`, or a dash. The numbers stand as the paper gives them.
-    pub(crate) fn published_words(&self) -> String {
-        let Some(value) = self.published else { return "–".into() };
-        let spread = self.published_spread.map(|spread| format!(" ± {spread}")).unwrap_or_default();
-        with_unit(format!("{value}{spread}"), self.unit)
-    }
-
-    /// The measured value with its spread and unit, or a dash, without the mark for synthetic data.
-    pub(crate) fn measured_number(&self) -> String {
-        let Some(value) = self.measured else {
-            return if self.is_measured { "not finite".into() } else { "–".into() };
-        };
-        let spread = self.spread.map(|spread| format!(" ± {}", significant(spread, 2))).unwrap_or_default();
-        with_unit(format!("{}{spread}", number(value)), self.unit)
-    }
-
-    /// The measured value with the mark for synthetic data.
-    pub(crate) fn measured_words(&self) -> String {
-        let mark = if self.is_synthetic { " (synthetic data)" } else { "" };
-        format!("{}{mark}", self.measured_number())
-    }
-
-    /// `10 trials on MUTAG`.
-    pub(crate) fn origin_words(&self) -> String {
-        let trials = match self.trials {
-            0 => return self.data.clone(),
-            1 => "1 trial".to_owned(),
-            count => format!("{count} trials"),
-        };
-        if self.data.is_empty() { trials } else { format!("{trials} on {}", self.data) }
-    }
-}
+use super::{FullReport, Synthetic};
 
 impl Synthetic {
     /// A remark for captions.
@@ -82,12 +15,23 @@ impl Synthetic {
     }
 }
 
-impl Report<'_> {
+impl FullReport<'_> {
+    /// The measured value with its spread and unit, without the mark for synthetic data.
+    pub(crate) fn measured_number(&self, claim: &ClaimResult) -> String {
+        let is_measured = self.context.content.measured.contains_key(&claim.id);
+        if is_measured && claim.measured.is_none() { "not finite".into() } else { claim.measured_words() }
+    }
+
+    /// The measured value with the mark for synthetic data.
+    pub(crate) fn measured_words(&self, claim: &ClaimResult) -> String {
+        let mark = if claim.is_synthetic { " (synthetic data)" } else { "" };
+        format!("{}{mark}", self.measured_number(claim))
+    }
+
     /// `2 of 3 tested claims reproduced; 1 not tested`.
     pub(crate) fn summary(&self) -> String {
-        let reproduced = self.count(Verdict::Reproduced);
         let not_tested = self.count(Verdict::NotTested);
-        let tested = self.claims.len() - not_tested;
+        let (reproduced, tested) = (self.count(Verdict::Reproduced), self.claims.len() - not_tested);
         let claims = |count: usize| if count == 1 { "claim" } else { "claims" };
         let tested_words = match tested {
             0 => "No claim tested".to_owned(),
@@ -181,6 +125,16 @@ impl Report<'_> {
     }
 }
 
+/// `10 trials on MUTAG`.
+pub(crate) fn origin_words(claim: &ClaimResult) -> String {
+    let trials = match claim.trials {
+        0 => return claim.data.clone(),
+        1 => "1 trial".to_owned(),
+        count => format!("{count} trials"),
+    };
+    if claim.data.is_empty() { trials } else { format!("{trials} on {}", claim.data) }
+}
+
 fn shell_word(word: &str) -> String {
     let is_plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_:./,=".contains(c));
     if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
@@ -189,23 +143,6 @@ fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_show_four_significant_digits() {
-        for (value, expected) in [
-            (85.6123, "85.61"),
-            (0.0, "0"),
-            (9.99999, "10.00"),
-            (0.012345, "0.01235"),
-            (1234567.0, "1234567"),
-            (12345678.0, "1.235e7"),
-            (-0.000012345, "-1.234e-5"),
-            (f64::NAN, "NaN"),
-        ] {
-            // 0.000012345 lies just below the decimal number, so it rounds down.
-            assert_eq!(number(value), expected);
-        }
-    }
 
     #[test]
     fn words_of_a_command_are_quoted_when_they_have_to_be() {

@@ -1,16 +1,18 @@
 //! `report.html`: one file that needs no network, on paper, phone and screen, light and dark.
 
+use report::{ClaimResult, Verdict};
+
 use super::escape::{html as escape, link};
-use super::{ClaimRow, Report, Synthetic};
+use super::words::origin_words;
+use super::{FullReport, Synthetic};
 use crate::context::Table;
 use crate::error::Error;
 use crate::plot::PLOT_STYLE;
 use crate::trial_store::file_name;
-use crate::verdict::Verdict;
 
 const STYLE: &str = include_str!("style.css");
 
-impl Report<'_> {
+impl FullReport<'_> {
     pub(crate) fn html(&self) -> Result<String, Error> {
         let sections = [
             self.head(),
@@ -55,7 +57,7 @@ impl Report<'_> {
     }
 
     fn claims_section(&self) -> String {
-        let rows: String = self.claims.iter().map(claim_row).collect();
+        let rows: String = self.claims.iter().map(|claim| claim_row(claim, &self.measured_number(claim))).collect();
         let head = "<thead><tr><th scope=\"col\">Claim</th><th scope=\"col\" class=\"number\">Published</th>\
                     <th scope=\"col\" class=\"number\">Measured here</th><th scope=\"col\">Judged</th>\
                     <th scope=\"col\">Verdict</th></tr></thead>";
@@ -104,17 +106,18 @@ impl Report<'_> {
         if trials.is_empty() {
             return String::new();
         }
-        let groups = self.group_facts();
-        let group_rows = groups.iter().map(|(group, done, all, seconds)| {
-            vec![group.clone(), done.to_string(), all.to_string(), format!("{seconds:.1}")]
-        });
-        let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let groups = Table { columns: columns(&["Group", "Done", "All", "Seconds"]), rows: group_rows.collect() };
+        let group_rows = self
+            .group_facts()
+            .into_iter()
+            .map(|(group, done, all, seconds)| vec![group, done.to_string(), all.to_string(), format!("{seconds:.1}")]);
+        let mut groups = Table::new(["Group", "Done", "All", "Seconds"]);
+        groups.rows.extend(group_rows);
         let trial_rows = trials.iter().map(|trial| {
             let seconds = trial.seconds.map_or_else(|| "missing".to_owned(), |seconds| format!("{seconds:.1}"));
             vec![trial.group.clone(), trial.id.clone(), trial.device.clone(), seconds]
         });
-        let all = Table { columns: columns(&["Group", "Trial", "Device", "Seconds"]), rows: trial_rows.collect() };
+        let mut all = Table::new(["Group", "Trial", "Device", "Seconds"]);
+        all.rows.extend(trial_rows);
         let summary = scrolling("Groups of trials", &html_table("", &groups));
         let list = scrolling("All trials", &html_table("", &all));
         let count = trials.len();
@@ -139,7 +142,7 @@ impl Report<'_> {
     }
 }
 
-fn claim_row(claim: &ClaimRow) -> String {
+fn claim_row(claim: &ClaimResult, measured: &str) -> String {
     let small = |text: &str| {
         if text.is_empty() { String::new() } else { format!("<span class=\"small\">{}</span>", escape(text)) }
     };
@@ -155,12 +158,12 @@ fn claim_row(claim: &ClaimRow) -> String {
          <td role=\"cell\" class=\"number\" data-label=\"Measured here\">{measured}{synthetic}{origin}</td>\
          <td role=\"cell\" data-label=\"Judged\">{judged}</td>\
          <td role=\"cell\" data-label=\"Verdict\"><span class=\"badge {class}\">{sign}{verdict}</span>{note}</td></tr>\n",
-        statement = escape(claim.statement),
-        id = escape(claim.id),
+        statement = escape(&claim.statement),
+        id = escape(&claim.id),
         published = escape(&claim.published_words()),
-        source = small(claim.published_source.unwrap_or_default()),
-        measured = escape(&claim.measured_number()),
-        origin = small(&claim.origin_words()),
+        source = small(claim.published_source.as_deref().unwrap_or_default()),
+        measured = escape(measured),
+        origin = small(&origin_words(claim)),
         judged = escape(&claim.judged),
         verdict = claim.verdict.words(),
         note = small(claim.note.as_deref().unwrap_or_default()),

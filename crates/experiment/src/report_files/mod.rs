@@ -2,18 +2,17 @@
 
 mod escape;
 mod html;
-mod json;
 mod markdown;
 #[cfg(test)]
 mod tests;
 mod words;
 
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use report::{ClaimResult, REPORT_FILE, Report, SCHEMA, Verdict};
 
 pub(crate) use escape::html as escape_html;
-pub(crate) use words::short_number;
 
 use crate::atomic_file;
 use crate::context::Context;
@@ -22,29 +21,7 @@ use crate::paper::{Claim, Paper};
 use crate::run_details::RunDetails;
 use crate::terminal::show;
 use crate::trial_store::file_name;
-use crate::verdict::{Verdict, verdict};
-
-/// A claim with what this run says about it: one object of `report.json`.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ClaimRow {
-    pub(crate) id: &'static str,
-    pub(crate) statement: &'static str,
-    pub(crate) published: Option<f64>,
-    pub(crate) published_spread: Option<f64>,
-    pub(crate) published_source: Option<&'static str>,
-    pub(crate) measured: Option<f64>,
-    pub(crate) spread: Option<f64>,
-    pub(crate) unit: &'static str,
-    pub(crate) trials: usize,
-    pub(crate) data: String,
-    pub(crate) is_synthetic: bool,
-    pub(crate) verdict: Verdict,
-    pub(crate) judged: String,
-    pub(crate) note: Option<String>,
-    /// Whether the run gave a value, finite or not.
-    #[serde(skip)]
-    pub(crate) is_measured: bool,
-}
+use crate::verdict::verdict;
 
 /// How much of a report's data is synthetic; shown at tables and plots, which have no flag of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,26 +32,26 @@ pub(crate) enum Synthetic {
 }
 
 /// All that a report shows.
-pub(crate) struct Report<'a> {
+pub(crate) struct FullReport<'a> {
     pub(crate) paper: &'static Paper,
     pub(crate) context: &'a Context,
     pub(crate) details: &'a RunDetails,
     pub(crate) is_complete: bool,
     pub(crate) elapsed: Duration,
-    pub(crate) claims: Vec<ClaimRow>,
+    pub(crate) claims: Vec<ClaimResult>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> FullReport<'a> {
     pub(crate) fn new(context: &'a Context, details: &'a RunDetails, is_complete: bool, elapsed: Duration) -> Self {
-        let claims = context.paper.claims.iter().map(|claim| row(context, claim, is_complete)).collect();
+        let claims = context.paper.claims.iter().map(|claim| result(context, claim, is_complete)).collect();
         Self { paper: context.paper, context, details, is_complete, elapsed, claims }
     }
 
     /// Writes plots and reports. A shard that lacks results leaves the complete report of another as it is.
     pub(crate) fn write(&self) -> Result<(), Error> {
         let directory = self.context.directory();
-        if !self.is_complete && self.context.shard.is_some() && json::is_complete_report(&directory.join("report.json"))
-        {
+        let path = directory.join(REPORT_FILE);
+        if !self.is_complete && self.context.shard.is_some() && is_complete_report(&path) {
             return Ok(());
         }
         for (name, plot) in &self.context.content.plots {
@@ -88,7 +65,24 @@ impl<'a> Report<'a> {
         atomic_file::write(&directory.join("report.md"), self.markdown().as_bytes())?;
         atomic_file::write(&directory.join("report.html"), self.html()?.as_bytes())?;
         // Last: whoever sees report.json finds the rest.
-        atomic_file::write(&directory.join("report.json"), self.json()?.as_bytes())
+        let stored_error = |error: report::Error| Error::Stored { what: REPORT_FILE.into(), reason: error.to_string() };
+        atomic_file::write(&path, self.for_tools().text().map_err(stored_error)?.as_bytes())
+    }
+
+    /// The content of `report.json`.
+    pub(crate) fn for_tools(&self) -> Report {
+        Report {
+            schema: SCHEMA,
+            paper: self.paper.slug.to_owned(),
+            scale: self.context.scale(),
+            // Milliseconds are enough, and keep the number short.
+            seconds: (self.elapsed.as_secs_f64() * 1e3).round() / 1e3,
+            complete: self.is_complete,
+            seed: self.context.seed(),
+            device: self.context.device().to_owned(),
+            commit: self.commit_words(),
+            claims: self.claims.clone(),
+        }
     }
 
     /// Whether a tested claim is not reproduced.
@@ -116,13 +110,19 @@ impl<'a> Report<'a> {
     /// Prints the claims to standard output.
     pub(crate) fn print(&self) {
         for claim in &self.claims {
-            show(&format!("{:<14}  {:<24}  {}", claim.verdict.words(), claim.id, claim.measured_words()));
+            show(&format!("{:<14}  {:<24}  {}", claim.verdict.words(), claim.id, self.measured_words(claim)));
         }
         show(&self.summary());
     }
 }
 
-fn row(context: &Context, claim: &Claim, is_complete: bool) -> ClaimRow {
+/// Whether a report of a complete run lies there.
+fn is_complete_report(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    Report::parse(&text).is_ok_and(|report| report.complete)
+}
+
+fn result(context: &Context, claim: &Claim, is_complete: bool) -> ClaimResult {
     let measured = context.content.measured.get(claim.id);
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     let scales: Vec<_> = claim.scales.iter().map(|scale| scale.name()).collect();
@@ -137,21 +137,20 @@ fn row(context: &Context, claim: &Claim, is_complete: bool) -> ClaimRow {
     };
     let own = measured.and_then(|measured| measured.note.clone());
     let notes: Vec<String> = remark.into_iter().chain(own).collect();
-    ClaimRow {
-        id: claim.id,
-        statement: claim.statement,
+    ClaimResult {
+        id: claim.id.to_owned(),
+        statement: claim.statement.to_owned(),
         published: claim.published.map(|published| published.value),
         published_spread: claim.published.and_then(|published| published.spread).and_then(finite),
-        published_source: claim.published.map(|published| published.source),
+        published_source: claim.published.map(|published| published.source.to_owned()),
         measured: measured.and_then(|measured| finite(measured.value)),
         spread: measured.and_then(|measured| measured.spread).and_then(finite),
-        unit: claim.unit,
+        unit: claim.unit.to_owned(),
         trials: measured.map_or(0, |measured| measured.trials),
         data: measured.map(|measured| measured.data.clone()).unwrap_or_default(),
         is_synthetic: measured.is_some_and(|measured| measured.is_synthetic),
         verdict: verdict(claim, context.scale(), is_complete, measured),
         judged: claim.judge.words(claim.unit),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
-        is_measured: measured.is_some(),
     }
 }

@@ -1,23 +1,37 @@
 //! The place of one process among those that share a reproduction.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::Error;
 
 /// Part `index` (from 0) of `count` parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shard {
-    pub(crate) index: usize,
-    pub(crate) count: usize,
+pub struct Shard {
+    /// From 0.
+    pub index: usize,
+    /// 1 or more.
+    pub count: usize,
 }
 
 /// What `--shard` was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) enum ShardChoice {
+pub enum ShardChoice {
+    /// `K/N`, where K counts from 1.
     Given(Shard),
+    /// `auto`: the place that the launcher gives this process.
     Auto,
+}
+
+impl fmt::Display for ShardChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(shard) => write!(formatter, "{}/{}", shard.index + 1, shard.count),
+            Self::Auto => formatter.write_str("auto"),
+        }
+    }
 }
 
 impl FromStr for ShardChoice {
@@ -27,7 +41,7 @@ impl FromStr for ShardChoice {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        let expected = || Error::Shard(format!("`{text}` is neither `auto` nor K/N with 1 <= K <= N"));
+        let expected = || shard_error(format!("`{text}` is neither `auto` nor K/N with 1 <= K <= N"));
         let (place, count) = text.split_once('/').ok_or_else(expected)?;
         let place: usize = place.parse().map_err(|_| expected())?;
         let count: usize = count.parse().map_err(|_| expected())?;
@@ -39,8 +53,11 @@ impl FromStr for ShardChoice {
 }
 
 impl ShardChoice {
-    /// The shard; `auto` asks the variables of the launcher.
-    pub(crate) fn resolve(self) -> Result<Shard, Error> {
+    /// The shard; `auto` asks the environment variables of the launcher.
+    ///
+    /// # Errors
+    /// [`Error::Shard`] when they are not there or contradict each other.
+    pub fn resolve(self) -> Result<Shard, Error> {
         match self {
             Self::Given(shard) => Ok(shard),
             Self::Auto => Shard::from_environment(|name| std::env::var(name).ok()),
@@ -51,29 +68,33 @@ impl ShardChoice {
 impl Shard {
     /// Whether trial `index` of `group` is this shard's. Groups start at different shards, so that many small groups
     /// do not all land on the first.
-    pub(crate) fn owns(self, group: &str, index: usize) -> bool {
+    pub fn owns(self, group: &str, index: usize) -> bool {
         let offset = group.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         (offset % self.count + index) % self.count == self.index
     }
 
     /// Reads the place from the launcher: the rank in a job (Open MPI, PMI, Slurm, in this order, because `mpirun`
     /// inside a Slurm job sees Slurm's variables of the batch script), times the place in a Slurm job array.
-    pub(crate) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let number = |name: &str| -> Result<Option<usize>, Error> {
             let Some(text) = variable(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-            text.trim().parse().map(Some).map_err(|_| Error::Shard(format!("{name}=`{text}` is not a whole number")))
+            text.trim().parse().map(Some).map_err(|_| shard_error(format!("{name}=`{text}` is not a whole number")))
         };
         let task = task_of_job(&number)?;
         let element = element_of_array(&number)?;
         if task.is_none() && element.is_none() {
             let problem = "`auto` found none of OMPI_COMM_WORLD_RANK, PMI_RANK, SLURM_PROCID, SLURM_ARRAY_TASK_ID; \
                            start under mpirun or srun, or give K/N";
-            return Err(Error::Shard(problem.into()));
+            return Err(shard_error(problem));
         }
         let whole = Self { index: 0, count: 1 };
         let (task, element) = (task.unwrap_or(whole), element.unwrap_or(whole));
         Ok(Self { index: element.index * task.count + task.index, count: element.count * task.count })
     }
+}
+
+fn shard_error(reason: impl Into<String>) -> Error {
+    Error::Shard { reason: reason.into() }
 }
 
 type Number<'a> = &'a dyn Fn(&str) -> Result<Option<usize>, Error>;
@@ -90,9 +111,9 @@ fn task_of_job(number: Number<'_>) -> Result<Option<Shard>, Error> {
             Some(count) => Some(count),
             None => number(size_names[1])?,
         };
-        let count = count.ok_or_else(|| Error::Shard(format!("{rank_name} is set, {} is not", size_names[1])))?;
+        let count = count.ok_or_else(|| shard_error(format!("{rank_name} is set, {} is not", size_names[1])))?;
         if index >= count {
-            return Err(Error::Shard(format!("{rank_name}={index} must be below {}={count}", size_names[1])));
+            return Err(shard_error(format!("{rank_name}={index} must be below {}={count}", size_names[1])));
         }
         return Ok(Some(Shard { index, count }));
     }
@@ -104,18 +125,18 @@ fn element_of_array(number: Number<'_>) -> Result<Option<Shard>, Error> {
     let first = number("SLURM_ARRAY_TASK_MIN")?.unwrap_or(0);
     let step = number("SLURM_ARRAY_TASK_STEP")?.unwrap_or(1).max(1);
     let count = match (number("SLURM_ARRAY_TASK_MAX")?, number("SLURM_ARRAY_TASK_COUNT")?) {
-        (Some(last), _) if last < first => return Err(Error::Shard("SLURM_ARRAY_TASK_MAX is below _MIN".into())),
+        (Some(last), _) if last < first => return Err(shard_error("SLURM_ARRAY_TASK_MAX is below _MIN")),
         (Some(last), None) => (last - first) / step + 1,
         (Some(last), Some(count)) if (last - first) / step + 1 == count => count,
         (None, Some(count)) => count,
         (Some(_), Some(_)) => {
             let problem = "the Slurm array has gaps, so a task cannot know its place; use --array=0-M, or give K/N";
-            return Err(Error::Shard(problem.into()));
+            return Err(shard_error(problem));
         }
-        (None, None) => return Err(Error::Shard("SLURM_ARRAY_TASK_ID is set, SLURM_ARRAY_TASK_MAX is not".into())),
+        (None, None) => return Err(shard_error("SLURM_ARRAY_TASK_ID is set, SLURM_ARRAY_TASK_MAX is not")),
     };
     let index = id.checked_sub(first).map(|distance| distance / step).filter(|index| *index < count);
-    let index = index.ok_or_else(|| Error::Shard(format!("SLURM_ARRAY_TASK_ID={id} lies outside the array")))?;
+    let index = index.ok_or_else(|| shard_error(format!("SLURM_ARRAY_TASK_ID={id} lies outside the array")))?;
     Ok(Some(Shard { index, count }))
 }
 

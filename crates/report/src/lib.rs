@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod arguments;
+mod error;
+pub mod exit;
+mod numbers;
+mod report_json;
+mod run_directory;
+mod scale;
+mod shard;
+
+pub use arguments::Arguments;
+pub use error::Error;
+pub use numbers::{number, short_number, significant};
+pub use report_json::{ClaimResult, Report, SCHEMA, Tally, Verdict};
+pub use run_directory::{DEFAULT_OUT, REPORT_FILE, run_directory};
+pub use scale::Scale;
+pub use shard::{Shard, ShardChoice};
