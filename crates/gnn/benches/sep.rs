@@ -11,8 +11,9 @@ use core_tensor::random::Rng;
 use datasets::{Store, StoreConfig, planetoid, synthetic, tu};
 use gnn::classifier::{GraphClassifier, GraphClassifierConfig, graph_classifier};
 use gnn::conv::ConvolutionKind;
+use gnn::encoder::GraphEncoderConfig;
 use gnn::pool::PoolKind;
-use gnn::sep::{CodingTree, TreeOptions};
+use gnn::sep::{CodingTree, TreeConfig};
 use gnn::{Graph, Hierarchy, Mode};
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -75,12 +76,12 @@ fn random_graph(num_nodes: usize, num_edges: usize) -> Result<Graph> {
 fn trees(store: &Store) -> Result {
     let grid = synthetic::grid(30, 30)?.graph;
     let grid = Graph::from_edges(grid.num_nodes, &grid.edges)?;
-    measure("coding tree, 30x30 grid, k=3", || Ok(CodingTree::build(&grid, TreeOptions::new(3)).map(drop)?))?;
+    measure("coding tree, 30x30 grid, k=3", || Ok(CodingTree::build(&grid, TreeConfig::new(3)).map(drop)?))?;
     for (set, name, num_blocks) in [("planetoid-cora", "Cora", 2), ("planetoid-pubmed", "Pubmed", 2)] {
         match planetoid::load(store, set) {
             Ok(nodes) => {
                 let graph = Graph::from_edges(nodes.num_nodes, &nodes.edges)?;
-                let options = TreeOptions::for_node_classification(num_blocks);
+                let options = TreeConfig::for_node_classification(num_blocks);
                 measure(&format!("coding tree, {name}, k=3"), || Ok(CodingTree::build(&graph, options).map(drop)?))?;
             }
             Err(error) => println!("skipped: {name}: {error}"),
@@ -90,7 +91,7 @@ fn trees(store: &Store) -> Result {
         match tu::load(store, set) {
             Ok((set, _)) => {
                 let graphs = to_graphs(&set)?;
-                let all = || Ok(CodingTree::build_many(&graphs, TreeOptions::new(3)).map(drop)?);
+                let all = || Ok(CodingTree::build_many(&graphs, TreeConfig::new(3)).map(drop)?);
                 measure(&format!("coding trees, all of {name}, k=3"), all)?;
             }
             Err(error) => println!("skipped: {name}: {error}"),
@@ -100,7 +101,7 @@ fn trees(store: &Store) -> Result {
         for num_edges in [1_000, 10_000, 100_000, 500_000] {
             let graph = random_graph(num_edges / 5, num_edges)?;
             let name = format!("coding tree, random, {num_edges} edges, k=3");
-            measure(&name, || Ok(CodingTree::build(&graph, TreeOptions::new(3)).map(drop)?))?;
+            measure(&name, || Ok(CodingTree::build(&graph, TreeConfig::new(3)).map(drop)?))?;
         }
     }
     Ok(())
@@ -113,23 +114,20 @@ fn to_graphs(set: &tu::GraphSet) -> Result<Vec<Graph>> {
 /// One pass over the set in batches of 128, batches put together anew each time.
 fn epochs(set: &tu::GraphSet, name: &str) -> Result {
     let graphs = to_graphs(set)?;
-    let trees = CodingTree::build_many(&graphs, TreeOptions::new(3))?;
+    let trees = CodingTree::build_many(&graphs, TreeConfig::new(3))?;
     let hierarchies = std::iter::zip(&graphs, &trees)
-        .map(|(graph, tree)| Hierarchy::new(graph, tree, 2))
+        .map(|(graph, tree)| tree.hierarchy(graph, 2))
         .collect::<gnn::Result<Vec<_>>>()?;
     let (features, width) = degree_features(set);
     if std::env::var_os("BENCH_JSON").is_some() {
         export(set, &trees)?;
     }
-    let models = [("SEP-G", ConvolutionKind::Gcn, vec![PoolKind::Sep; 2]), ("GIN", ConvolutionKind::Gin, vec![])];
+    let models =
+        [("SEP-G", ConvolutionKind::Gcn, vec![PoolKind::Precomputed; 2]), ("GIN", ConvolutionKind::Gin, vec![])];
     for (model_name, convolution, pools) in models {
         let store = ParamStore::new(0, DType::F32, &Device::Cpu);
-        let config = GraphClassifierConfig {
-            hidden: HIDDEN,
-            dropout: 0.0,
-            convolution,
-            ..GraphClassifierConfig::with_pools(width, set.num_classes, pools)
-        };
+        let encoder = GraphEncoderConfig { hidden: HIDDEN, convolution, ..GraphEncoderConfig::new(width, pools) };
+        let config = GraphClassifierConfig { encoder, classes: set.num_classes, dropout: 0.0 };
         let model = graph_classifier(config, store.var_builder())?;
         let mut optimizer = Adam::new(store.trainable(), AdamConfig { learning_rate: 5e-4, ..AdamConfig::default() })?;
         measure(&format!("{model_name} epoch, {name}, batch {BATCH_SIZE}"), || {

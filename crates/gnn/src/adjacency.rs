@@ -1,4 +1,4 @@
-//! A graph as the tensors that layers work with.
+//! A graph as tensors, the form that layers work with.
 
 use crate::{Error, Graph, Result};
 use candle_core::{DType, Device, Tensor};
@@ -74,21 +74,23 @@ impl Adjacency {
             return Err(Error::Shape {
                 operation: "Adjacency::with_weights",
                 what: "weights",
-                actual: weights.shape().clone(),
+                got: weights.dims().to_vec(),
                 expected: format!("[{}]", self.num_entries()),
             });
         }
         Ok(Self { weights: Some(weights), symmetric: Arc::default(), ..self.clone() })
     }
 
+    /// An adjacency whose symmetric normalisation, which must be that of `pattern` and `weights`, is known already.
     pub(crate) fn from_normalised(
-        plain: SparsePattern,
+        pattern: SparsePattern,
+        weights: Option<Tensor>,
         normalised: SymmetricNormalisation,
         dtype: DType,
         device: &Device,
     ) -> Self {
         let symmetric = Arc::new(OnceLock::from(normalised));
-        Self { pattern: plain, weights: None, dtype, device: device.clone(), symmetric }
+        Self { pattern, weights, dtype, device: device.clone(), symmetric }
     }
 
     /// Number of nodes.
@@ -142,7 +144,7 @@ impl Adjacency {
         }
     }
 
-    /// The same graph with a loop of weight 1 at every node that has none; entries that were there keep their places.
+    /// The same graph with a loop of weight 1 at every node that has none; entries that were there keep their positions.
     ///
     /// # Errors
     /// Those of the tensor layer.
@@ -187,7 +189,7 @@ impl Adjacency {
         }
         let made = self.make_symmetric_normalisation()?;
         if made.values.track_op() {
-            // weights on the tape belong to one step: keeping them would keep the tape
+            // weights on the tape belong to one training step: caching them would keep the tape alive
             return Ok(made);
         }
         Ok(self.symmetric.get_or_init(|| made).clone())
@@ -208,7 +210,7 @@ impl Adjacency {
             }
             Some(weights) => {
                 let degree = pattern.sum_entries(weights)?;
-                // a degree of 0 or below (possible with learned weights only) takes no part
+                // a degree of 0 or below (possible only with learned weights) contributes nothing
                 let positive = degree.gt(0.0)?;
                 let safe = positive.where_cond(&degree, &degree.ones_like()?)?;
                 let inverse_root = safe.sqrt()?.recip()?;

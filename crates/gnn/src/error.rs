@@ -1,122 +1,140 @@
-//! The one error type of this crate.
+//! The error of this crate.
 
-use candle_core::Shape;
-
-/// What can go wrong in this crate; each variant names what was wrong, where, and what was expected.
+/// What can go wrong in this crate. Every variant says where it happened, what was given and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An operation that needs at least one node was given a graph without nodes.
-    #[error("{operation}: the graph has no nodes; at least one is needed")]
+    /// No graph where at least one is needed, or a graph without nodes.
+    #[error("{operation}: the graph has no nodes, at least one is needed")]
     EmptyGraph {
-        /// What was asked for.
+        /// The operation that was called.
         operation: &'static str,
     },
-    /// A graph with more nodes or edges than 32-bit indices can name.
-    #[error("{what}: {count} is more than the {limit} that 32-bit indices can name")]
+    /// Something was too large for 32-bit indices.
+    #[error("{operation}: {what} is {got}, the most that 32-bit indices can address is {limit}")]
     TooLarge {
-        /// What is too many.
+        /// The operation that was called.
+        operation: &'static str,
+        /// What was counted.
         what: &'static str,
-        /// How many there are.
-        count: usize,
-        /// How many there may be.
+        /// Its size.
+        got: usize,
+        /// The largest possible size.
         limit: usize,
     },
-    /// An edge ends at a node that does not exist.
-    #[error("edge {edge} joins {source_node} and {target_node}, but the graph has nodes 0..{num_nodes}")]
-    EdgeOutOfRange {
-        /// Position of the edge in the input.
-        edge: usize,
-        /// One end.
-        source_node: u32,
-        /// The other end.
-        target_node: u32,
-        /// Number of nodes.
-        num_nodes: usize,
+    /// An index pointed outside of what it indexes.
+    #[error("{operation}: {what}[{position}] is {index}, which is not below {bound}")]
+    OutOfRange {
+        /// The operation that was called.
+        operation: &'static str,
+        /// The list that holds the index.
+        what: &'static str,
+        /// Position in that list.
+        position: usize,
+        /// The offending index.
+        index: u64,
+        /// The number of things that can be indexed.
+        bound: usize,
     },
-    /// An edge weight that is not a positive, finite number.
-    #[error("edge {edge} has weight {weight}; weights must be finite and greater than 0")]
-    InvalidWeight {
-        /// Position of the edge in the input.
-        edge: usize,
-        /// The weight given.
-        weight: f64,
+    /// A list had another length than the operation needs.
+    #[error("{operation}: {what} has {got} elements, expected {expected}")]
+    Length {
+        /// The operation that was called.
+        operation: &'static str,
+        /// The list.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length that was needed.
+        expected: usize,
     },
-    /// A label outside the classes.
-    #[error("label {label} of item {index} is outside the classes 0..{num_classes}")]
-    LabelOutOfRange {
-        /// Position of the label.
-        index: usize,
-        /// The label.
-        label: u32,
-        /// Number of classes.
-        num_classes: usize,
+    /// A number was outside of its domain.
+    #[error("{operation}: {what}[{position}] is {got}, expected {expected}")]
+    Value {
+        /// The operation that was called.
+        operation: &'static str,
+        /// The list that holds the number.
+        what: &'static str,
+        /// Position in that list.
+        position: usize,
+        /// The value that was given.
+        got: f64,
+        /// The values that are possible.
+        expected: &'static str,
     },
-    /// A tensor of another shape than the operation needs.
-    #[error("{operation}: {what} has shape {actual:?}, expected {expected}")]
+    /// A tensor had another shape than the operation needs.
+    #[error("{operation}: {what} has shape {got:?}, expected {expected}")]
     Shape {
-        /// The operation.
+        /// The operation that was called.
         operation: &'static str,
         /// The tensor.
         what: &'static str,
         /// Its shape.
-        actual: Shape,
-        /// What was expected, in words.
+        got: Vec<usize>,
+        /// The shape that was needed, in words or symbols.
         expected: String,
     },
-    /// A value that is NaN or infinite where a finite one is needed.
-    #[error("{operation}: {what} holds {value} at flat position {position}; finite values are needed")]
+    /// NaN or infinity where a finite number is needed.
+    #[error("{operation}: {what} holds {got} at flat position {position}, expected finite numbers")]
     NotFinite {
-        /// The operation.
+        /// The operation that was called.
         operation: &'static str,
         /// The tensor or slice.
         what: &'static str,
-        /// Where.
+        /// Position in row-major order.
         position: usize,
-        /// The value.
-        value: f64,
+        /// The value found there.
+        got: f64,
     },
-    /// A setting outside its range.
-    #[error("{setting} is {value}; {expected}")]
-    InvalidSetting {
-        /// Name of the setting.
-        setting: &'static str,
-        /// The value given.
-        value: String,
-        /// What is allowed.
+    /// A setting was outside of its range.
+    #[error("{what} is {got}, expected {expected}")]
+    InvalidConfig {
+        /// The setting.
+        what: &'static str,
+        /// The value that was given.
+        got: String,
+        /// The values that are possible.
         expected: &'static str,
     },
-    /// A coding tree and a graph, or two levels of a tree, that do not belong together.
-    #[error("{operation}: {detail}")]
-    Mismatch {
-        /// The operation.
+    /// A graph, a tree, labels or a batch that contradict themselves or each other.
+    #[error("{operation}: {reason}")]
+    InvalidData {
+        /// The operation that was called.
         operation: &'static str,
         /// What does not fit.
-        detail: String,
+        reason: String,
     },
-    /// A cache of trees could not be read or written.
-    #[error("coding-tree cache {path}: {detail}")]
-    Cache {
+    /// A file of coding trees could not be read or written.
+    #[error("{path}: {reason}")]
+    File {
         /// The file.
         path: String,
         /// What happened.
-        detail: String,
+        reason: String,
     },
-    /// An error of the tensor layer below.
+    /// An error of core-tensor.
     #[error(transparent)]
-    CoreTensor(#[from] core_tensor::Error),
-    /// An error of candle.
+    Core(#[from] core_tensor::Error),
+    /// An error of Candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// Result with this crate's [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+/// The result of a fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl Error {
+    pub(crate) fn invalid_data(operation: &'static str, reason: impl Into<String>) -> Self {
+        Self::InvalidData { operation, reason: reason.into() }
+    }
+}
+
+/// An error that came from Candle goes back unchanged, any other is wrapped.
 impl From<Error> for candle_core::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Candle(inner) => inner,
+            Error::Core(inner) => inner.into(),
             other => candle_core::Error::wrap(other),
         }
     }

@@ -1,6 +1,5 @@
 //! Node features, dense or sparse.
 
-use crate::graph::mismatch;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use core_tensor::sparse::SparsePattern;
@@ -36,17 +35,17 @@ impl Features {
         const OPERATION: &str = "Features::from_csr";
         let rises = offsets.first() == Some(&0) && offsets.windows(2).all(|pair| pair[0] <= pair[1]);
         if !rises || offsets.last() != Some(&indices.len()) || values.len() != indices.len() {
-            let detail = format!(
+            let reason = format!(
                 "offsets must rise from 0 to the number of entries; there are {} offsets, {} columns, {} values",
                 offsets.len(),
                 indices.len(),
                 values.len()
             );
-            return Err(mismatch(OPERATION, detail));
+            return Err(Error::invalid_data(OPERATION, reason));
         }
         if let Some(position) = values.iter().position(|value| !value.is_finite()) {
-            let value = f64::from(values[position]);
-            return Err(Error::NotFinite { operation: OPERATION, what: "values", position, value });
+            let got = f64::from(values[position]);
+            return Err(Error::NotFinite { operation: OPERATION, what: "values", position, got });
         }
         let rows: Vec<u32> = offsets
             .windows(2)
@@ -66,7 +65,7 @@ impl Features {
         const OPERATION: &str = "Features::dense";
         if x.rank() != 2 {
             let expected = "[nodes, features]".into();
-            return Err(Error::Shape { operation: OPERATION, what: "x", actual: x.shape().clone(), expected });
+            return Err(Error::Shape { operation: OPERATION, what: "x", got: x.dims().to_vec(), expected });
         }
         check_finite(OPERATION, "x", &x)?;
         Ok(Self::Dense(x))
@@ -118,7 +117,7 @@ impl Features {
 pub(crate) fn check_finite(operation: &'static str, what: &'static str, x: &Tensor) -> Result<()> {
     let values: Vec<f64> = x.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
     match values.iter().position(|value| !value.is_finite()) {
-        Some(position) => Err(Error::NotFinite { operation, what, position, value: values[position] }),
+        Some(position) => Err(Error::NotFinite { operation, what, position, got: values[position] }),
         None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use petgraph::visit::{EdgeRef, IntoEdgeReferences, NodeIndexable};
 
 /// An undirected, optionally weighted graph.
 ///
-/// Row `v` of the CSR arrays lists the neighbours of `v` in ascending order; an edge between two distinct nodes stands in
+/// Row `v` of the CSR arrays lists the neighbours of `v` in ascending order; an edge between two distinct nodes is in
 /// both rows, a self-loop once in its own. Isolated nodes and several components are allowed, as is a graph without nodes.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Graph {
@@ -14,29 +14,26 @@ pub struct Graph {
     weights: Option<Vec<f64>>,
 }
 
-/// The largest number of nodes: one index is kept free as a mark.
-const MAX_NODES: usize = u32::MAX as usize - 1;
-
 impl Graph {
     /// An unweighted graph from node pairs in any order and either direction; repeated pairs count once.
     ///
     /// # Errors
     /// An end outside `0..num_nodes`, or more nodes than 32-bit indices can name.
     pub fn from_edges(num_nodes: usize, edges: &[(u32, u32)]) -> Result<Self> {
-        Self::build(num_nodes, edges.iter().map(|&(u, v)| (u, v, 1.0)), false)
+        Self::build("Graph::from_edges", num_nodes, edges.iter().map(|&(u, v)| (u, v, 1.0)), false)
     }
 
     /// A weighted graph from `(u, v, weight)`, each undirected edge once in either direction; weights of repeated edges add.
     ///
     /// # Errors
-    /// As [`Graph::from_edges`], and weights that are not finite and greater than 0.
+    /// As [`Graph::from_edges`], weights that are not finite and greater than 0, and weights of one edge whose sum is not finite.
     pub fn from_weighted_edges(num_nodes: usize, edges: &[(u32, u32, f64)]) -> Result<Self> {
-        for (edge, &(_, _, weight)) in edges.iter().enumerate() {
-            if !(weight.is_finite() && weight > 0.0) {
-                return Err(Error::InvalidWeight { edge, weight });
-            }
+        const OPERATION: &str = "Graph::from_weighted_edges";
+        if let Some(position) = edges.iter().position(|edge| !(edge.2.is_finite() && edge.2 > 0.0)) {
+            let (got, expected) = (edges[position].2, "a finite number greater than 0");
+            return Err(Error::Value { operation: OPERATION, what: "weights", position, got, expected });
         }
-        Self::build(num_nodes, edges.iter().copied(), true)
+        Self::build(OPERATION, num_nodes, edges.iter().copied(), true)
     }
 
     /// The unweighted graph of any petgraph graph; node `i` is petgraph's `to_index(node)`. Directions are dropped.
@@ -47,7 +44,7 @@ impl Graph {
     where
         G: IntoEdgeReferences + NodeIndexable,
     {
-        let num_nodes = check_num_nodes(graph.node_bound())?;
+        let num_nodes = check_num_nodes("Graph::from_petgraph", graph.node_bound())?;
         let edges: Vec<_> = graph
             .edge_references()
             .map(|edge| (graph.to_index(edge.source()) as u32, graph.to_index(edge.target()) as u32))
@@ -63,7 +60,7 @@ impl Graph {
     where
         G: IntoEdgeReferences + NodeIndexable,
     {
-        let num_nodes = check_num_nodes(graph.node_bound())?;
+        let num_nodes = check_num_nodes("Graph::from_petgraph_weighted", graph.node_bound())?;
         let edges: Vec<_> = graph
             .edge_references()
             .map(|edge| {
@@ -75,19 +72,21 @@ impl Graph {
     }
 
     fn build(
+        operation: &'static str,
         num_nodes: usize,
         edges: impl ExactSizeIterator<Item = (u32, u32, f64)> + Clone,
         is_weighted: bool,
     ) -> Result<Self> {
-        check_num_nodes(num_nodes)?;
+        check_num_nodes(operation, num_nodes)?;
         let limit = u32::MAX as usize / 2;
         if edges.len() > limit {
-            return Err(Error::TooLarge { what: "number of edges", count: edges.len(), limit });
+            return Err(Error::TooLarge { operation, what: "number of edges", got: edges.len(), limit });
         }
         let mut counts = vec![0usize; num_nodes + 1];
-        for (edge, (u, v, _)) in edges.clone().enumerate() {
-            if u as usize >= num_nodes || v as usize >= num_nodes {
-                return Err(Error::EdgeOutOfRange { edge, source_node: u, target_node: v, num_nodes });
+        for (position, (u, v, _)) in edges.clone().enumerate() {
+            if let Some(end) = [u, v].into_iter().find(|&end| end as usize >= num_nodes) {
+                let (index, bound) = (u64::from(end), num_nodes);
+                return Err(Error::OutOfRange { operation, what: "edges", position, index, bound });
             }
             counts[u as usize + 1] += 1;
             if u != v {
@@ -109,7 +108,13 @@ impl Graph {
                 place(v, (u, weight));
             }
         }
-        Ok(Self::merge_rows(&counts, entries, is_weighted))
+        let graph = Self::merge_rows(&counts, entries, is_weighted);
+        // each weight was finite, but sums of repeated edges can overflow
+        if let Some(position) = graph.weights.iter().flatten().position(|weight| !weight.is_finite()) {
+            let got = f64::INFINITY;
+            return Err(Error::NotFinite { operation, what: "sums of edge weights", position, got });
+        }
+        Ok(graph)
     }
 
     /// Sorts each row and merges its repeated neighbours.
@@ -226,14 +231,15 @@ impl Graph {
     /// # Errors
     /// A node that does not exist or is listed twice.
     pub fn induced_subgraph(&self, nodes: &[u32]) -> Result<Self> {
+        const OPERATION: &str = "Graph::induced_subgraph";
         let mut position = vec![u32::MAX; self.num_nodes()];
         for (i, &node) in nodes.iter().enumerate() {
             match position.get_mut(node as usize) {
                 Some(slot) if *slot == u32::MAX => *slot = i as u32,
-                Some(_) => return Err(mismatch("induced_subgraph", format!("node {node} is listed twice"))),
+                Some(_) => return Err(Error::invalid_data(OPERATION, format!("duplicate node {node}"))),
                 None => {
-                    let detail = format!("node {node} does not exist; the graph has {} nodes", self.num_nodes());
-                    return Err(mismatch("induced_subgraph", detail));
+                    let (index, bound) = (u64::from(node), self.num_nodes());
+                    return Err(Error::OutOfRange { operation: OPERATION, what: "nodes", position: i, index, bound });
                 }
             }
         }
@@ -246,38 +252,38 @@ impl Graph {
                 }
             }
         }
-        Self::build(nodes.len(), edges.into_iter(), self.is_weighted())
+        Self::build(OPERATION, nodes.len(), edges.into_iter(), self.is_weighted())
     }
 
     /// The quotient graph under `cluster` (one of `0..num_clusters` for each node): an edge joins two distinct clusters iff some edge joins
     /// nodes of them. Its weight is the sum of those edges' weights if `is_weighted`, else the quotient is unweighted. No self-loops.
     ///
     /// # Errors
-    /// A `cluster` of the wrong length or with an entry outside `0..num_clusters`.
+    /// A `cluster` of the wrong length or with an entry outside `0..num_clusters`, or weights whose sum is not finite.
     pub fn quotient(&self, cluster: &[u32], num_clusters: usize, is_weighted: bool) -> Result<Self> {
+        const OPERATION: &str = "Graph::quotient";
         if cluster.len() != self.num_nodes() {
-            let detail = format!("{} cluster labels for {} nodes", cluster.len(), self.num_nodes());
-            return Err(mismatch("quotient", detail));
+            let (got, expected) = (cluster.len(), self.num_nodes());
+            return Err(Error::Length { operation: OPERATION, what: "cluster", got, expected });
         }
-        if let Some(bad) = cluster.iter().find(|&&label| label as usize >= num_clusters) {
-            return Err(mismatch("quotient", format!("cluster {bad} is outside 0..{num_clusters}")));
+        if let Some(position) = cluster.iter().position(|&label| label as usize >= num_clusters) {
+            let (index, bound) = (u64::from(cluster[position]), num_clusters);
+            return Err(Error::OutOfRange { operation: OPERATION, what: "cluster", position, index, bound });
         }
         let edges: Vec<_> = self
             .edges()
             .map(|(u, v, weight)| (cluster[u as usize], cluster[v as usize], weight))
             .filter(|(a, b, _)| a != b)
             .collect();
-        Self::build(num_clusters, edges.into_iter(), is_weighted)
+        Self::build(OPERATION, num_clusters, edges.into_iter(), is_weighted)
     }
 }
 
-fn check_num_nodes(num_nodes: usize) -> Result<usize> {
-    if num_nodes > MAX_NODES {
-        return Err(Error::TooLarge { what: "number of nodes", count: num_nodes, limit: MAX_NODES });
+/// Refuses more nodes than a `u32` can number; one number is kept free as a mark.
+pub(crate) fn check_num_nodes(operation: &'static str, num_nodes: usize) -> Result<usize> {
+    let limit = u32::MAX as usize - 1;
+    if num_nodes > limit {
+        return Err(Error::TooLarge { operation, what: "number of nodes", got: num_nodes, limit });
     }
     Ok(num_nodes)
-}
-
-pub(crate) fn mismatch(operation: &'static str, detail: String) -> Error {
-    Error::Mismatch { operation, detail }
 }

@@ -6,7 +6,7 @@ use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use gnn::conv::{ConvolutionKind, graph_conv};
 use gnn::pool::{PoolKind, SagScore};
-use gnn::sep::{CodingTree, TreeOptions};
+use gnn::sep::{CodingTree, TreeConfig};
 use gnn::{Adjacency, Batch, Graph, Hierarchy};
 
 const CPU: Device = Device::Cpu;
@@ -20,8 +20,8 @@ fn batch() -> Batch {
     let hierarchies: Vec<Hierarchy> = graphs
         .iter()
         .map(|graph| {
-            Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(2)).expect("valid input"), 1)
-                .expect("valid input")
+            let tree = CodingTree::build(graph, TreeConfig::new(2)).expect("valid input");
+            tree.hierarchy(graph, 1).expect("valid input")
         })
         .collect();
     Hierarchy::batch(&hierarchies.iter().collect::<Vec<_>>(), DType::F64, &CPU).expect("valid input")
@@ -67,7 +67,7 @@ fn pools_have_the_gradients_of_finite_differences_through_reduce_connect_and_lif
     let batch = batch();
     let x = features(batch.num_nodes(), 3);
     let pools = [
-        PoolKind::Sep,
+        PoolKind::Precomputed,
         PoolKind::TopK { ratio: 0.5 },
         PoolKind::Sag { ratio: 0.5, score: SagScore::GraphConv },
         PoolKind::Asap { ratio: 0.5 },

@@ -4,9 +4,10 @@ use candle_core::{DType, Device, Tensor};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use gnn::classifier::{GraphClassifierConfig, graph_classifier};
+use gnn::encoder::GraphEncoderConfig;
 use gnn::pool::{PoolKind, SagScore};
-use gnn::sep::{CodingTree, TreeOptions};
-use gnn::{Adjacency, Graph, Hierarchy, Mode};
+use gnn::sep::{CodingTree, TreeConfig};
+use gnn::{Adjacency, Batch, Graph, Hierarchy, Mode};
 use petgraph::graph::{DiGraph, UnGraph};
 use proptest::prelude::*;
 
@@ -65,9 +66,54 @@ fn symmetric_propagation_equals_its_dense_formula() {
     }
 }
 
+#[test]
+fn a_weighted_batch_propagates_as_each_graph_alone() {
+    let weighted = Graph::from_weighted_edges(4, &[(0, 1, 2.0), (1, 2, 0.5), (3, 3, 3.0)]).unwrap();
+    let plain = Graph::from_edges(3, &[(0, 1), (1, 2)]).unwrap();
+    let batch = Batch::from_graphs(&[&weighted, &plain], DType::F64, &Device::Cpu).unwrap();
+    let x = Rng::new(0).normal(0.0, 1.0, (7, 2), DType::F64, &Device::Cpu).unwrap();
+    let together = batch.adjacency().propagate_symmetric(&x).unwrap().to_vec2::<f64>().unwrap();
+    let mut alone = Vec::new();
+    for (graph, start) in [(&weighted, 0), (&plain, 4)] {
+        let x = x.narrow(0, start, graph.num_nodes()).unwrap();
+        let adjacency = Adjacency::from_graph(graph, DType::F64, &Device::Cpu).unwrap();
+        alone.extend(adjacency.propagate_symmetric(&x).unwrap().to_vec2::<f64>().unwrap());
+    }
+    for (a, b) in together.iter().flatten().zip(alone.iter().flatten()) {
+        // one normalises on the host, the other in tensors
+        assert!((a - b).abs() < 1e-15, "{together:?} against {alone:?}");
+    }
+    let sums = batch.adjacency().sum_neighbors(&x).unwrap().to_vec2::<f64>().unwrap();
+    let x = x.to_vec2::<f64>().unwrap();
+    assert_eq!((sums[0][0], sums[4][1]), (2.0 * x[1][0], x[5][1]));
+}
+
+#[test]
+fn a_hierarchy_from_assignments_has_the_quotients_as_levels() {
+    let graph =
+        Graph::from_weighted_edges(5, &[(0, 1, 1.0), (1, 2, 2.0), (2, 3, 4.0), (3, 4, 8.0), (4, 0, 16.0)]).unwrap();
+    let assignments = [vec![0, 0, 1, 1, 2], vec![0, 1, 1]];
+    let hierarchy = Hierarchy::from_assignments(&graph, &assignments, true).unwrap();
+    assert_eq!((hierarchy.num_nodes(), hierarchy.num_levels()), (5, 2));
+    let batch = Hierarchy::batch(&[&hierarchy, &hierarchy], DType::F64, &Device::Cpu).unwrap();
+    let pairs = batch.coarser().unwrap();
+    assert_eq!(pairs.clusters.ids(), [0, 0, 1, 1, 2, 3, 3, 4, 4, 5]);
+    let adjacency = pairs.batch.adjacency();
+    // 0-1 by edge 1-2, 0-2 by edge 4-0, 1-2 by edge 3-4; then once more for the second graph
+    assert_eq!(adjacency.sources(), [1, 2, 0, 2, 0, 1, 4, 5, 3, 5, 3, 4]);
+    let weights = adjacency.weights().unwrap().to_vec1::<f64>().unwrap();
+    assert_eq!(weights[..6], [2.0, 16.0, 2.0, 8.0, 16.0, 8.0]);
+    let top = &pairs.batch.coarser().unwrap().batch;
+    assert_eq!(top.adjacency().weights().unwrap().to_vec1::<f64>().unwrap(), [18.0; 4]);
+    assert_eq!(top.graphs().ids(), [0, 0, 1, 1]);
+    let unweighted = Hierarchy::from_assignments(&graph, &assignments, false).unwrap();
+    let batch = Hierarchy::batch(&[&unweighted], DType::F64, &Device::Cpu).unwrap();
+    assert!(batch.adjacency().weights().is_some() && batch.coarser().unwrap().batch.adjacency().weights().is_none());
+}
+
 fn pools() -> impl Strategy<Value = Vec<PoolKind>> {
     let pool = prop_oneof![
-        Just(PoolKind::Sep),
+        Just(PoolKind::Precomputed),
         Just(PoolKind::TopK { ratio: 0.6 }),
         Just(PoolKind::Sag { ratio: 0.6, score: SagScore::GraphConv }),
         Just(PoolKind::Asap { ratio: 0.6 }),
@@ -86,15 +132,34 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
+    fn a_hierarchy_of_a_tree_has_the_graphs_of_its_layers(graph in graph(), height in 1usize..5) {
+        let tree = CodingTree::build(&graph, TreeConfig::new(height)).unwrap();
+        let hierarchy = tree.hierarchy(&graph, height).unwrap();
+        let mut batch = Hierarchy::batch(&[&hierarchy], DType::F64, &Device::Cpu).unwrap();
+        for layer in 0..height {
+            let coarsening = batch.coarser().unwrap().clone();
+            prop_assert_eq!(coarsening.clusters.ids(), tree.parents(layer).unwrap());
+            let expected = tree.layer_graph(&graph, layer + 1, false).unwrap();
+            let expected = Adjacency::from_graph(&expected, DType::F64, &Device::Cpu).unwrap();
+            let adjacency = coarsening.batch.adjacency();
+            prop_assert_eq!(adjacency.sources(), expected.sources());
+            prop_assert_eq!(adjacency.targets(), expected.targets());
+            batch = coarsening.batch;
+        }
+        prop_assert!(batch.coarser().is_none());
+    }
+
+    #[test]
     fn a_batch_gives_each_graph_what_it_gets_alone(
         graphs in prop::collection::vec(graph(), 1..6), pools in pools(), seed in 0u64..1000
     ) {
         let hierarchies: Vec<Hierarchy> = graphs
             .iter()
-            .map(|graph| Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(3)).unwrap(), 2).unwrap())
+            .map(|graph| CodingTree::build(graph, TreeConfig::new(3)).unwrap().hierarchy(graph, 2).unwrap())
             .collect();
         let store = ParamStore::new(seed, DType::F64, &Device::Cpu);
-        let config = GraphClassifierConfig { hidden: 6, ..GraphClassifierConfig::with_pools(3, 2, pools) };
+        let encoder = GraphEncoderConfig { hidden: 6, ..GraphEncoderConfig::new(3, pools) };
+        let config = GraphClassifierConfig::new(encoder, 2);
         let model = graph_classifier(config, store.var_builder()).unwrap();
         let mut rng = Rng::new(seed);
         let run = |parts: &[&Hierarchy], x: &Tensor| {

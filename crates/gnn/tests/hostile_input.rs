@@ -5,15 +5,16 @@ use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use gnn::classifier::{GraphClassifierConfig, graph_classifier};
 use gnn::conv::{Convolution, gcn_conv, gin_conv};
-use gnn::pool::{Pool, PoolKind, SagScore, top_k_pool};
-use gnn::sep::{CodingTree, Components, SepNConfig, SepPool, TreeOptions, VolumeOffset, sep_n};
+use gnn::encoder::{GraphEncoderConfig, graph_encoder};
+use gnn::pool::{Pool, PoolKind, PrecomputedPool, SagScore, top_k_pool};
+use gnn::sep::{CodingTree, Components, SepNConfig, TreeConfig, VolumeOffset, sep_n};
 use gnn::{Adjacency, Batch, Error, Features, Graph, Hierarchy, Mode};
 
 const CPU: Device = Device::Cpu;
 
 fn all_pools() -> Vec<PoolKind> {
     vec![
-        PoolKind::Sep,
+        PoolKind::Precomputed,
         PoolKind::TopK { ratio: 0.5 },
         PoolKind::Sag { ratio: 0.5, score: SagScore::Gcn },
         PoolKind::Asap { ratio: 0.5 },
@@ -23,28 +24,68 @@ fn all_pools() -> Vec<PoolKind> {
 }
 
 fn hierarchy(graph: &Graph) -> Hierarchy {
-    Hierarchy::new(graph, &CodingTree::build(graph, TreeOptions::new(3)).expect("a valid graph"), 2)
-        .expect("a valid graph")
+    let tree = CodingTree::build(graph, TreeConfig::new(3)).expect("a valid graph");
+    tree.hierarchy(graph, 2).expect("a valid graph")
 }
 
 #[test]
 fn an_edge_to_a_missing_node_is_an_error() {
     let error = Graph::from_edges(3, &[(0, 1), (1, 3)]).unwrap_err();
-    assert!(matches!(error, Error::EdgeOutOfRange { edge: 1, target_node: 3, num_nodes: 3, .. }), "{error}");
+    assert!(matches!(error, Error::OutOfRange { what: "edges", position: 1, index: 3, bound: 3, .. }), "{error}");
 }
 
 #[test]
 fn weights_that_are_no_positive_numbers_are_errors() {
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let error = Graph::from_weighted_edges(2, &[(0, 1, weight)]).unwrap_err();
-        assert!(matches!(error, Error::InvalidWeight { edge: 0, .. }), "{error}");
+        assert!(matches!(error, Error::Value { what: "weights", position: 0, .. }), "{error}");
     }
+}
+
+#[test]
+fn weights_of_one_edge_that_add_up_to_infinity_are_an_error() {
+    let edges = [(0, 1, f64::MAX), (1, 0, f64::MAX)];
+    assert!(matches!(Graph::from_weighted_edges(2, &edges), Err(Error::NotFinite { .. })));
+    let graph = Graph::from_weighted_edges(4, &[(0, 2, f64::MAX), (1, 3, f64::MAX)]).unwrap();
+    let sides = [vec![0, 0, 1, 1]];
+    assert!(matches!(Hierarchy::from_assignments(&graph, &sides, true), Err(Error::NotFinite { .. })));
+    assert!(Hierarchy::from_assignments(&graph, &sides, false).is_ok());
+}
+
+#[test]
+fn assignments_that_do_not_fit_are_errors() {
+    let graph = Graph::from_edges(3, &[(0, 1), (1, 2)]).unwrap();
+    let cases: [&[Vec<u32>]; 8] = [
+        &[vec![]],
+        &[vec![0, 0]],
+        &[vec![0, 0, 0, 0]],
+        &[vec![0, 2, 0]],
+        &[vec![1, 1, 1]],
+        &[vec![0, u32::MAX, 1]],
+        &[vec![0, 1, 1], vec![0]],
+        &[vec![0, 0, 1], vec![0, 0, 0]],
+    ];
+    for assignments in cases {
+        let error = Hierarchy::from_assignments(&graph, assignments, false).unwrap_err();
+        assert!(matches!(error, Error::InvalidData { .. }), "{assignments:?}: {error}");
+    }
+    let empty = Graph::from_edges(0, &[]).unwrap();
+    assert!(matches!(Hierarchy::from_assignments(&empty, &[], false), Err(Error::EmptyGraph { .. })));
+    assert_eq!(Hierarchy::from_assignments(&graph, &[], false).unwrap().num_levels(), 0);
+}
+
+#[test]
+fn hierarchies_of_different_heights_do_not_share_a_batch() {
+    let graph = Graph::from_edges(3, &[(0, 1), (1, 2)]).unwrap();
+    let low = Hierarchy::from_assignments(&graph, &[vec![0, 0, 1]], false).unwrap();
+    let high = Hierarchy::from_assignments(&graph, &[vec![0, 0, 1], vec![0, 0]], false).unwrap();
+    assert!(matches!(Hierarchy::batch(&[&low, &high], DType::F32, &CPU), Err(Error::InvalidData { .. })));
 }
 
 #[test]
 fn a_graph_without_nodes_has_no_tree_and_no_batch() {
     let empty = Graph::from_edges(0, &[]).unwrap();
-    assert!(matches!(CodingTree::build(&empty, TreeOptions::new(2)), Err(Error::EmptyGraph { .. })));
+    assert!(matches!(CodingTree::build(&empty, TreeConfig::new(2)), Err(Error::EmptyGraph { .. })));
     assert!(matches!(Batch::single(&empty, DType::F32, &CPU), Err(Error::EmptyGraph { .. })));
     assert!(matches!(Batch::from_graphs(&[], DType::F32, &CPU), Err(Error::EmptyGraph { .. })));
     assert!(matches!(Hierarchy::batch(&[], DType::F32, &CPU), Err(Error::EmptyGraph { .. })));
@@ -52,8 +93,8 @@ fn a_graph_without_nodes_has_no_tree_and_no_batch() {
 
 #[test]
 fn one_node_gives_a_chain() {
-    for options in [TreeOptions::new(4), TreeOptions::for_node_classification(3)] {
-        let tree = CodingTree::build(&Graph::from_edges(1, &[]).unwrap(), options).unwrap();
+    for config in [TreeConfig::new(4), TreeConfig::for_node_classification(3)] {
+        let tree = CodingTree::build(&Graph::from_edges(1, &[]).unwrap(), config).unwrap();
         assert_eq!(tree.layer_sizes(), [1, 1, 1, 1, 1]);
         assert_eq!((tree.entropy(), tree.one_dimensional_entropy()), (0.0, 0.0));
     }
@@ -65,8 +106,8 @@ fn isolated_nodes_only_and_self_loops_only_work() {
         let graph = Graph::from_edges(3, &edges).unwrap();
         for offset in [VolumeOffset::Zero, VolumeOffset::One] {
             for components in [Components::Split, Components::Join] {
-                let options = TreeOptions::new(3).with_volume_offset(offset).with_components(components);
-                let tree = CodingTree::build(&graph, options).unwrap();
+                let config = TreeConfig::new(3).with_volume_offset(offset).with_components(components);
+                let tree = CodingTree::build(&graph, config).unwrap();
                 assert_eq!(tree.entropy(), 0.0);
                 assert_eq!(tree.layer_graph(&graph, 1, false).unwrap().num_edges(), 0);
             }
@@ -78,7 +119,7 @@ fn isolated_nodes_only_and_self_loops_only_work() {
 fn heights_of_zero_and_beyond_reason_are_errors() {
     let graph = Graph::from_edges(2, &[(0, 1)]).unwrap();
     for height in [0, 65] {
-        assert!(matches!(CodingTree::build(&graph, TreeOptions::new(height)), Err(Error::InvalidSetting { .. })));
+        assert!(matches!(CodingTree::build(&graph, TreeConfig::new(height)), Err(Error::InvalidConfig { .. })));
     }
 }
 
@@ -88,7 +129,7 @@ fn trees_that_are_none_are_errors() {
     let layers: [&[Vec<u32>]; 5] =
         [&[], &[vec![0]], &[vec![0, 1]], &[vec![0, 5], vec![0, 0]], &[vec![0, 0], vec![0, 0]]];
     for layers in layers {
-        assert!(matches!(CodingTree::from_layers(&graph, layers), Err(Error::Mismatch { .. })), "{layers:?}");
+        assert!(matches!(CodingTree::from_layers(&graph, layers), Err(Error::InvalidData { .. })), "{layers:?}");
     }
     let pointers: [&[Option<u32>]; 6] = [
         &[],
@@ -100,7 +141,7 @@ fn trees_that_are_none_are_errors() {
     ];
     for pointers in pointers {
         assert!(
-            matches!(CodingTree::from_parent_pointers(&graph, pointers), Err(Error::Mismatch { .. })),
+            matches!(CodingTree::from_parent_pointers(&graph, pointers), Err(Error::InvalidData { .. })),
             "{pointers:?}"
         );
     }
@@ -110,11 +151,11 @@ fn trees_that_are_none_are_errors() {
 fn layers_and_graphs_that_do_not_fit_a_tree_are_errors() {
     let graph = Graph::from_edges(3, &[(0, 1), (1, 2)]).unwrap();
     let other = Graph::from_edges(4, &[(0, 1)]).unwrap();
-    let tree = CodingTree::build(&graph, TreeOptions::new(2)).unwrap();
+    let tree = CodingTree::build(&graph, TreeConfig::new(2)).unwrap();
     assert!(tree.labels(3).is_err() && tree.parents(2).is_err() && tree.layer_graph(&graph, 3, false).is_err());
-    assert!(matches!(tree.layer_graph(&other, 1, false), Err(Error::Mismatch { .. })));
-    assert!(Hierarchy::new(&other, &tree, 1).is_err());
-    assert!(Hierarchy::new(&graph, &tree, 5).is_err());
+    assert!(matches!(tree.layer_graph(&other, 1, false), Err(Error::InvalidData { .. })));
+    assert!(tree.hierarchy(&other, 1).is_err());
+    assert!(tree.hierarchy(&graph, 5).is_err());
 }
 
 #[test]
@@ -169,13 +210,17 @@ fn features_of_the_wrong_shape_are_errors() {
 fn settings_out_of_range_are_errors() {
     let store = ParamStore::new(0, DType::F32, &CPU);
     for ratio in [0.0, -0.5, 1.5, f64::NAN] {
-        assert!(matches!(top_k_pool(3, ratio, store.var_builder()), Err(Error::InvalidSetting { .. })), "{ratio}");
+        assert!(matches!(top_k_pool(3, ratio, store.var_builder()), Err(Error::InvalidConfig { .. })), "{ratio}");
     }
     assert!(PoolKind::DiffPool { num_clusters: 0 }.build(3, store.var_builder()).is_err());
     for dropout in [-0.1, 1.0, f64::NAN] {
         let config = GraphClassifierConfig { dropout, ..GraphClassifierConfig::sep_g(3, 2) };
         assert!(graph_classifier(config, store.var_builder()).is_err(), "{dropout}");
     }
+    let encoder = GraphEncoderConfig::new(3, vec![PoolKind::Precomputed; 4]);
+    assert!(matches!(graph_encoder(encoder, store.var_builder()), Err(Error::InvalidConfig { .. })));
+    let encoder = GraphEncoderConfig { num_convolutions: 0, ..GraphEncoderConfig::new(3, vec![]) };
+    assert!(matches!(graph_encoder(encoder, store.var_builder()), Err(Error::InvalidConfig { .. })));
     assert!(sep_n(SepNConfig { num_blocks: 0, ..SepNConfig::new(3, 2) }, store.var_builder()).is_err());
 }
 
@@ -189,11 +234,11 @@ fn dropping_a_share_that_is_none_is_an_error_in_training() {
 }
 
 #[test]
-fn sep_pool_without_a_tree_is_an_error() {
+fn a_precomputed_pool_without_a_coarser_level_is_an_error() {
     let graph = Graph::from_edges(3, &[(0, 1), (1, 2)]).unwrap();
     let batch = Batch::single(&graph, DType::F32, &CPU).unwrap();
     let x = Tensor::zeros((3, 1), DType::F32, &CPU).unwrap();
-    assert!(matches!(SepPool.pool(&x, &batch), Err(Error::Mismatch { .. })));
+    assert!(matches!(PrecomputedPool.pool(&x, &batch), Err(Error::InvalidData { .. })));
 }
 
 #[test]
@@ -222,7 +267,8 @@ fn every_pool_trains_on_a_single_node_an_isolated_node_and_several_components() 
     let y = Tensor::new(&[0u32, 1, 0, 1], &CPU).unwrap();
     for pool in all_pools() {
         let store = ParamStore::new(1, DType::F64, &CPU);
-        let config = GraphClassifierConfig { dropout: 0.2, ..GraphClassifierConfig::with_pools(5, 2, vec![pool; 2]) };
+        let encoder = GraphEncoderConfig::new(5, vec![pool; 2]);
+        let config = GraphClassifierConfig { dropout: 0.2, ..GraphClassifierConfig::new(encoder, 2) };
         let model = graph_classifier(config, store.var_builder()).unwrap();
         let out = model.forward(&x, &batch, &mut Mode::train(&mut rng)).unwrap();
         assert_eq!(out.logits.dims(), [4, 2], "{pool:?}");

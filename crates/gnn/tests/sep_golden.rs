@@ -1,6 +1,6 @@
 //! SEP against reference values: coding trees and entropies of the official code, and forward passes and gradients of its modules.
 //!
-//! The values stand in `tests/golden/sep`; with `GOLDEN_DIR` set they are read from `$GOLDEN_DIR/sep`, where a missing file skips its test.
+//! The values are in `tests/golden/sep`; with `GOLDEN_DIR` set they are read from `$GOLDEN_DIR/sep`, where a missing file skips its test.
 
 #[path = "sep_golden/files.rs"]
 mod files;

@@ -1,7 +1,7 @@
 //! What holds for every graph.
 
 use gnn::Graph;
-use gnn::sep::{CodingTree, Components, MergeCriterion, TreeCache, TreeMode, TreeOptions, VolumeOffset};
+use gnn::sep::{CodingTree, Components, MergeCriterion, TreeCache, TreeConfig, TreeMode, VolumeOffset};
 use proptest::prelude::*;
 
 /// Sums of at most a few hundred f64 terms of order 1.
@@ -15,7 +15,7 @@ fn graphs() -> impl Strategy<Value = Graph> {
     })
 }
 
-fn options() -> impl Strategy<Value = TreeOptions> {
+fn config() -> impl Strategy<Value = TreeConfig> {
     (
         1usize..6,
         prop_oneof![Just(TreeMode::Official), Just(TreeMode::SingleShot)],
@@ -24,7 +24,7 @@ fn options() -> impl Strategy<Value = TreeOptions> {
         prop_oneof![Just(MergeCriterion::Dissolve), Just(MergeCriterion::InsertParent)],
     )
         .prop_map(|(height, mode, volume_offset, components, criterion)| {
-            TreeOptions::new(height)
+            TreeConfig::new(height)
                 .with_mode(mode)
                 .with_volume_offset(volume_offset)
                 .with_components(components)
@@ -60,11 +60,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn every_layer_partitions_the_vertices_and_the_last_is_the_root(graph in graphs(), options in options()) {
-        let tree = CodingTree::build(&graph, options).unwrap();
-        prop_assert!(tree.height() <= options.height.max(1));
-        if options.mode == TreeMode::Official {
-            prop_assert_eq!(tree.height(), options.height);
+    fn every_layer_partitions_the_vertices_and_the_last_is_the_root(graph in graphs(), config in config()) {
+        let tree = CodingTree::build(&graph, config).unwrap();
+        prop_assert!(tree.height() <= config.height.max(1));
+        if config.mode == TreeMode::Official {
+            prop_assert_eq!(tree.height(), config.height);
         }
         let sizes = tree.layer_sizes();
         prop_assert_eq!(sizes[0], graph.num_nodes());
@@ -81,8 +81,8 @@ proptest! {
     }
 
     #[test]
-    fn entropy_equals_its_definition(graph in graphs(), options in options()) {
-        let tree = CodingTree::build(&graph, options).unwrap();
+    fn entropy_equals_its_definition(graph in graphs(), config in config()) {
+        let tree = CodingTree::build(&graph, config).unwrap();
         let expected = entropy_by_definition(&graph, &tree);
         let actual = tree.entropy_with_offset(VolumeOffset::Zero);
         prop_assert!((actual - expected).abs() <= ROUNDING, "{} against {}", actual, expected);
@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn an_inserted_level_never_raises_entropy(graph in graphs(), height in 1usize..6) {
         let entropies: Vec<f64> = (1..=height)
-            .map(|k| CodingTree::build(&graph, TreeOptions::new(k).with_components(Components::Join)).unwrap())
+            .map(|k| CodingTree::build(&graph, TreeConfig::new(k).with_components(Components::Join)).unwrap())
             .map(|tree| tree.entropy())
             .collect();
         for pair in entropies.windows(2) {
@@ -101,23 +101,23 @@ proptest! {
 
     #[test]
     fn proposed_levels_never_have_a_negative_gain(graph in graphs(), height in 2usize..7) {
-        let tree = CodingTree::build(&graph, TreeOptions::new(height).with_components(Components::Join)).unwrap();
+        let tree = CodingTree::build(&graph, TreeConfig::new(height).with_components(Components::Join)).unwrap();
         for step in tree.trace() {
             prop_assert!(step.leaf_up_delta >= -ROUNDING && step.root_down_delta >= -ROUNDING, "{:?}", step);
         }
     }
 
     #[test]
-    fn a_tree_is_never_worse_than_the_flat_one(graph in graphs(), options in options()) {
-        let tree = CodingTree::build(&graph, options).unwrap();
+    fn a_tree_is_never_worse_than_the_flat_one(graph in graphs(), config in config()) {
+        let tree = CodingTree::build(&graph, config).unwrap();
         let entropy = tree.entropy_with_offset(VolumeOffset::Zero);
         prop_assert!(entropy <= tree.one_dimensional_entropy() + ROUNDING);
         prop_assert!(entropy >= -ROUNDING);
     }
 
     #[test]
-    fn the_same_layers_given_by_hand_have_the_same_entropy(graph in graphs(), options in options()) {
-        let tree = CodingTree::build(&graph, options).unwrap();
+    fn the_same_layers_given_by_hand_have_the_same_entropy(graph in graphs(), config in config()) {
+        let tree = CodingTree::build(&graph, config).unwrap();
         let copy = CodingTree::from_layers(&graph, tree.assignments()).unwrap();
         prop_assert_eq!(copy.assignments(), tree.assignments());
         let difference = copy.entropy() - tree.entropy_with_offset(VolumeOffset::Zero);
@@ -125,19 +125,19 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_survives_serialisation(graph in graphs(), options in options()) {
-        let tree = CodingTree::build(&graph, options).unwrap();
+    fn a_tree_survives_serialisation(graph in graphs(), config in config()) {
+        let tree = CodingTree::build(&graph, config).unwrap();
         let text = serde_json::to_string(&tree).unwrap();
         prop_assert_eq!(serde_json::from_str::<CodingTree>(&text).unwrap(), tree);
     }
 
     #[test]
     fn many_graphs_in_parallel_give_the_trees_of_one_after_the_other(
-        graphs in prop::collection::vec(graphs(), 0..40), options in options()
+        graphs in prop::collection::vec(graphs(), 0..40), config in config()
     ) {
-        let together = CodingTree::build_many(&graphs, options).unwrap();
+        let together = CodingTree::build_many(&graphs, config).unwrap();
         for (graph, tree) in graphs.iter().zip(&together) {
-            prop_assert_eq!(&CodingTree::build(graph, options).unwrap(), tree);
+            prop_assert_eq!(&CodingTree::build(graph, config).unwrap(), tree);
         }
     }
 }
@@ -151,7 +151,7 @@ fn a_large_graph_gives_the_same_tree_on_one_and_two_threads() {
     let graph = Graph::from_edges(n as usize, &edges).unwrap();
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| CodingTree::build(&graph, TreeOptions::new(4)).unwrap())
+        pool.install(|| CodingTree::build(&graph, TreeConfig::new(4)).unwrap())
     };
     assert_eq!(on(1), on(2));
 }
@@ -161,15 +161,15 @@ fn a_cached_tree_equals_a_fresh_one_and_a_damaged_file_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let cache = TreeCache::new(folder.path().join("trees"));
     let graph = Graph::from_edges(6, &[(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5), (2, 3)]).unwrap();
-    let fresh = CodingTree::build(&graph, TreeOptions::new(3)).unwrap();
-    assert_eq!(cache.get_or_build(&graph, TreeOptions::new(3)).unwrap(), fresh);
-    assert_eq!(cache.get_or_build(&graph, TreeOptions::new(3)).unwrap(), fresh);
+    let fresh = CodingTree::build(&graph, TreeConfig::new(3)).unwrap();
+    assert_eq!(cache.get_or_build(&graph, TreeConfig::new(3)).unwrap(), fresh);
+    assert_eq!(cache.get_or_build(&graph, TreeConfig::new(3)).unwrap(), fresh);
     let files: Vec<_> = std::fs::read_dir(folder.path().join("trees")).unwrap().collect();
     assert_eq!(files.len(), 1);
     let path = files.into_iter().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &text[..text.len() / 2]).unwrap();
-    assert_eq!(cache.get_or_build(&graph, TreeOptions::new(3)).unwrap(), fresh);
+    assert_eq!(cache.get_or_build(&graph, TreeConfig::new(3)).unwrap(), fresh);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
@@ -193,8 +193,8 @@ fn inserting_parents_finds_cliques_joined_by_an_edge() {
         let clique = |first: u32| (0..size).flat_map(move |i| (i + 1..size).map(move |j| (first + i, first + j)));
         let edges: Vec<_> = clique(0).chain(clique(size)).chain([(size - 1, size)]).collect();
         let graph = Graph::from_edges(2 * size as usize, &edges).unwrap();
-        let options = TreeOptions::new(2).with_criterion(MergeCriterion::InsertParent);
-        let labels = CodingTree::build(&graph, options).unwrap().labels(1).unwrap();
+        let config = TreeConfig::new(2).with_criterion(MergeCriterion::InsertParent);
+        let labels = CodingTree::build(&graph, config).unwrap().labels(1).unwrap();
         let expected: Vec<u32> = (0..2 * size).map(|node| node / size).collect();
         assert_eq!(labels, expected, "cliques of {size}");
     }

@@ -9,8 +9,9 @@ use core_tensor::random::Rng;
 use datasets::{synthetic, tu};
 use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Table, Trial, TrialContext};
 use gnn::classifier::{GraphClassifier, GraphClassifierConfig, graph_classifier};
+use gnn::encoder::GraphEncoderConfig;
 use gnn::pool::PoolKind;
-use gnn::sep::{CodingTree, TreeOptions};
+use gnn::sep::{CodingTree, TreeConfig};
 use gnn::{Graph, Hierarchy, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -102,24 +103,24 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
             dropout: 0.0,
             max_epochs: 60,
             batches_per_epoch: None,
-            ..Setting::new("communities", PoolKind::Sep)
+            ..Setting::new("communities", PoolKind::Precomputed)
         };
         add(communities, 1, 10);
     } else {
-        add(Setting::new("tu-mutag", PoolKind::Sep), repetitions(3), 10);
+        add(Setting::new("tu-mutag", PoolKind::Precomputed), repetitions(3), 10);
         add(Setting::new("tu-mutag", PoolKind::TopK { ratio: 0.5 }), repetitions(3), 10);
-        add(Setting::new("tu-ptc_mr", PoolKind::Sep), repetitions(1), 10);
-        add(Setting::new("tu-proteins", PoolKind::Sep), repetitions(1), 10);
+        add(Setting::new("tu-ptc_mr", PoolKind::Precomputed), repetitions(1), 10);
+        add(Setting::new("tu-proteins", PoolKind::Precomputed), repetitions(1), 10);
         let imdb = Setting {
             batch_size: 128,
             dropout: 0.0,
             has_schedule: true,
             has_input_readout: true,
-            ..Setting::new("tu-imdb-binary", PoolKind::Sep)
+            ..Setting::new("tu-imdb-binary", PoolKind::Precomputed)
         };
         add(imdb, repetitions(1), 10);
         if is_paper {
-            add(Setting { batches_per_epoch: None, ..Setting::new("tu-nci1", PoolKind::Sep) }, 10, 10);
+            add(Setting { batches_per_epoch: None, ..Setting::new("tu-nci1", PoolKind::Precomputed) }, 10, 10);
         }
     }
     let mut prepared = BTreeMap::new();
@@ -145,11 +146,11 @@ fn prepare(context: &Context, set: &str) -> Result<Prepared> {
         .iter()
         .map(|graph| Graph::from_edges(graph.num_nodes, &graph.edges))
         .collect::<gnn::Result<Vec<_>>>()?;
-    let trees = CodingTree::build_many(&graphs, TreeOptions::new(NUM_LEVELS + 1))?;
+    let trees = CodingTree::build_many(&graphs, TreeConfig::new(NUM_LEVELS + 1))?;
     let hierarchies = graphs
         .iter()
         .zip(&trees)
-        .map(|(graph, tree)| Hierarchy::new(graph, tree, NUM_LEVELS))
+        .map(|(graph, tree)| tree.hierarchy(graph, NUM_LEVELS))
         .collect::<gnn::Result<Vec<_>>>()?;
 
     // one-hot tag and one-hot degree, over the values of the whole set
@@ -233,12 +234,12 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     // the pools that are compared share the streams of a fold
     let seed = trial.seed_of(&format!("{}-repetition-{}-fold-{}", setting.set, setting.repetition, setting.fold));
     let store = ParamStore::new(seed, DType::F32, device);
-    let config = GraphClassifierConfig {
+    let encoder = GraphEncoderConfig {
         hidden: setting.hidden,
-        dropout: setting.dropout,
         has_input_readout: setting.has_input_readout,
-        ..GraphClassifierConfig::with_pools(data.width, data.num_classes, vec![setting.pool; NUM_LEVELS])
+        ..GraphEncoderConfig::new(data.width, vec![setting.pool; NUM_LEVELS])
     };
+    let config = GraphClassifierConfig { encoder, classes: data.num_classes, dropout: setting.dropout };
     let model = graph_classifier(config, store.var_builder())?;
     let vars = store.trainable();
     let adam = AdamConfig { learning_rate: LEARNING_RATE, weight_decay: WEIGHT_DECAY, ..AdamConfig::default() };

@@ -7,7 +7,7 @@ use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use datasets::planetoid;
 use experiment::{Context, Measured, Outcome, Result, Table, Trial, TrialContext};
-use gnn::sep::{CodingTree, SepNConfig, TreeOptions, sep_n};
+use gnn::sep::{CodingTree, SepNConfig, TreeConfig, sep_n};
 use gnn::{Features, Graph, Hierarchy, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -109,8 +109,8 @@ fn accuracy(logits: &Tensor, (rows, labels): &(Tensor, Tensor)) -> Result<f64> {
 }
 
 fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Device) -> Result<NodeResult> {
-    let tree = CodingTree::build(&data.graph, TreeOptions::for_node_classification(setting.num_blocks))?;
-    let hierarchy = Hierarchy::new(&data.graph, &tree, setting.num_blocks)?;
+    let tree = CodingTree::build(&data.graph, TreeConfig::for_node_classification(setting.num_blocks))?;
+    let hierarchy = tree.hierarchy(&data.graph, setting.num_blocks)?;
     let batch = Hierarchy::batch(&[&hierarchy], DType::F32, device)?;
     let sparse = data.nodes.features.as_ref().ok_or("the data set has no features")?;
     let features =

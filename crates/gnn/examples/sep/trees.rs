@@ -3,7 +3,7 @@
 use datasets::{planetoid, synthetic};
 use experiment::{Axis, Context, Measured, Node, Plot, Result, Samples, Scale, Series};
 use gnn::Graph;
-use gnn::sep::{CodingTree, TreeOptions};
+use gnn::sep::{CodingTree, TreeConfig};
 use std::time::Instant;
 
 pub(crate) fn report(context: &mut Context) -> Result<()> {
@@ -20,7 +20,7 @@ fn separation(context: &mut Context) -> Result<()> {
     let (set, _) = synthetic::community_graphs();
     let mut ratios = vec![Vec::new(); 2];
     for graph in &set.graphs {
-        let tree = CodingTree::build(&Graph::from_edges(graph.num_nodes, &graph.edges)?, TreeOptions::new(3))?;
+        let tree = CodingTree::build(&Graph::from_edges(graph.num_nodes, &graph.edges)?, TreeConfig::new(3))?;
         ratios[graph.label as usize].push(tree.entropy() / tree.one_dimensional_entropy());
     }
     let smallest = ratios[0].iter().copied().fold(f64::INFINITY, f64::min);
@@ -67,8 +67,8 @@ fn heights(context: &mut Context) -> Result<()> {
         let mut entropies = Vec::new();
         for height in 2..=6 {
             let options = match plus_one {
-                0 => TreeOptions::new(height),
-                _ => TreeOptions::for_node_classification(height - 1),
+                0 => TreeConfig::new(height),
+                _ => TreeConfig::for_node_classification(height - 1),
             };
             entropies.push(CodingTree::build(graph, options)?.entropy());
         }
@@ -101,7 +101,7 @@ fn heights(context: &mut Context) -> Result<()> {
 fn draw_karate(context: &mut Context) -> Result<()> {
     let karate = synthetic::karate_club();
     let graph = Graph::from_edges(karate.num_nodes, &karate.edges)?;
-    let labels = CodingTree::build(&graph, TreeOptions::new(2))?.labels(1)?;
+    let labels = CodingTree::build(&graph, TreeConfig::new(2))?.labels(1)?;
     let positions = spring_layout(&graph);
     let nodes = positions
         .iter()
@@ -151,7 +151,7 @@ fn scaling(context: &mut Context) -> Result<()> {
         let edges: Vec<(u32, u32)> = (0..num_edges).map(|_| (end(), end())).filter(|(u, v)| u != v).collect();
         let graph = Graph::from_edges(num_nodes, &edges)?;
         let start = Instant::now();
-        CodingTree::build(&graph, TreeOptions::new(3))?;
+        CodingTree::build(&graph, TreeConfig::new(3))?;
         measured.0.push(num_edges as f64);
         measured.1.push(start.elapsed().as_secs_f64());
     }

@@ -1,6 +1,6 @@
 //! Chebyshev spectral filters (Defferrard et al., NeurIPS 2016).
 
-use super::Convolution;
+use super::convolution::Convolution;
 use crate::{Adjacency, Error, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
@@ -20,8 +20,7 @@ pub struct ChebConv {
 /// An order of 0, or parameters that exist with other shapes.
 pub fn cheb_conv(inputs: usize, outputs: usize, order: usize, vb: VarBuilder<'_>) -> Result<ChebConv> {
     if order == 0 {
-        let expected = "at least one filter is needed";
-        return Err(Error::InvalidSetting { setting: "cheb_conv order", value: "0".into(), expected });
+        return Err(Error::InvalidConfig { what: "order of cheb_conv", got: "0".into(), expected: "at least 1" });
     }
     let weight = |k: usize| {
         vb.pp("lins").pp(k).get_with_hints((outputs, inputs), "weight", init::glorot_uniform(inputs, outputs))

@@ -1,6 +1,6 @@
 //! Graph convolution of Kipf & Welling (ICLR 2017).
 
-use super::Convolution;
+use super::convolution::Convolution;
 use crate::{Adjacency, Features, Result};
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};

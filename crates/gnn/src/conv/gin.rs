@@ -1,6 +1,6 @@
 //! Graph isomorphism network (Xu et al., ICLR 2019).
 
-use super::Convolution;
+use super::convolution::Convolution;
 use crate::{Adjacency, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;

@@ -1,6 +1,6 @@
 //! The graph convolution of Morris et al. (AAAI 2019); SAGPool scores with it.
 
-use super::Convolution;
+use super::convolution::Convolution;
 use crate::{Adjacency, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;

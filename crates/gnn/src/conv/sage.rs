@@ -1,6 +1,6 @@
 //! GraphSAGE (Hamilton et al., NeurIPS 2017) with the mean aggregator.
 
-use super::Convolution;
+use super::convolution::Convolution;
 use crate::{Adjacency, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;

@@ -63,7 +63,7 @@ pub fn min_cut_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mas
     let orthogonality = overlap.broadcast_div(&norm)?.broadcast_sub(&target)?.sqr()?.sum((1, 2))?.sqrt()?.mean_all()?;
 
     let off_diagonal = pooled.broadcast_mul(&(eye.neg()? + 1.0)?)?;
-    // a row without connections holds zeros only: any scale will do, and 1 keeps its gradients finite
+    // a row without connections is all zeros: any scale will do, and 1 keeps its gradients finite
     let scale = (one_where_zero(&off_diagonal.sum(D::Minus1)?)?.sqrt()? + EPSILON)?;
     let pooled = off_diagonal.broadcast_div(&scale.unsqueeze(1)?)?.broadcast_div(&scale.unsqueeze(2)?)?;
     let x = pool_features(x, mask, &transposed)?;

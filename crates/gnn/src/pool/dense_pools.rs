@@ -1,7 +1,8 @@
 //! DiffPool and MinCutPool as layers on batches.
 
 use super::dense::{self, DensePooled};
-use super::{DenseSelection, Pool, Selection};
+use super::pooled::Pool;
+use super::selection::{DenseSelection, Selection};
 use crate::conv::{Convolution, GcnConv, gcn_conv};
 use crate::{Batch, Error, Result};
 use candle_core::{Module, Tensor};
@@ -9,14 +10,21 @@ use candle_nn::VarBuilder;
 use core_tensor::nn::{Linear, linear};
 use core_tensor::sparse::{Index, SparsePattern};
 
-/// DiffPool with assignment logits from a GCN; see [`dense::diff_pool`].
+/// DiffPool with assignment logits from a GCN.
+///
+/// With `S = softmax(GCN(X, A))` over the clusters: features `Sᵀ X`, adjacency `Sᵀ A S`, losses `link = ‖A - S Sᵀ‖_F / numel(A)` over the whole
+/// padded batch and `entropy`, the mean over all rows, padded ones included, of `-Σ_c S log(S + 1e-15)`.
 #[derive(Debug, Clone)]
 pub struct DiffPool {
     assign: GcnConv,
     num_clusters: usize,
 }
 
-/// MinCutPool with assignment logits from a linear layer; see [`dense::min_cut_pool`].
+/// MinCutPool with assignment logits from a linear layer.
+///
+/// With `S = softmax(X Wᵀ + b)` over the clusters: features `Sᵀ X`; adjacency `Sᵀ A S` with zero diagonal, normalised by `√row sum + 1e-15` on both
+/// sides; losses `cut = -tr(Sᵀ A S) / tr(Sᵀ D S)` and `orthogonality = ‖SᵀS/‖SᵀS‖_F - I/√K‖_F`, each the mean over graphs. A graph without edges
+/// cuts nothing and counts 0 (PyTorch Geometric gives NaN).
 #[derive(Debug, Clone)]
 pub struct MinCutPool {
     assign: Linear,
@@ -45,8 +53,7 @@ fn check_clusters(num_clusters: usize) -> Result<usize> {
     if num_clusters > 0 {
         return Ok(num_clusters);
     }
-    let expected = "a pool needs at least one cluster per graph";
-    Err(Error::InvalidSetting { setting: "num_clusters", value: "0".into(), expected })
+    Err(Error::InvalidConfig { what: "num_clusters", got: "0".into(), expected: "at least 1" })
 }
 
 impl Pool for DiffPool {

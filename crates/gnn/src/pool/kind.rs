@@ -1,15 +1,19 @@
 //! The choice of a pool as data.
 
-use super::{Pool, SagScore, asap_pool, diff_pool, min_cut_pool, sag_pool, top_k_pool};
+use super::asap::asap_pool;
+use super::dense_pools::{diff_pool, min_cut_pool};
+use super::pooled::Pool;
+use super::precomputed::PrecomputedPool;
+use super::sag::{SagScore, sag_pool};
+use super::top_k::top_k_pool;
 use crate::Result;
-use crate::sep::SepPool;
 use candle_nn::VarBuilder;
 
 /// Which pool a model uses, with its setting.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum PoolKind {
-    /// The clusters of a coding tree; needs batches made from a [`Hierarchy`](crate::Hierarchy).
-    Sep,
+    /// [`PrecomputedPool`]; needs batches made from a [`Hierarchy`](crate::Hierarchy).
+    Precomputed,
     /// [`TopKPool`](super::TopKPool).
     TopK {
         /// Share of nodes kept.
@@ -46,7 +50,7 @@ impl PoolKind {
     /// Settings out of range, or parameters that exist with other shapes.
     pub fn build(self, features: usize, vb: VarBuilder<'_>) -> Result<Box<dyn Pool>> {
         Ok(match self {
-            Self::Sep => Box::new(SepPool),
+            Self::Precomputed => Box::new(PrecomputedPool),
             Self::TopK { ratio } => Box::new(top_k_pool(features, ratio, vb)?),
             Self::Sag { ratio, score } => Box::new(sag_pool(features, ratio, score, vb)?),
             Self::Asap { ratio } => Box::new(asap_pool(features, ratio, vb)?),

@@ -1,7 +1,8 @@
 //! SAGPool: TopK on scores that a graph convolution computes.
 
+use super::pooled::Pool;
+use super::selection::Selection;
 use super::top_k::{check_ratio, keep_best};
-use super::{Pool, Selection};
 use crate::conv::{Convolution, gcn_conv, graph_conv};
 use crate::{Batch, Result};
 use candle_core::Tensor;

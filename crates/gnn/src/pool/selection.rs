@@ -1,19 +1,18 @@
-//! How nodes become coarser nodes, and what follows from it.
+//! How nodes become coarser nodes: reducing features, connecting the coarser nodes, lifting back.
 
-use super::dense;
-use crate::batch::Coarsening;
-use crate::{Adjacency, Batch, Result};
+use super::{dense, neighborhoods};
+use crate::{Adjacency, Batch, Coarsening, Result};
 use candle_core::{D, Tensor};
 use core_tensor::sparse::{Index, SparsePattern};
 
 /// The outcome of [`Pool::select`](super::Pool::select).
 #[derive(Debug, Clone)]
 pub enum Selection {
-    /// Every node belongs to one cluster; the coarser batch is known beforehand.
+    /// Every node belongs to one cluster; the coarser batch was computed beforehand.
     Clusters(Coarsening),
-    /// Some nodes are kept, gated by their scores; the rest is dropped.
+    /// Some nodes are kept, gated by their scores; the others are dropped.
     Kept(Kept),
-    /// Every node belongs to every cluster of its graph to some degree.
+    /// Every node belongs to every cluster of its graph with some weight.
     Dense(DenseSelection),
 }
 
@@ -24,7 +23,7 @@ pub struct Kept {
     pub nodes: Vec<u32>,
     /// Factor on the features of each kept node, `[kept]`.
     pub gate: Tensor,
-    /// Weights of each node's neighbourhood, if kept nodes stand for their neighbours too: `pattern` has a row per centre.
+    /// Weights of each node's neighbourhood, if kept nodes represent their neighbours too: the pattern has a row per centre.
     pub neighborhoods: Option<(SparsePattern, Tensor)>,
     pub(super) num_nodes: usize,
 }
@@ -80,7 +79,7 @@ impl Selection {
                 let adjacency = match &kept.neighborhoods {
                     None => induced(batch.adjacency(), &kept.nodes)?,
                     Some((pattern, weights)) => {
-                        super::asap::connect_neighborhoods(batch.adjacency(), pattern, weights, &kept.nodes)?
+                        neighborhoods::connect(batch.adjacency(), pattern, weights, &kept.nodes)?
                     }
                 };
                 let of_node = batch.graphs().ids();
@@ -91,7 +90,7 @@ impl Selection {
         }
     }
 
-    /// Coarse features back on the nodes, `[m, f] → [n, f]`: each cluster's row to its members; kept rows to their places and zero elsewhere; `S X'`.
+    /// Coarse features back on the nodes, `[m, f] → [n, f]`: each cluster's row copied to its members; kept rows back at their nodes and zeros elsewhere; `S X'`.
     ///
     /// # Errors
     /// Features of another number of coarser nodes.

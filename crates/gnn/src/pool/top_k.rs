@@ -1,6 +1,7 @@
 //! TopK pooling: keep the nodes with the largest projection on a learned direction.
 
-use super::{Kept, Pool, Selection};
+use super::pooled::Pool;
+use super::selection::{Kept, Selection};
 use crate::{Batch, Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
@@ -46,16 +47,16 @@ pub(super) fn check_ratio(ratio: f64) -> Result<f64> {
     if ratio > 0.0 && ratio <= 1.0 {
         return Ok(ratio);
     }
-    let expected = "the share of nodes to keep lies above 0 and up to 1";
-    Err(Error::InvalidSetting { setting: "pooling ratio", value: ratio.to_string(), expected })
+    let expected = "a share of nodes to keep in (0, 1]";
+    Err(Error::InvalidConfig { what: "ratio", got: ratio.to_string(), expected })
 }
 
 /// The nodes with the largest scores of each graph, gated by their scores; the earlier node wins a tie.
 pub(super) fn keep_best(scores: &Tensor, batch: &Batch, ratio: f64) -> Result<Kept> {
     let values: Vec<f64> = scores.detach().to_dtype(DType::F64)?.to_vec1()?;
     if let Some(position) = values.iter().position(|value| value.is_nan()) {
-        let value = values[position];
-        return Err(Error::NotFinite { operation: "select the best nodes", what: "scores", position, value });
+        let got = values[position];
+        return Err(Error::NotFinite { operation: "Pool::select", what: "scores", position, got });
     }
     let mut members = vec![Vec::new(); batch.num_graphs()];
     for (node, &graph) in batch.graphs().ids().iter().enumerate() {

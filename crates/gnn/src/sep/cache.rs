@@ -1,51 +1,52 @@
-//! Coding trees kept on disk, so that they are built once.
+//! Coding trees kept on disk, so that each is built once.
 
-use super::{CodingTree, TreeOptions};
+use super::config::TreeConfig;
+use super::tree::CodingTree;
 use crate::{Error, Graph, Result};
 use std::path::{Path, PathBuf};
 
-/// A folder of trees, each named by a hash of its graph and options.
+/// A folder of trees, each named by a hash of its graph and settings.
 #[derive(Debug, Clone)]
 pub struct TreeCache {
     directory: PathBuf,
 }
 
 impl TreeCache {
-    /// Uses `directory`, which is made when the first tree is stored.
+    /// Uses `directory`, which is created when the first tree is stored.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
 
-    /// The stored tree of `graph` under `options`, or a new one, which is then stored. A file that cannot be read as that tree is replaced.
+    /// The stored tree of `graph` under `config`, or a new one, which is then stored. A file that cannot be read as that tree is replaced.
     ///
     /// # Errors
     /// Those of [`CodingTree::build`], and a folder that cannot be written.
-    pub fn get_or_build(&self, graph: &Graph, options: TreeOptions) -> Result<CodingTree> {
-        let path = self.directory.join(format!("{:032x}.json", fingerprint(graph, &options)));
+    pub fn get_or_build(&self, graph: &Graph, config: TreeConfig) -> Result<CodingTree> {
+        let path = self.directory.join(format!("{:032x}.json", fingerprint(graph, &config)));
         if let Some(tree) = read(&path).filter(|tree| tree.fits(graph)) {
             return Ok(tree);
         }
-        let tree = CodingTree::build(graph, options)?;
-        let text = serde_json::to_vec(&tree).map_err(|error| self.error(&path, &error))?;
-        std::fs::create_dir_all(&self.directory).map_err(|error| self.error(&self.directory, &error))?;
-        // a reader sees the whole file or none
+        let tree = CodingTree::build(graph, config)?;
+        let text = serde_json::to_vec(&tree).map_err(|error| file_error(&path, &error))?;
+        std::fs::create_dir_all(&self.directory).map_err(|error| file_error(&self.directory, &error))?;
+        // written aside and renamed: a reader never sees a part of a file
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        std::fs::write(&temporary, text).map_err(|error| self.error(&temporary, &error))?;
-        std::fs::rename(&temporary, &path).map_err(|error| self.error(&path, &error))?;
+        std::fs::write(&temporary, text).map_err(|error| file_error(&temporary, &error))?;
+        std::fs::rename(&temporary, &path).map_err(|error| file_error(&path, &error))?;
         Ok(tree)
     }
+}
 
-    fn error(&self, path: &Path, error: &dyn std::fmt::Display) -> Error {
-        Error::Cache { path: path.display().to_string(), detail: error.to_string() }
-    }
+fn file_error(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::File { path: path.display().to_string(), reason: error.to_string() }
 }
 
 fn read(path: &Path) -> Option<CodingTree> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-/// 128 bits over the CSR arrays and the options; the same on every platform.
-fn fingerprint(graph: &Graph, options: &TreeOptions) -> u128 {
+/// 128 bits over the CSR arrays and the settings; the same on every platform.
+fn fingerprint(graph: &Graph, config: &TreeConfig) -> u128 {
     let mut low = Mixer(0x243F_6A88_85A3_08D3);
     let mut high = Mixer(0x1319_8A2E_0370_7344);
     let mut add = |word: u64| {
@@ -61,7 +62,7 @@ fn fingerprint(graph: &Graph, options: &TreeOptions) -> u128 {
             add(weight.to_bits());
         }
     }
-    for byte in format!("{options:?}").bytes() {
+    for byte in format!("{config:?}").bytes() {
         add(u64::from(byte));
     }
     (u128::from(high.0) << 64) | u128::from(low.0)

@@ -1,17 +1,16 @@
 //! Trees whose leaves have different depths: the single-shot construction, and filling with one-child nodes.
 
 use super::greedy::Workspace;
-use super::levels::{self, Layers};
+use super::layers::Layers;
+use super::problem::{Problem, vertex_extents};
 use super::rule::Rule;
-use super::tree::whole_problem;
-use crate::graph::mismatch;
-use crate::{Graph, Result};
+use crate::{Error, Graph, Result};
 
 /// The paper's Algorithm 1: one greedy tree over all vertices, compressed to `height`, then filled.
 pub(super) fn single_shot(graph: &Graph, rule: &Rule, height: usize, workspace: &mut Workspace) -> Result<Layers> {
-    let vertices = levels::vertex_extents(graph);
+    let vertices = vertex_extents(graph);
     let volume = vertices.iter().map(|vertex| vertex.volume).sum();
-    let problem = whole_problem(graph, &vertices, volume);
+    let problem = Problem::of_vertices(graph, &vertices, volume);
     workspace.solve(&problem, rule, Some(height));
     let tree = &mut workspace.tree;
     let mut number = vec![None; tree.num_nodes()];
@@ -29,7 +28,7 @@ pub(super) fn single_shot(graph: &Graph, rule: &Rule, height: usize, workspace: 
     Ok(Layers { extents: Vec::new(), parents: layers_of(graph.num_nodes(), &parent)? })
 }
 
-/// Layers of the tree given by parent pointers (leaves first). A node of height `h` under a parent of height `h'` stands in layers `h..h'`.
+/// Layers of the tree given by parent pointers (leaves first). A node of height `h` under a parent of height `h'` is in layers `h..h'`.
 pub(super) fn layers_of(num_leaves: usize, parent: &[Option<u32>]) -> Result<Vec<Vec<u32>>> {
     let heights = heights(num_leaves, parent)?;
     let height = heights.iter().copied().max().unwrap_or(0);
@@ -60,11 +59,11 @@ pub(super) fn layers_of(num_leaves: usize, parent: &[Option<u32>]) -> Result<Vec
 
 /// Height of every node: its longest distance to a leaf.
 fn heights(num_leaves: usize, parent: &[Option<u32>]) -> Result<Vec<usize>> {
-    const OPERATION: &str = "coding tree from parent pointers";
+    const OPERATION: &str = "CodingTree::from_parent_pointers";
     let num_nodes = parent.len();
     if num_nodes <= num_leaves {
-        let detail = format!("{num_nodes} nodes for {num_leaves} vertices; a root above them is needed");
-        return Err(mismatch(OPERATION, detail));
+        let reason = format!("{num_nodes} nodes for {num_leaves} vertices; a root above them is needed");
+        return Err(Error::invalid_data(OPERATION, reason));
     }
     let mut num_children = vec![0usize; num_nodes];
     let mut num_roots = 0;
@@ -72,17 +71,20 @@ fn heights(num_leaves: usize, parent: &[Option<u32>]) -> Result<Vec<usize>> {
         match above {
             None => num_roots += 1,
             Some(above) if (*above as usize) < num_leaves || *above as usize >= num_nodes => {
-                let detail = format!("node {node} has parent {above}; inner nodes are {num_leaves}..{num_nodes}");
-                return Err(mismatch(OPERATION, detail));
+                let reason = format!("node {node} has parent {above}; inner nodes are {num_leaves}..{num_nodes}");
+                return Err(Error::invalid_data(OPERATION, reason));
             }
             Some(above) => num_children[*above as usize] += 1,
         }
     }
     if num_roots != 1 {
-        return Err(mismatch(OPERATION, format!("{num_roots} nodes have no parent; exactly one root is needed")));
+        return Err(Error::invalid_data(
+            OPERATION,
+            format!("{num_roots} nodes have no parent; exactly one root is needed"),
+        ));
     }
     if let Some(node) = (num_leaves..num_nodes).find(|&node| num_children[node] == 0) {
-        return Err(mismatch(OPERATION, format!("inner node {node} has no children")));
+        return Err(Error::invalid_data(OPERATION, format!("inner node {node} has no children")));
     }
     let mut heights = vec![0usize; num_nodes];
     let mut ready: Vec<usize> = (0..num_leaves).collect();
@@ -99,7 +101,7 @@ fn heights(num_leaves: usize, parent: &[Option<u32>]) -> Result<Vec<usize>> {
         }
     }
     if num_done != num_nodes {
-        return Err(mismatch(OPERATION, "the parent pointers hold a cycle".into()));
+        return Err(Error::invalid_data(OPERATION, "the parent pointers contain a cycle"));
     }
     Ok(heights)
 }

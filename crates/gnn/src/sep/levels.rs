@@ -1,18 +1,11 @@
 //! The official construction: a tree of height 2, then one level at a time at whichever end gains more.
 
-use super::greedy::{Problem, Workspace};
+use super::greedy::Workspace;
+use super::layers::{Insertion, InsertionEnd, Layers};
+use super::problem::{Problem, vertex_extents};
 use super::rule::{Extent, Rule};
-use super::tree::{Insertion, InsertionEnd, whole_problem};
-use crate::graph::Graph;
+use crate::Graph;
 use rayon::prelude::*;
-
-/// A tree in which every leaf has the same depth: `parents[d][i]` is the parent, in layer `d + 1`, of node `i` of layer `d`. Nodes stand in
-/// order of age; the last layer is the root alone.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Layers {
-    pub(super) extents: Vec<Vec<Extent>>,
-    pub(super) parents: Vec<Vec<u32>>,
-}
 
 /// A level that could be inserted: the parent of each node below it, its nodes, and their parents above.
 #[derive(Debug, Clone)]
@@ -21,16 +14,6 @@ struct Proposal {
     below: Vec<u32>,
     nodes: Vec<Extent>,
     above: Vec<u32>,
-}
-
-/// The degrees of `graph` without self-loops, each as volume and cut of its vertex.
-pub(super) fn vertex_extents(graph: &Graph) -> Vec<Extent> {
-    (0..graph.num_nodes())
-        .map(|node| {
-            let degree = graph.degree(node);
-            Extent { volume: degree, cut: degree }
-        })
-        .collect()
 }
 
 /// Builds the tree of height `height >= 1` of a graph with at least one node.
@@ -108,7 +91,7 @@ const PARALLEL_VERTICES: usize = 8192;
 impl Builder<'_> {
     /// The middle layer of a tree of height 2 over the whole graph.
     fn group_all(&mut self, graph: &Graph, vertices: &[Extent]) -> Proposal {
-        let problem = whole_problem(graph, vertices, self.volume);
+        let problem = Problem::of_vertices(graph, vertices, self.volume);
         self.workspace.solve(&problem, self.rule, Some(2));
         let (below, nodes) = balanced_middle(self.workspace, &problem);
         let above = vec![0; nodes.len()];
@@ -263,15 +246,15 @@ fn two_level_entropy(
     upper + lower
 }
 
-/// Reads the layer between root and items off a solved problem of height 2. Items that hang from the root get a node of their own; those nodes are
-/// younger than all others and in the order of their items.
+/// Reads the layer between root and items off a solved problem of height 2. Items directly under the root get a node of their own; those nodes
+/// come after all others, in the order of their items.
 fn balanced_middle(workspace: &mut Workspace, problem: &Problem) -> (Vec<u32>, Vec<Extent>) {
     let tree = &mut workspace.tree;
     let root = (tree.num_nodes() - 1) as u32;
     let kept: Vec<u32> = tree.internal_nodes().filter(|&node| node != root).collect();
     let mut nodes: Vec<Extent> = kept.iter().map(|&node| tree.extent(node)).collect();
-    let mut below = Vec::with_capacity(tree.num_items());
-    for item in 0..tree.num_items() {
+    let mut below = Vec::with_capacity(tree.num_items);
+    for item in 0..tree.num_items {
         let parent = tree.parent(item as u32);
         if parent == root {
             below.push(nodes.len() as u32);

@@ -14,21 +14,26 @@
 //! |---|---|
 //! | structural entropy `H_T(G) = -Σ g(a)/VOL log2(vol(a)/vol(a⁻))` | [`CodingTree::entropy`] |
 //! | tree construction of the experiments; the paper's Algorithm 1 | [`CodingTree::build`] with [`TreeMode::Official`]; [`TreeMode::SingleShot`] |
-//! | pooling `Sᵀ X`, unpooling `S X'` | [`SepPool`] |
+//! | pooling `Sᵀ X`, unpooling `S X'` | [`PrecomputedPool`](crate::pool::PrecomputedPool) along [`CodingTree::hierarchy`] |
 //! | SEP-G (graph classification) | [`GraphClassifierConfig::sep_g`](crate::classifier::GraphClassifierConfig::sep_g) |
 //! | SEP-N (node classification) | [`SepN`] |
 //! | SEP-U (reconstruction of ring and grid) | [`SepU`] |
 //!
-//! What the paper's text says was not to be had when this was written; formulas follow the official code, run and compared (see the crate's
-//! golden tests). The official SEP-G class builds a perceptron behind each pool that its forward pass never calls; it is left out here.
+//! The paper's text was not available when this was written: formulas follow the official code, whose outputs the crate's golden tests compare with. The official SEP-G class builds a perceptron behind each pool that its forward pass never calls; it is left out here.
 
 mod cache;
+mod components;
+mod compression;
+mod config;
 mod fill;
 mod greedy;
+mod layers;
 mod levels;
+mod merge_tree;
+mod merging;
 mod neighbors;
-mod options;
-mod pool;
+mod pool_mlp;
+mod problem;
 mod range_max;
 mod rule;
 mod sep_n;
@@ -36,8 +41,8 @@ mod sep_u;
 mod tree;
 
 pub use cache::TreeCache;
-pub use options::{Components, MergeCriterion, TreeMode, TreeOptions, VolumeOffset};
-pub use pool::SepPool;
+pub use config::{Components, MergeCriterion, TreeConfig, TreeMode, VolumeOffset};
+pub use layers::{Insertion, InsertionEnd};
 pub use sep_n::{SepN, SepNConfig, sep_n};
 pub use sep_u::{Reconstruction, SepU, sep_u};
-pub use tree::{CodingTree, Insertion, InsertionEnd};
+pub use tree::CodingTree;

@@ -129,7 +129,7 @@ impl NeighborLists {
         *list = List::default();
     }
 
-    /// Moves the live lists together if most of the arena is dead. Lists were begun in the order they lie in.
+    /// Moves the live lists together if most of the arena is dead. Lists are stored in the order in which they were begun.
     pub(super) fn compact(&mut self) {
         if self.arena.len() < 2 * self.live + SLACK {
             return;

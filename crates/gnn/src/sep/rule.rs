@@ -3,9 +3,10 @@
 //! Ties decide the tree: symmetric graphs give many exactly equal values, and the order among equals is part of the method. The operations
 //! below are therefore evaluated in one fixed order and with one fixed form of the logarithm, so that equal operands give equal bits.
 
-use super::options::{MergeCriterion, TreeOptions, VolumeOffset};
+use super::config::{MergeCriterion, TreeConfig, VolumeOffset};
+use std::cmp::Ordering;
 
-/// Formulas for one choice of options.
+/// Formulas for one choice of settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
     pub(super) offset: f64,
@@ -20,15 +21,39 @@ pub(super) struct Extent {
     pub(super) cut: f64,
 }
 
+/// A number to sort by, in the order of [`f64::total_cmp`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rank(pub(super) f64);
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Rank {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Rank {}
+
 impl Rule {
-    pub(super) fn new(options: &TreeOptions) -> Self {
+    pub(super) fn new(config: &TreeConfig) -> Self {
         Self {
-            offset: match options.volume_offset {
+            offset: match config.volume_offset {
                 VolumeOffset::Zero => 0.0,
                 VolumeOffset::One => 1.0,
             },
-            criterion: options.criterion,
-            scale: options.quantise_bits.map(|bits| f64::from(bits).exp2()),
+            criterion: config.criterion,
+            scale: config.quantise_bits.map(|bits| f64::from(bits).exp2()),
         }
     }
 
@@ -42,7 +67,7 @@ impl Rule {
         let (va, ga) = (older.volume + self.offset, older.cut + self.offset);
         let (vb, gb) = (newer.volume + self.offset, newer.cut + self.offset);
         let vab = va + vb;
-        // a single vertex has nothing inside: the product is exactly 0, and its logarithm need not be known
+        // a single vertex has no edges inside: the product is exactly 0 whatever the logarithm
         let inside = |v: f64, g: f64| if v == g { 0.0 } else { (v - g) * self.log2(vab / v) };
         let delta = match self.criterion {
             MergeCriterion::Dissolve => {

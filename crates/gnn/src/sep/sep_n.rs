@@ -1,8 +1,7 @@
 //! SEP-N: node classification with a U-shaped network along a coding tree.
 
-use super::pool::PoolMlp;
+use super::pool_mlp::{PoolMlp, pool_mlp};
 use crate::conv::{Convolution, GcnConv, gcn_conv};
-use crate::graph::mismatch;
 use crate::{Batch, Error, Features, Mode, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::{Init, VarBuilder};
@@ -18,7 +17,7 @@ pub struct SepNConfig {
     pub hidden: usize,
     /// Number of classes.
     pub classes: usize,
-    /// Number of poolings on the way down, `B`; the tree needs at least this many levels below its root.
+    /// Number of poolings `B`; the tree needs at least this many levels below its root.
     pub num_blocks: usize,
     /// Share of units dropped after each convolution; the official default is 0.5.
     pub convolution_dropout: f64,
@@ -57,13 +56,12 @@ pub struct SepN {
 /// # Errors
 /// Settings out of range, or parameters that exist with other shapes.
 pub fn sep_n(config: SepNConfig, vb: VarBuilder<'_>) -> Result<SepN> {
-    let invalid = |setting, value: String, expected| Err(Error::InvalidSetting { setting, value, expected });
     if config.num_blocks == 0 {
-        return invalid("num_blocks", "0".into(), "at least one block is needed");
+        return Err(Error::InvalidConfig { what: "num_blocks", got: "0".into(), expected: "at least 1" });
     }
-    for (setting, p) in [("convolution_dropout", config.convolution_dropout), ("pool_dropout", config.pool_dropout)] {
+    for (what, p) in [("convolution_dropout", config.convolution_dropout), ("pool_dropout", config.pool_dropout)] {
         if !(0.0..1.0).contains(&p) {
-            return invalid(setting, p.to_string(), "a share from 0 up to but not including 1");
+            return Err(Error::InvalidConfig { what, got: p.to_string(), expected: "a share in [0, 1)" });
         }
     }
     let (blocks, hidden) = (config.num_blocks, config.hidden);
@@ -77,7 +75,7 @@ pub fn sep_n(config: SepNConfig, vb: VarBuilder<'_>) -> Result<SepN> {
             gcn_conv(inputs, hidden, vb.pp("convs").pp(i))
         })
         .collect::<Result<_>>()?;
-    let mlps = (0..2 * blocks).map(|i| PoolMlp::new(hidden, vb.pp("sepools").pp(i))).collect::<Result<_>>()?;
+    let mlps = (0..2 * blocks).map(|i| pool_mlp(hidden, vb.pp("sepools").pp(i))).collect::<Result<_>>()?;
     let width = 2 * hidden + if config.has_input_link { config.inputs } else { 0 };
     let last = vb.pp("convs").pp(2 * blocks);
     let weight_init = init::glorot_uniform(width, config.classes);
@@ -99,9 +97,9 @@ impl SepN {
     pub fn forward(&self, features: &Features, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
         const OPERATION: &str = "SepN::forward";
         if features.num_nodes() != batch.num_nodes() || features.num_columns() != self.config.inputs {
-            let (rows, columns) = (features.num_nodes(), features.num_columns());
-            let (nodes, inputs) = (batch.num_nodes(), self.config.inputs);
-            return Err(mismatch(OPERATION, format!("features are [{rows}, {columns}], expected [{nodes}, {inputs}]")));
+            let got = vec![features.num_nodes(), features.num_columns()];
+            let expected = format!("[{} nodes, {} features]", batch.num_nodes(), self.config.inputs);
+            return Err(Error::Shape { operation: OPERATION, what: "features", got, expected });
         }
         let blocks = self.config.num_blocks;
         let (p_convolution, p_pool) = (self.config.convolution_dropout, self.config.pool_dropout);
@@ -113,7 +111,8 @@ impl SepN {
             let convolved = self.convolve(i, x.as_ref(), features, current)?;
             let convolved = mode.dropout(&convolved, p_convolution)?;
             let Some(coarsening) = current.coarser() else {
-                return Err(mismatch(OPERATION, format!("the batch has {i} coarser levels, {blocks} are needed")));
+                let reason = format!("the batch has {i} coarser levels, {blocks} are needed");
+                return Err(Error::invalid_data(OPERATION, reason));
             };
             let pooled = self.mlps[i].forward(&coarsening.clusters.sum(&convolved)?, mode)?;
             x = Some(mode.dropout(&pooled, p_pool)?);
@@ -143,7 +142,7 @@ impl SepN {
 
     /// The last convolution: over the hidden features and, if linked, the input features, whose part is kept sparse.
     fn classify(&self, x: Option<&Tensor>, features: &Features, batch: &Batch) -> Result<Tensor> {
-        let Some(x) = x else { return Err(mismatch("SepN::forward", "no blocks".into())) };
+        let Some(x) = x else { return Err(Error::invalid_data("SepN::forward", "no blocks")) };
         let hidden = x.dims2()?.1;
         let projected = if self.config.has_input_link {
             let weight = self.output.weight();

@@ -1,6 +1,6 @@
 //! SEP-U: an autoencoder that reconstructs coordinates of nodes through one pooling, with any pool in its place.
 
-use super::pool::PoolMlp;
+use super::pool_mlp::{PoolMlp, pool_mlp};
 use crate::conv::{Convolution, GcnConv, gcn_conv};
 use crate::pool::{Pool, PoolKind};
 use crate::{Batch, Mode, Result};
@@ -20,7 +20,7 @@ pub struct SepU {
 pub struct Reconstruction {
     /// The reconstructed features, of the shape of the input.
     pub x: Tensor,
-    /// Losses of the pool, to be added to the reconstruction's.
+    /// The sum of the pool's own losses, to be added to the reconstruction's; `None` for pools without.
     pub auxiliary_loss: Option<Tensor>,
 }
 
@@ -36,7 +36,7 @@ pub fn sep_u(features: usize, hidden: usize, pool: PoolKind, vb: VarBuilder<'_>)
         .enumerate()
         .map(|(i, pair)| gcn_conv(pair[0], pair[1], vb.pp("convs").pp(i)))
         .collect::<Result<_>>()?;
-    let mlp = |i: usize| PoolMlp::new(hidden, vb.pp("sepools").pp(i));
+    let mlp = |i: usize| pool_mlp(hidden, vb.pp("sepools").pp(i));
     Ok(SepU { convolutions, mlps: [mlp(0)?, mlp(1)?], pool: pool.build(hidden, vb.pp("pool"))? })
 }
 

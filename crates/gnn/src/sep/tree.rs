@@ -1,33 +1,15 @@
-//! Coding trees: what they are, what can be asked of them, and how they are built.
+//! Coding trees: their layers, entropy, and the ways to build them.
 
-use super::greedy::{Problem, Workspace};
-use super::levels::{self, Layers};
-use super::options::{Components, TreeMode, TreeOptions, VolumeOffset};
+use super::components;
+use super::config::{TreeConfig, VolumeOffset};
+use super::fill::layers_of;
+use super::greedy::Workspace;
+use super::layers::{Insertion, Layers};
+use super::problem::vertex_extents;
 use super::rule::{Extent, Rule};
-use crate::graph::mismatch;
-use crate::{Error, Graph, Result};
+use crate::{Error, Graph, Hierarchy, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-
-/// At which end of the tree a level was inserted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum InsertionEnd {
-    /// Between the vertices and their parents.
-    Leaves,
-    /// Between the root and its children.
-    Root,
-}
-
-/// One inserted level of the official construction, with the entropy decreases that decided its place.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Insertion {
-    /// Decrease per vertex if the level goes in at the leaves.
-    pub leaf_up_delta: f64,
-    /// Decrease per child of the root if it goes in at the root; 0 where that was not possible.
-    pub root_down_delta: f64,
-    /// Where it went.
-    pub end: InsertionEnd,
-}
 
 /// A coding tree in which every leaf has the same depth.
 ///
@@ -35,12 +17,12 @@ pub struct Insertion {
 /// Nodes of each layer are numbered in order of first appearance over the vertices `0, 1, 2, …`.
 ///
 /// ```
-/// use gnn::{Graph, sep::{CodingTree, MergeCriterion, TreeOptions}};
+/// use gnn::{Graph, sep::{CodingTree, MergeCriterion, TreeConfig}};
 /// // two cliques of four joined by an edge
 /// let cliques = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3), (4, 5), (4, 6), (4, 7), (5, 6), (5, 7), (6, 7)];
 /// let graph = Graph::from_edges(8, &[&cliques[..], &[(3, 4)]].concat())?;
-/// let options = TreeOptions::new(2).with_criterion(MergeCriterion::InsertParent);
-/// let tree = CodingTree::build(&graph, options)?;
+/// let config = TreeConfig::new(2).with_criterion(MergeCriterion::InsertParent);
+/// let tree = CodingTree::build(&graph, config)?;
 /// assert_eq!(tree.labels(1)?, [0, 0, 0, 0, 1, 1, 1, 1]);
 /// assert!(tree.entropy() < tree.one_dimensional_entropy());
 /// # Ok::<(), gnn::Error>(())
@@ -55,25 +37,25 @@ pub struct CodingTree {
 }
 
 impl CodingTree {
-    /// Greedily minimises the structural entropy of `graph` under trees of height `options.height`. Self-loops are ignored.
+    /// Greedily minimises the structural entropy of `graph` under trees of height `config.height`. Self-loops are ignored.
     ///
-    /// Deterministic. Cost: about `m log m` for `m` edges of bounded degree; a hub costs its degree at every merge it takes part in.
+    /// Deterministic. Cost: about `m log m` for `m` edges of bounded degree; each merge costs the degrees of the two clusters.
     ///
     /// # Errors
-    /// A graph without nodes, or options out of range.
-    pub fn build(graph: &Graph, options: TreeOptions) -> Result<Self> {
-        Self::build_in(graph, options, &mut Workspace::default())
+    /// A graph without nodes, or settings out of range.
+    pub fn build(graph: &Graph, config: TreeConfig) -> Result<Self> {
+        Self::build_in(graph, config, &mut Workspace::default())
     }
 
     /// [`CodingTree::build`] for every graph, in parallel; the result does not depend on the number of threads.
     ///
     /// # Errors
     /// The first error of any graph.
-    pub fn build_many(graphs: &[Graph], options: TreeOptions) -> Result<Vec<Self>> {
+    pub fn build_many(graphs: &[Graph], config: TreeConfig) -> Result<Vec<Self>> {
         graphs
             .par_iter()
             .with_min_len(8)
-            .map_init(Workspace::default, |workspace, graph| Self::build_in(graph, options, workspace))
+            .map_init(Workspace::default, |workspace, graph| Self::build_in(graph, config, workspace))
             .collect()
     }
 
@@ -88,8 +70,8 @@ impl CodingTree {
         }
         if parents.first().map(Vec::len) != Some(graph.num_nodes()) {
             let found = parents.first().map_or(0, Vec::len);
-            let detail = format!("layer 0 has {found} nodes, the graph {}", graph.num_nodes());
-            return Err(mismatch(OPERATION, detail));
+            let reason = format!("layer 0 has {found} nodes, the graph {}", graph.num_nodes());
+            return Err(Error::invalid_data(OPERATION, reason));
         }
         for (layer, current) in parents.iter().enumerate() {
             let above = parents.get(layer + 1).map_or(1, Vec::len);
@@ -98,14 +80,17 @@ impl CodingTree {
                 match has_child.get_mut(parent as usize) {
                     Some(seen) => *seen = true,
                     None => {
-                        let detail =
+                        let reason =
                             format!("layer {layer} names parent {parent}, but layer {} has {above} nodes", layer + 1);
-                        return Err(mismatch(OPERATION, detail));
+                        return Err(Error::invalid_data(OPERATION, reason));
                     }
                 }
             }
             if let Some(node) = has_child.iter().position(|&seen| !seen) {
-                return Err(mismatch(OPERATION, format!("node {node} of layer {} has no children", layer + 1)));
+                return Err(Error::invalid_data(
+                    OPERATION,
+                    format!("node {node} of layer {} has no children", layer + 1),
+                ));
             }
         }
         let layers = Layers { extents: Vec::new(), parents: parents.to_vec() };
@@ -113,38 +98,29 @@ impl CodingTree {
     }
 
     /// Any rooted tree as parent pointers: nodes `0..graph.num_nodes()` are the leaves, one node has no parent. Leaves above the greatest depth are
-    /// filled up with one-child nodes, which leaves the entropy as it is.
+    /// filled up with one-child nodes, which does not change the entropy.
     ///
     /// # Errors
-    /// A vertex with children, an inner node without, no root or several, a cycle, or a parent that does not exist.
+    /// A vertex with children, an inner node without children, no root or several, a cycle, or a parent that does not exist.
     pub fn from_parent_pointers(graph: &Graph, parent: &[Option<u32>]) -> Result<Self> {
-        let layers = super::fill::layers_of(graph.num_nodes(), parent)?;
+        let layers = layers_of(graph.num_nodes(), parent)?;
         Self::from_layers(graph, &layers)
     }
 
-    fn build_in(graph: &Graph, options: TreeOptions, workspace: &mut Workspace) -> Result<Self> {
-        options.check()?;
+    fn build_in(graph: &Graph, config: TreeConfig, workspace: &mut Workspace) -> Result<Self> {
+        config.check()?;
         if graph.num_nodes() == 0 {
             return Err(Error::EmptyGraph { operation: "CodingTree::build" });
         }
-        let rule = Rule::new(&options);
         let mut trace = Vec::new();
-        let (component, num_components) = match options.components {
-            Components::Split => graph.components(),
-            Components::Join => (Vec::new(), 1),
-        };
-        let layers = if num_components == 1 {
-            build_connected(graph, &rule, &options, workspace, &mut trace)?
-        } else {
-            build_split(graph, &component, num_components, &rule, &options, workspace)?
-        };
-        Ok(Self::finish(graph, layers, options.volume_offset, trace))
+        let layers = components::build(graph, &config, workspace, &mut trace)?;
+        Ok(Self::finish(graph, layers, config.volume_offset, trace))
     }
 
     /// Renumbers every layer by first appearance and measures volumes and cuts in `graph`.
     fn finish(graph: &Graph, layers: Layers, volume_offset: VolumeOffset, trace: Vec<Insertion>) -> Self {
         let height = layers.parents.len();
-        let vertices = levels::vertex_extents(graph);
+        let vertices = vertex_extents(graph);
         let mut parents: Vec<Vec<u32>> = Vec::with_capacity(height);
         let mut volumes = vec![vertices.iter().map(|vertex| vertex.volume).collect::<Vec<_>>()];
         let mut cuts = vec![volumes[0].clone()];
@@ -231,7 +207,7 @@ impl CodingTree {
 
     /// [`CodingTree::entropy`] with another offset; [`VolumeOffset::Zero`] is the definition.
     pub fn entropy_with_offset(&self, volume_offset: VolumeOffset) -> f64 {
-        let rule = Rule::new(&TreeOptions::new(1).with_volume_offset(volume_offset));
+        let rule = Rule::new(&TreeConfig::new(1).with_volume_offset(volume_offset));
         let total = self.volume();
         let term = |layer: usize, node: usize, parent: &u32| {
             let extent = Extent { volume: self.volumes[layer][node], cut: self.cuts[layer][node] };
@@ -257,7 +233,7 @@ impl CodingTree {
         self.volumes[self.height()][0]
     }
 
-    /// The levels in the order they were inserted after the first two; empty for single-shot trees and for several components.
+    /// The levels in the order in which they were inserted into the tree of height 2; empty for single-shot trees and for graphs of several components.
     pub fn trace(&self) -> &[Insertion] {
         &self.trace
     }
@@ -267,85 +243,44 @@ impl CodingTree {
     /// # Errors
     /// Another number of vertices than the tree has, or a layer above the root.
     pub fn layer_graph(&self, graph: &Graph, layer: usize, is_weighted: bool) -> Result<Graph> {
-        if graph.num_nodes() != self.num_vertices() {
-            let detail = format!("the graph has {} nodes, the tree {} leaves", graph.num_nodes(), self.num_vertices());
-            return Err(mismatch("CodingTree::layer_graph", detail));
-        }
+        const OPERATION: &str = "CodingTree::layer_graph";
+        self.check_num_vertices(OPERATION, graph)?;
         if layer > self.height() {
-            return Err(self.no_layer("CodingTree::layer_graph", layer));
+            return Err(self.no_layer(OPERATION, layer));
         }
         graph.quotient(&self.labels(layer)?, self.volumes[layer].len(), is_weighted)
     }
 
-    /// Whether the layers are sound and lie over as many vertices as `graph` has; for trees that were read from a file.
+    /// `graph` and the unweighted graphs of layers `1..=num_levels`, for batches that pool along this tree.
+    ///
+    /// # Errors
+    /// A graph with another number of nodes than the tree has leaves, or a tree of less than `num_levels` levels.
+    pub fn hierarchy(&self, graph: &Graph, num_levels: usize) -> Result<Hierarchy> {
+        const OPERATION: &str = "CodingTree::hierarchy";
+        self.check_num_vertices(OPERATION, graph)?;
+        let assignments = self.parents.get(..num_levels).ok_or_else(|| self.no_layer(OPERATION, num_levels))?;
+        Hierarchy::from_assignments(graph, assignments, false)
+    }
+
+    /// Whether the layers are consistent and fit the vertices of `graph`; for trees read from a file.
     pub(super) fn fits(&self, graph: &Graph) -> bool {
-        let sound = Self::from_layers(graph, &self.parents);
-        sound.is_ok_and(|sound| {
-            sound.volumes == self.volumes && sound.cuts == self.cuts && sound.parents == self.parents
+        let rebuilt = Self::from_layers(graph, &self.parents);
+        rebuilt.is_ok_and(|rebuilt| {
+            rebuilt.volumes == self.volumes && rebuilt.cuts == self.cuts && rebuilt.parents == self.parents
         })
     }
 
+    fn check_num_vertices(&self, operation: &'static str, graph: &Graph) -> Result<()> {
+        if graph.num_nodes() == self.num_vertices() {
+            return Ok(());
+        }
+        let reason = format!("the graph has {} nodes, the tree {} leaves", graph.num_nodes(), self.num_vertices());
+        Err(Error::invalid_data(operation, reason))
+    }
+
     fn no_layer(&self, operation: &'static str, layer: usize) -> Error {
-        mismatch(operation, format!("layer {layer} was asked of a tree of height {}", self.height()))
+        Error::invalid_data(operation, format!("layer {layer} does not exist in a tree of height {}", self.height()))
     }
-}
-
-fn build_connected(
-    graph: &Graph,
-    rule: &Rule,
-    options: &TreeOptions,
-    workspace: &mut Workspace,
-    trace: &mut Vec<Insertion>,
-) -> Result<Layers> {
-    match options.mode {
-        TreeMode::Official => Ok(levels::build(graph, rule, options.height, workspace, trace)),
-        TreeMode::SingleShot => super::fill::single_shot(graph, rule, options.height, workspace),
-    }
-}
-
-/// A tree per component; their roots become one.
-fn build_split(
-    graph: &Graph,
-    component: &[u32],
-    num_components: usize,
-    rule: &Rule,
-    options: &TreeOptions,
-    workspace: &mut Workspace,
-) -> Result<Layers> {
-    let mut members = vec![Vec::new(); num_components];
-    for (node, &of) in component.iter().enumerate() {
-        members[of as usize].push(node as u32);
-    }
-    let mut trees = Vec::with_capacity(num_components);
-    for nodes in &members {
-        let part = graph.induced_subgraph(nodes)?;
-        trees.push(build_connected(&part, rule, options, workspace, &mut Vec::new())?);
-    }
-    // a single-shot tree can be lower than another; the root is one node for all, so lower ones are filled up below it
-    let height = trees.iter().map(|tree| tree.parents.len()).max().unwrap_or(1);
-    let mut parents: Vec<Vec<u32>> = vec![vec![0; graph.num_nodes()]];
-    parents.resize(height, Vec::new());
-    // nodes so far in each layer that this tree's parents are numbered in; the last is the root
-    let mut sizes = vec![0u32; height];
-    for (nodes, tree) in members.iter().zip(&trees) {
-        for layer in 0..height {
-            let is_last = layer + 1 == height;
-            let offset = if is_last { 0 } else { sizes[layer + 1] };
-            let own = tree.parents.get(layer).map_or(&[0][..], Vec::as_slice);
-            let shifted = own.iter().map(|&parent| if is_last { 0 } else { parent + offset });
-            if layer == 0 {
-                for (&node, parent) in nodes.iter().zip(shifted) {
-                    parents[0][node as usize] = parent;
-                }
-            } else {
-                parents[layer].extend(shifted);
-            }
-        }
-        for (layer, size) in sizes.iter_mut().enumerate().skip(1) {
-            *size += tree.parents.get(layer).map_or(1, Vec::len) as u32;
-        }
-    }
-    Ok(Layers { extents: Vec::new(), parents })
 }
 
 /// Volume and cut of each cluster.
@@ -361,21 +296,4 @@ fn measure(graph: &Graph, labels: &[u32], degrees: &[f64], num_clusters: usize) 
         }
     }
     (volumes, cuts)
-}
-
-pub(super) fn whole_problem(graph: &Graph, vertices: &[Extent], reference_volume: f64) -> Problem {
-    let mut problem = Problem::default();
-    problem.clear();
-    problem.items.extend_from_slice(vertices);
-    problem.reference_volume = reference_volume;
-    for node in 0..graph.num_nodes() {
-        for (neighbor, weight) in graph.weighted_neighbors(node) {
-            if neighbor as usize != node {
-                problem.targets.push(neighbor);
-                problem.shared.push(weight);
-            }
-        }
-        problem.end_row();
-    }
-    problem
 }

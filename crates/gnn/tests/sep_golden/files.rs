@@ -1,4 +1,4 @@
-//! Where the reference values are.
+//! Reading files of reference values.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ fn directory() -> PathBuf {
     }
 }
 
-/// The bytes of one file; `None`, said aloud, if it is not there.
+/// The bytes of one file; `None`, with a message, if it does not exist.
 pub(crate) fn read(name: &str) -> Option<Vec<u8>> {
     let path = directory().join(name);
     match std::fs::read(&path) {

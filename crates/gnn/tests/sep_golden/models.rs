@@ -6,7 +6,8 @@ use core_tensor::ops;
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::sparse::Segments;
-use gnn::classifier::{GraphClassifierConfig, Readout, graph_classifier};
+use gnn::classifier::{GraphClassifierConfig, graph_classifier};
+use gnn::encoder::{GraphEncoderConfig, Readout};
 use gnn::pool::PoolKind;
 use gnn::sep::{SepNConfig, sep_n, sep_u};
 use gnn::{Adjacency, Batch, Coarsening, Features, Mode};
@@ -54,13 +55,9 @@ fn sep_g_computes_the_reference_log_probabilities_losses_and_gradients() {
                 let classes = golden.get(&format!("{prefix}.w.classifier.6.bias")).elem_count();
                 let hidden = golden.get(&format!("{prefix}.w.convs.0.bias")).elem_count();
                 let inputs = x.dims()[1];
-                let config = GraphClassifierConfig {
-                    hidden,
-                    readout,
-                    has_input_readout,
-                    dropout: 0.0,
-                    ..GraphClassifierConfig::sep_g(inputs, classes)
-                };
+                let sep_g = GraphClassifierConfig::sep_g(inputs, classes);
+                let encoder = GraphEncoderConfig { hidden, readout, has_input_readout, ..sep_g.encoder };
+                let config = GraphClassifierConfig { encoder, classes, dropout: 0.0 };
                 let model = graph_classifier(config, store.var_builder()).expect("a model");
                 golden.fill(&store, &format!("{prefix}.w."), &[]);
                 let mut rng = Rng::new(0);
@@ -156,7 +153,7 @@ fn sep_u_computes_the_reference_reconstructions_and_gradients() {
             let batch = stack(vec![single(&graph), single(&coarse)], &[parents]);
             let store = ParamStore::new(0, dtype, &Device::Cpu);
             let hidden = golden.get(&format!("{case}.w.convs.0.bias")).elem_count();
-            let model = sep_u(2, hidden, PoolKind::Sep, store.var_builder()).expect("a model");
+            let model = sep_u(2, hidden, PoolKind::Precomputed, store.var_builder()).expect("a model");
             golden.fill(&store, &format!("{case}.w."), &[]);
             let mut rng = Rng::new(0);
             let out = model.forward(&x, &batch, &mut Mode::train(&mut rng)).expect("a reconstruction");

@@ -35,15 +35,53 @@ fn weights(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).and_then(|tensor| tensor.to_vec1()).expect("weights")
 }
 
-fn check(golden: &Golden, name: &str, dtype: DType, tolerance: f64, build: impl Fn(&ParamStore) -> Box<dyn Pool>) {
+/// Share of nodes kept in the reference values.
+const RATIO: f64 = 0.5;
+
+type BuildPool<'a> = &'a dyn Fn(f64, &ParamStore) -> Box<dyn Pool>;
+
+/// What a pool that ranks all nodes keeps of each graph if it keeps the lowest.
+fn keep_lowest(ranking: &dyn Pool, x: &Tensor, batch: &Batch) -> Pooled {
+    let Selection::Kept(mut kept) = ranking.select(x, batch).expect("a ranking") else {
+        panic!("the pool keeps nodes")
+    };
+    let of_node = batch.graphs().ids();
+    let mut wanted: Vec<usize> =
+        batch.graphs().counts().iter().map(|&count| (RATIO * f64::from(count)).ceil() as usize).collect();
+    let mut positions = Vec::new();
+    for (position, &node) in kept.nodes.iter().enumerate().rev() {
+        let wanted = &mut wanted[of_node[node as usize] as usize];
+        if *wanted > 0 {
+            *wanted -= 1;
+            positions.push(position as u32);
+        }
+    }
+    // graph by graph; stable, so that the lowest of each comes first
+    positions.sort_by_key(|&position| of_node[kept.nodes[position as usize] as usize]);
+    kept.gate = core_tensor::sparse::gather(&kept.gate, &positions).expect("gates");
+    kept.nodes = positions.iter().map(|&position| kept.nodes[position as usize]).collect();
+    let selection = Selection::Kept(kept);
+    let (x, batch) = (selection.reduce(x).expect("features"), selection.connect(batch).expect("a batch"));
+    Pooled { x, batch, selection }
+}
+
+fn check(golden: &Golden, name: &str, dtype: DType, tolerance: f64, build: BuildPool<'_>) {
     let store = ParamStore::new(0, dtype, &Device::Cpu);
-    let pool = build(&store);
-    // PyTorch Geometric's ASAP ranks fitness times the sign of this scalar, which is no part of the method (and here positive)
+    let pool = build(RATIO, &store);
+    // PyTorch Geometric's ASAP ranks by fitness times the sign of this scalar, which is no part of the method
     let unused: &[&str] = if name == "asap" { &["select.weight"] } else { &[] };
+    let is_reversed = unused.iter().any(|unused| {
+        let scalar = golden.get(&format!("{name}.w.{unused}")).flatten_all().expect("a scalar");
+        weights(&scalar)[0] < 0.0
+    });
     golden.fill(&store, &format!("{name}.w."), unused);
     let batch = batch(golden, dtype);
     let x = Var::from_tensor(&golden.float("x", dtype)).expect("features");
-    let Pooled { x: x_out, batch: coarse, selection } = pool.pool(&x, &batch).expect("a pooled batch");
+    let Pooled { x: x_out, batch: coarse, selection } = if is_reversed {
+        keep_lowest(&*build(1.0, &store), &x, &batch)
+    } else {
+        pool.pool(&x, &batch).expect("a pooled batch")
+    };
     let Selection::Kept(kept) = selection else { panic!("{name} keeps nodes") };
     assert_eq!(kept.nodes, golden.indices(&format!("{name}.perm")), "{name}");
     assert_eq!(coarse.graphs().ids(), golden.indices(&format!("{name}.batch_out")), "{name}");
@@ -74,17 +112,15 @@ fn node_dropping_pools_keep_the_reference_nodes_features_edges_and_gradients() {
     let Some(golden) = Golden::read("pools.safetensors") else { return };
     for (dtype, tolerance) in PRECISIONS {
         let features = golden.get("x").dims()[1];
-        let case = |name: &str, build: &dyn Fn(&ParamStore) -> Box<dyn Pool>| {
-            check(&golden, name, dtype, tolerance, build);
-        };
-        case("topk", &|store| Box::new(top_k_pool(features, 0.5, store.var_builder()).expect("a pool")));
-        case("sag", &|store| {
-            Box::new(sag_pool(features, 0.5, SagScore::GraphConv, store.var_builder()).expect("a pool"))
+        let case = |name: &str, build: BuildPool<'_>| check(&golden, name, dtype, tolerance, build);
+        case("topk", &|ratio, store| Box::new(top_k_pool(features, ratio, store.var_builder()).expect("a pool")));
+        case("sag", &|ratio, store| {
+            Box::new(sag_pool(features, ratio, SagScore::GraphConv, store.var_builder()).expect("a pool"))
         });
-        case("sag_gcn", &|store| {
-            Box::new(sag_pool(features, 0.5, SagScore::Gcn, store.var_builder()).expect("a pool"))
+        case("sag_gcn", &|ratio, store| {
+            Box::new(sag_pool(features, ratio, SagScore::Gcn, store.var_builder()).expect("a pool"))
         });
-        case("asap", &|store| Box::new(asap_pool(features, 0.5, store.var_builder()).expect("a pool")));
+        case("asap", &|ratio, store| Box::new(asap_pool(features, ratio, store.var_builder()).expect("a pool")));
     }
 }
 

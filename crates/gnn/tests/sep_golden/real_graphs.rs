@@ -4,7 +4,7 @@ use super::files;
 use super::tensors::Golden;
 use datasets::{Store, StoreConfig, planetoid, tu};
 use gnn::Graph;
-use gnn::sep::{CodingTree, TreeOptions};
+use gnn::sep::{CodingTree, TreeConfig};
 use serde_json::Value;
 
 fn store() -> Option<Store> {
@@ -35,7 +35,7 @@ fn trees_of_citation_networks_have_the_reference_labels_and_entropies() {
             }
         };
         let graph = Graph::from_edges(nodes.num_nodes, &nodes.edges).expect("a graph");
-        let tree = CodingTree::build(&graph, TreeOptions::for_node_classification(height - 1)).expect("a tree");
+        let tree = CodingTree::build(&graph, TreeConfig::for_node_classification(height - 1)).expect("a tree");
         let sizes: Vec<f64> = tree.layer_sizes().into_iter().map(|size| size as f64).collect();
         assert_eq!(sizes, expected(case, "layer_sizes"), "{name}");
         for layer in 1..height {
@@ -67,7 +67,7 @@ fn trees_of_graph_collections_have_the_reference_sizes_and_entropies() {
             .iter()
             .map(|graph| Graph::from_edges(graph.num_nodes, &graph.edges).expect("a graph"))
             .collect();
-        let trees = CodingTree::build_many(&graphs, TreeOptions::new(height)).expect("trees");
+        let trees = CodingTree::build_many(&graphs, TreeConfig::new(height)).expect("trees");
         for layer in [1, 2] {
             let sizes: Vec<f64> = trees.iter().map(|tree| tree.layer_sizes()[layer] as f64).collect();
             assert_eq!(sizes, expected(case, &format!("n{layer}")), "{name}");

@@ -2,7 +2,7 @@
 
 use super::files;
 use gnn::Graph;
-use gnn::sep::{CodingTree, Components, InsertionEnd, TreeMode, TreeOptions, VolumeOffset};
+use gnn::sep::{CodingTree, Components, InsertionEnd, TreeConfig, TreeMode, VolumeOffset};
 use serde_json::Value;
 
 /// The reference entropies are sums of a few thousand f64 terms of order 1, in another order than ours.
@@ -59,10 +59,10 @@ fn assert_trace(name: &str, tree: &CodingTree, expected: &Value) {
     }
 }
 
-fn variant_options(variant: &str, height: usize) -> TreeOptions {
+fn variant_config(variant: &str, height: usize) -> TreeConfig {
     match variant {
-        "plain" => TreeOptions::new(height),
-        "plus1" => TreeOptions::new(height).with_volume_offset(VolumeOffset::One).with_components(Components::Join),
+        "plain" => TreeConfig::new(height),
+        "plus1" => TreeConfig::new(height).with_volume_offset(VolumeOffset::One).with_components(Components::Join),
         other => panic!("unknown variant {other}"),
     }
 }
@@ -78,7 +78,7 @@ fn official_trees_have_the_reference_labels_and_entropies() {
         let height = case["k"].as_u64().expect("k") as usize;
         let name = format!("{graph_name} {variant} k={height}");
         let (graph, is_exact) = graph(&golden["graphs"][graph_name]);
-        let tree = CodingTree::build(&graph, variant_options(variant, height)).expect("a tree");
+        let tree = CodingTree::build(&graph, variant_config(variant, height)).expect("a tree");
         assert_entropy(&name, tree.entropy(), &case["entropy"]);
         assert_entropy(&name, tree.one_dimensional_entropy(), &golden["graphs"][graph_name]["h1"]);
         if is_exact {
@@ -88,7 +88,7 @@ fn official_trees_have_the_reference_labels_and_entropies() {
             assert_trace(&name, &tree, &case["trace"]);
         }
 
-        let rounded = variant_options(variant, height).with_quantise_bits(40);
+        let rounded = variant_config(variant, height).with_quantise_bits(40);
         let tree = CodingTree::build(&graph, rounded).expect("a tree");
         let expected = if case["quantised"] == "same" { case } else { &case["quantised"] };
         assert_entropy(&format!("{name} rounded"), tree.entropy(), &expected["entropy"]);
@@ -114,8 +114,8 @@ fn single_shot_trees_have_the_reference_labels_and_entropies() {
         // null: no bound; 64 is above the height of every tree stored
         let height = case["k"].as_u64().unwrap_or(64) as usize;
         let name = format!("{} k={}", case["graph"], case["k"]);
-        let options = TreeOptions::new(height).with_mode(TreeMode::SingleShot);
-        let tree = CodingTree::build(&graph, options).expect("a tree");
+        let config = TreeConfig::new(height).with_mode(TreeMode::SingleShot);
+        let tree = CodingTree::build(&graph, config).expect("a tree");
         assert_entropy(&name, tree.entropy(), &case["entropy"]);
         if is_exact {
             assert_eq!(tree.height() as u64, case["height"].as_u64().expect("height"), "{name}");

@@ -1,4 +1,4 @@
-//! What a user chooses about a coding tree.
+//! Settings of the construction of a coding tree.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -15,41 +15,41 @@ pub enum TreeMode {
 /// The number added to volumes inside logarithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VolumeOffset {
-    /// Nothing (SEP-G, SEP-U): the definition of structural entropy as it stands.
+    /// Nothing (SEP-G, SEP-U): structural entropy as it is defined.
     Zero,
     /// One (SEP-N): keeps logarithms finite for isolated nodes without splitting components.
     One,
 }
 
-/// How a graph of several components is treated.
+/// How a graph with several components is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Components {
     /// A tree per component, each with its own volume; their roots become one root.
     Split,
-    /// One construction over the whole graph; components meet at the root.
+    /// One construction over the whole graph; components are joined at the root.
     Join,
 }
 
 /// What the greedy merging minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MergeCriterion {
-    /// The change of two-level entropy if the two clusters dissolve into one flat module (the official code). On two cliques joined by an edge it gives the
-    /// ends of that edge clusters of their own.
+    /// The change of two-level entropy if the two clusters dissolve into one flat module (the official code). For two cliques joined by an edge it gives
+    /// the ends of that edge clusters of their own.
     Dissolve,
-    /// The change of entropy if a common parent is put above the two clusters, as the paper's text is recalled to say. Finds cliques joined by an edge.
+    /// The change of entropy if a common parent is inserted above the two clusters. Finds cliques joined by an edge.
     InsertParent,
 }
 
 /// Settings of [`CodingTree::build`](super::CodingTree::build).
 ///
 /// ```
-/// use gnn::sep::{TreeOptions, VolumeOffset};
-/// let options = TreeOptions::new(3).with_volume_offset(VolumeOffset::One);
-/// assert_eq!(options.height, 3);
+/// use gnn::sep::{TreeConfig, VolumeOffset};
+/// let config = TreeConfig::new(3).with_volume_offset(VolumeOffset::One);
+/// assert_eq!(config.height, 3);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct TreeOptions {
-    /// Height `k` of the tree, at least 1. [`TreeMode::SingleShot`] may end lower, where the binary tree is.
+pub struct TreeConfig {
+    /// Height `k` of the tree, from 1 to 64. [`TreeMode::SingleShot`] may end lower, where the binary tree is.
     pub height: usize,
     /// The construction; default [`TreeMode::Official`].
     pub mode: TreeMode,
@@ -59,11 +59,11 @@ pub struct TreeOptions {
     pub components: Components,
     /// Merge criterion; default [`MergeCriterion::Dissolve`].
     pub criterion: MergeCriterion,
-    /// Round ranks to multiples of `2^-bits`, so that ties do not hang on the last bit of a platform's logarithm; default `None`.
+    /// Round ranks to multiples of `2^-bits`, so that ties do not depend on the last bit of a platform's logarithm; default `None`.
     pub quantise_bits: Option<u32>,
 }
 
-impl TreeOptions {
+impl TreeConfig {
     /// The defaults (those of SEP-G) for height `height`.
     pub fn new(height: usize) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl TreeOptions {
         }
     }
 
-    /// The options of SEP-N for `num_blocks` blocks: height `num_blocks + 1`, offset one, components joined.
+    /// The settings of SEP-N for `num_blocks` blocks: height `num_blocks + 1`, offset one, components joined.
     pub fn for_node_classification(num_blocks: usize) -> Self {
         Self { volume_offset: VolumeOffset::One, components: Components::Join, ..Self::new(num_blocks + 1) }
     }
@@ -112,16 +112,13 @@ impl TreeOptions {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        let invalid =
-            |setting, value: String, expected| Err::<(), _>(Error::InvalidSetting { setting, value, expected });
-        if self.height == 0 {
-            return invalid("TreeOptions::height", "0".into(), "a coding tree has at least height 1");
-        }
-        if self.height > 64 {
-            return invalid("TreeOptions::height", self.height.to_string(), "heights above 64 are not supported");
+        if !(1..=64).contains(&self.height) {
+            let (got, expected) = (self.height.to_string(), "1 to 64");
+            return Err(Error::InvalidConfig { what: "height of a coding tree", got, expected });
         }
         if let Some(bits) = self.quantise_bits.filter(|&bits| bits > 52) {
-            return invalid("TreeOptions::quantise_bits", bits.to_string(), "at most 52 bits can be kept in an f64");
+            let (got, expected) = (bits.to_string(), "at most 52, the bits of an f64");
+            return Err(Error::InvalidConfig { what: "quantise_bits", got, expected });
         }
         Ok(())
     }
