@@ -33,9 +33,10 @@ fn read(name: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn there_are_golden_files() {
-    let names = ["bilp_small.json", "bank_votes_g20.safetensors", "electricity_votes_g20.safetensors"];
-    assert!(names.iter().any(|name| directory().join(name).is_file()), "none of {names:?} in {:?}", directory());
+fn at_least_one_reference_file_is_there() {
+    let directory = directory();
+    let files = std::fs::read_dir(&directory).map(|entries| entries.count()).unwrap_or(0);
+    assert!(files > 0, "no reference values in {}", directory.display());
 }
 
 fn whole(value: &Value) -> u64 {
@@ -176,10 +177,24 @@ fn small_instances_of_vanilla_bagging_are_equal() {
     }
 }
 
+/// The files `<name>_votes_<size>.safetensors`.
+fn vote_files(name: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(directory()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let prefix = format!("{name}_votes_");
+    let mut names: Vec<String> =
+        names.filter(|name| name.starts_with(&prefix) && name.ends_with(".safetensors")).collect();
+    names.sort();
+    if names.is_empty() {
+        println!("skipped: no {prefix}*.safetensors in {}", directory().display());
+    }
+    names
+}
+
 /// Votes, labels and certificates of a real ensemble.
-fn ensemble(name: &str) -> Option<(Votes, Vec<u16>, Value)> {
-    let (votes, certificates) =
-        (read(&format!("{name}_votes_g20.safetensors"))?, read(&format!("{name}_certificates_g20.json"))?);
+fn ensemble(votes: &str) -> Option<(Votes, Vec<u16>, Value)> {
+    let certificates = votes.replace("_votes_", "_certificates_").replace(".safetensors", ".json");
+    let (votes, certificates) = (read(votes)?, read(&certificates)?);
     let certificates: Value = serde_json::from_slice(&certificates).unwrap();
     let file = SafeTensors::deserialize(&votes).unwrap();
     let bytes = |tensor: &str| file.tensor(tensor).unwrap().data().iter().map(|&vote| u16::from(vote)).collect();
@@ -218,18 +233,21 @@ fn check_ensemble(name: &str) {
             assert_eq!(all as u64, whole(&wanted["samplewise_robust"]));
             let right = (0..votes.num_samples()).filter(certified).filter(|&at| predictions[at] == labels[at]).count();
             assert_eq!(right as u64, whole(&wanted["samplewise_robust_correct"]));
-            // one block and two classes: the sharper test is the same
-            assert_eq!(robust.certified_samplewise, whole(&wanted["samplewise_robust"]));
+            // the sharper test; with one block and two classes it is the same
+            let of_radii = whole(&wanted["samplewise_robust"]);
+            let is_same = structure.num_blocks() == Some(1) && votes.num_classes() == 2;
+            assert!(robust.certified_samplewise >= of_radii, "{name}: {robust:?}");
+            assert!(!is_same || robust.certified_samplewise == of_radii, "{name}: {robust:?}");
         }
     }
 }
 
 #[test]
 fn certificates_of_the_bank_ensemble_are_equal() {
-    check_ensemble("bank");
+    vote_files("bank").iter().for_each(|file| check_ensemble(file));
 }
 
 #[test]
 fn certificates_of_the_electricity_ensemble_are_equal() {
-    check_ensemble("electricity");
+    vote_files("electricity").iter().for_each(|file| check_ensemble(file));
 }

@@ -1,7 +1,8 @@
 //! Compressors, memories and decoding against reference values: of the authors' program on a CPU with its kernel replaced by a sequential one, of SIDCo's program, and of
 //! independent implementations.
 //!
-//! The values stand in `tests/golden/dragonn`; with `GOLDEN_DIR` set they are read from `$GOLDEN_DIR/dragonn`, where a missing file skips its test.
+//! The values stand in `tests/golden/dragonn`; with `GOLDEN_DIR` set they are read from `$GOLDEN_DIR/dragonn`, where a missing file skips its test. Sizes, counts and
+//! the momentum are those of the files.
 
 #![allow(clippy::unwrap_used)]
 
@@ -229,23 +230,33 @@ fn threshold_estimators_select_as_many() {
     }
 }
 
+/// The momentum `m` of the reference, from `state_1 = m · state_0 + gradient_1` where nothing was sent in either step; to four digits, since f32 holds seven.
+fn momentum(file: &SafeTensors<'_>, len: usize) -> f32 {
+    let (gradients, states) = (f32s(file, "gradients"), f32s(file, "momentum_state"));
+    let kept = (0..len).filter(|&at| states[at] != 0. && states[len + at] != 0.);
+    let at = kept.max_by(|&a, &b| states[a].abs().total_cmp(&states[b].abs())).expect("an element that was kept twice");
+    ((states[len + at] - gradients[len + at]) / states[at] * 1e4).round() / 1e4
+}
+
 #[test]
 fn memories_are_equal() {
     let Some(bytes) = read("memory.safetensors") else { return };
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let shape = file.tensor("gradients").unwrap().shape().to_vec();
     let gradients = f32s(&file, "gradients");
+    let momentum = momentum(&file, shape[1]);
     let cases = [
         ("residual", MemoryConfig::default()),
-        ("momentum", MemoryConfig::Momentum { momentum: 0.9 }),
-        ("momentum_masked", MemoryConfig::Dgc { momentum: 0.9 }),
-        ("dgc_paper", MemoryConfig::Dgc { momentum: 0.9 }),
+        ("momentum", MemoryConfig::Momentum { momentum }),
+        ("momentum_masked", MemoryConfig::Dgc { momentum }),
+        ("dgc_paper", MemoryConfig::Dgc { momentum }),
     ];
-    // ⌈6.4⌉ = 7 elements of each 64
-    let mut top = TopK::new(0.1).unwrap();
     for (name, config) in cases {
         let mut memory = Memory::new(config).unwrap();
         let (sent, states) = (f32s(&file, &format!("{name}_sent")), f32s(&file, &format!("{name}_state")));
+        // ⌈ratio · len⌉ elements are as many as were sent
+        let count = sent[..shape[1]].iter().filter(|&&value| value != 0.).count();
+        let mut top = TopK::new((count as f64 - 0.5) / shape[1] as f64).unwrap();
         let per_step = states.len() / shape[0];
         for (step, gradient) in gradients.chunks(shape[1]).enumerate() {
             let encoded = top.compress(memory.compensate(gradient).unwrap(), &Key::default()).unwrap();
@@ -271,13 +282,15 @@ fn gradients_of_several_workers_add_up() {
     let (Some(bytes), Some(meta)) = (read("aggregate.safetensors"), json("meta.json")) else { return };
     let (file, meta) = (SafeTensors::deserialize(&bytes).unwrap(), &meta["aggregate"]);
     let (workers, len, slots) = (whole(&meta["workers"]), whole(&meta["n"]), whole(&meta["slots"]));
+    // "43 + worker"
+    let first_seed: u32 = meta["murmur_seed"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap();
     let mut gradients = Vec::new();
     for worker in 0..workers {
         let name = |part: &str| format!("worker{worker}_{part}");
         let gradient = f32s(&file, &name("gradient"));
         let threshold = f32s(&file, &name("threshold"))[0];
         let candidates: Vec<u32> = (0..len as u32).filter(|&i| gradient[i as usize].abs() >= threshold).collect();
-        let selected = hash_select(&candidates, slots, 43 + worker as u32).unwrap();
+        let selected = hash_select(&candidates, slots, first_seed + worker as u32).unwrap();
         assert_eq!(selected, indices(&file, &name("index")));
         let values = gather(&gradient, &selected);
         assert_eq!(values, f32s(&file, &name("value")));

@@ -1,4 +1,5 @@
-//! TopK, SAG, ASAP, DiffPool and MinCut against PyTorch Geometric.
+//! TopK, SAG, ASAP, DiffPool and MinCut against PyTorch Geometric. Sizes are those of the tensors; the pools' ratio, which the file does not hold, is one that
+//! keeps as many nodes of each graph as the reference did.
 
 use super::tensors::{Golden, TOLERANCE_F32, TOLERANCE_F64, assert_close};
 use candle_core::{DType, Device, Tensor, Var};
@@ -19,7 +20,34 @@ fn batch(golden: &Golden, dtype: DType) -> Batch {
     let graphs = golden.indices("batch");
     let (sources, targets) = golden.edges("edge_index");
     let adjacency = Adjacency::from_edge_index(graphs.len(), &sources, &targets, dtype, &Device::Cpu);
-    Batch::new(adjacency.expect("edges"), &graphs, 2).expect("a batch")
+    let num_graphs = graphs.iter().max().map_or(0, |&last| last as usize + 1);
+    Batch::new(adjacency.expect("edges"), &graphs, num_graphs).expect("a batch")
+}
+
+/// A ratio with `⌈ratio · n⌉ = kept` in every graph: the middle of those that have it, where no rounding can tip a count over.
+fn ratio(golden: &Golden, name: &str) -> f64 {
+    let count = |graphs: &[u32], graph: u32| graphs.iter().filter(|&&other| other == graph).count() as f64;
+    let (all, kept) = (golden.indices("batch"), golden.indices(&format!("{name}.batch_out")));
+    let bounds = |graph: &u32| {
+        let (nodes, kept) = (count(&all, *graph), count(&kept, *graph));
+        ((kept - 1.) / nodes, kept / nodes)
+    };
+    let (low, high) =
+        all.iter().map(bounds).fold((0., 1.), |(low, high): (f64, f64), (a, b)| (low.max(a), high.min(b)));
+    assert!(low < high, "{name}: no ratio keeps these counts");
+    (low + high) / 2.
+}
+
+/// Whether the reference kept ASAP's least fit clusters. PyTorch Geometric's ASAP ranks fitness times the sign of `select.weight`, which is no part of the method.
+/// With all of `gnn_score` negated, ours ranks in that order; its gate is then one minus the reference's.
+fn is_reversed(golden: &Golden, name: &str) -> bool {
+    name == "asap"
+        && golden
+            .float("asap.w.select.weight", DType::F64)
+            .sum_all()
+            .and_then(|sum| sum.to_scalar::<f64>())
+            .expect("a weight")
+            < 0.
 }
 
 fn edge_set(sources: &[u32], targets: &[u32], weights: Option<Vec<f64>>) -> BTreeMap<(u32, u32), f64> {
@@ -35,59 +63,32 @@ fn weights(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).and_then(|tensor| tensor.to_vec1()).expect("weights")
 }
 
-/// Share of nodes kept in the reference values.
-const RATIO: f64 = 0.5;
-
-type BuildPool<'a> = &'a dyn Fn(f64, &ParamStore) -> Box<dyn Pool>;
-
-/// What a pool that ranks all nodes keeps of each graph if it keeps the lowest.
-fn keep_lowest(ranking: &dyn Pool, x: &Tensor, batch: &Batch) -> Pooled {
-    let Selection::Kept(mut kept) = ranking.select(x, batch).expect("a ranking") else {
-        panic!("the pool keeps nodes")
-    };
-    let of_node = batch.graphs().ids();
-    let mut wanted: Vec<usize> =
-        batch.graphs().counts().iter().map(|&count| (RATIO * f64::from(count)).ceil() as usize).collect();
-    let mut positions = Vec::new();
-    for (position, &node) in kept.nodes.iter().enumerate().rev() {
-        let wanted = &mut wanted[of_node[node as usize] as usize];
-        if *wanted > 0 {
-            *wanted -= 1;
-            positions.push(position as u32);
+fn check(golden: &Golden, name: &str, dtype: DType, tolerance: f64, build: impl Fn(&ParamStore) -> Box<dyn Pool>) {
+    let store = ParamStore::new(0, dtype, &Device::Cpu);
+    let pool = build(&store);
+    let is_reversed = is_reversed(golden, name);
+    let unused: &[&str] = if name == "asap" { &["select.weight"] } else { &[] };
+    golden.fill(&store, &format!("{name}.w."), unused);
+    if is_reversed {
+        for (name, var) in store.vars().into_iter().filter(|(name, _)| name.starts_with("gnn_score.")) {
+            store.set(&name, &var.neg().expect("a negated parameter")).expect("a parameter");
         }
     }
-    // graph by graph; stable, so that the lowest of each comes first
-    positions.sort_by_key(|&position| of_node[kept.nodes[position as usize] as usize]);
-    kept.gate = core_tensor::sparse::gather(&kept.gate, &positions).expect("gates");
-    kept.nodes = positions.iter().map(|&position| kept.nodes[position as usize]).collect();
-    let selection = Selection::Kept(kept);
-    let (x, batch) = (selection.reduce(x).expect("features"), selection.connect(batch).expect("a batch"));
-    Pooled { x, batch, selection }
-}
-
-fn check(golden: &Golden, name: &str, dtype: DType, tolerance: f64, build: BuildPool<'_>) {
-    let store = ParamStore::new(0, dtype, &Device::Cpu);
-    let pool = build(RATIO, &store);
-    // PyTorch Geometric's ASAP ranks by fitness times the sign of this scalar, which is no part of the method
-    let unused: &[&str] = if name == "asap" { &["select.weight"] } else { &[] };
-    let is_reversed = unused.iter().any(|unused| {
-        let scalar = golden.get(&format!("{name}.w.{unused}")).flatten_all().expect("a scalar");
-        weights(&scalar)[0] < 0.0
-    });
-    golden.fill(&store, &format!("{name}.w."), unused);
     let batch = batch(golden, dtype);
     let x = Var::from_tensor(&golden.float("x", dtype)).expect("features");
-    let Pooled { x: x_out, batch: coarse, selection } = if is_reversed {
-        keep_lowest(&*build(1.0, &store), &x, &batch)
-    } else {
-        pool.pool(&x, &batch).expect("a pooled batch")
-    };
+    let Pooled { x: x_out, batch: coarse, selection } = pool.pool(&x, &batch).expect("a pooled batch");
     let Selection::Kept(kept) = selection else { panic!("{name} keeps nodes") };
     assert_eq!(kept.nodes, golden.indices(&format!("{name}.perm")), "{name}");
     assert_eq!(coarse.graphs().ids(), golden.indices(&format!("{name}.batch_out")), "{name}");
     if name != "asap" {
         assert_close(name, &kept.gate, golden.get(&format!("{name}.score")), tolerance);
     }
+    let x_out = match is_reversed {
+        // c (1 − φ) becomes c φ
+        true => kept.gate.affine(-1., 1.).and_then(|gate| gate.div(&kept.gate)?.unsqueeze(1)?.broadcast_mul(&x_out)),
+        false => Ok(x_out),
+    };
+    let x_out = x_out.expect("gated features");
     assert_close(name, &x_out, golden.get(&format!("{name}.x_out")), tolerance);
 
     let (sources, targets) = golden.edges(&format!("{name}.edge_index_out"));
@@ -101,7 +102,16 @@ fn check(golden: &Golden, name: &str, dtype: DType, tolerance: f64, build: Build
     }
 
     let loss = sum_of_sines(&x_out);
-    golden.check_gradients(&loss, &store, &format!("{name}.grad."), tolerance);
+    if is_reversed {
+        let gradients = loss.backward().expect("gradients");
+        for (parameter, var) in store.vars() {
+            let sign = if parameter.starts_with("gnn_score.") { -1. } else { 1. };
+            let gradient = gradients.get(&var).expect("a gradient").affine(sign, 0.).expect("a gradient");
+            assert_close(&parameter, &gradient, golden.get(&format!("{name}.grad.{parameter}")), tolerance);
+        }
+    } else {
+        golden.check_gradients(&loss, &store, &format!("{name}.grad."), tolerance);
+    }
     let gradients = loss.backward().expect("gradients");
     let gradient = gradients.get(&x).expect("a gradient of x");
     assert_close(name, gradient, golden.get(&format!("{name}.grad_x")), tolerance);
@@ -112,15 +122,23 @@ fn node_dropping_pools_keep_the_reference_nodes_features_edges_and_gradients() {
     let Some(golden) = Golden::read("pools.safetensors") else { return };
     for (dtype, tolerance) in PRECISIONS {
         let features = golden.get("x").dims()[1];
-        let case = |name: &str, build: BuildPool<'_>| check(&golden, name, dtype, tolerance, build);
-        case("topk", &|ratio, store| Box::new(top_k_pool(features, ratio, store.var_builder()).expect("a pool")));
-        case("sag", &|ratio, store| {
-            Box::new(sag_pool(features, ratio, SagScore::GraphConv, store.var_builder()).expect("a pool"))
+        let case = |name: &str, build: &dyn Fn(&ParamStore) -> Box<dyn Pool>| {
+            check(&golden, name, dtype, tolerance, build);
+        };
+        case("topk", &|store| {
+            Box::new(top_k_pool(features, ratio(&golden, "topk"), store.var_builder()).expect("a pool"))
         });
-        case("sag_gcn", &|ratio, store| {
-            Box::new(sag_pool(features, ratio, SagScore::Gcn, store.var_builder()).expect("a pool"))
+        case("sag", &|store| {
+            Box::new(
+                sag_pool(features, ratio(&golden, "sag"), SagScore::GraphConv, store.var_builder()).expect("a pool"),
+            )
         });
-        case("asap", &|ratio, store| Box::new(asap_pool(features, ratio, store.var_builder()).expect("a pool")));
+        case("sag_gcn", &|store| {
+            Box::new(sag_pool(features, ratio(&golden, "sag_gcn"), SagScore::Gcn, store.var_builder()).expect("a pool"))
+        });
+        case("asap", &|store| {
+            Box::new(asap_pool(features, ratio(&golden, "asap"), store.var_builder()).expect("a pool"))
+        });
     }
 }
 

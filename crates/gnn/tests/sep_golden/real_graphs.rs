@@ -68,7 +68,8 @@ fn trees_of_graph_collections_have_the_reference_sizes_and_entropies() {
             .map(|graph| Graph::from_edges(graph.num_nodes, &graph.edges).expect("a graph"))
             .collect();
         let trees = CodingTree::build_many(&graphs, TreeConfig::new(height)).expect("trees");
-        for layer in [1, 2] {
+        let layers = (1..).take_while(|layer| case[format!("n{layer}")].is_array());
+        for layer in layers {
             let sizes: Vec<f64> = trees.iter().map(|tree| tree.layer_sizes()[layer] as f64).collect();
             assert_eq!(sizes, expected(case, &format!("n{layer}")), "{name}");
         }

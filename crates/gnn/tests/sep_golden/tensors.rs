@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 /// The official modules ran in f64 with other orders of summation; values and gradients are of order 1.
 pub(crate) const TOLERANCE_F64: f64 = 1e-10;
-/// f32 carries 24 bits, and sums here run over up to 900 rows.
+/// f32 carries 24 bits, and sums here run over up to some thousand rows.
 pub(crate) const TOLERANCE_F32: f64 = 1e-4;
 
 pub(crate) struct Golden(HashMap<String, Tensor>);
@@ -43,6 +43,18 @@ impl Golden {
             self.0.keys().filter_map(|name| name.strip_prefix(prefix).map(str::to_string)).collect();
         names.sort();
         names
+    }
+
+    /// How many tensors are called `<prefix><number><suffix>`, numbered from 0.
+    pub(crate) fn count(&self, prefix: &str, suffix: &str) -> usize {
+        (0..).take_while(|number| self.0.contains_key(&format!("{prefix}{number}{suffix}"))).count()
+    }
+
+    /// The length of `<prefix><largest number>.bias`: the width of a last layer.
+    pub(crate) fn last_width(&self, prefix: &str) -> usize {
+        let number = |name: &str| name.strip_suffix(".bias")?.parse::<usize>().ok();
+        let last = self.names(prefix).iter().filter_map(|name| number(name)).max().expect("a layer with a bias");
+        self.get(&format!("{prefix}{last}.bias")).elem_count()
     }
 
     /// Sets every parameter `<prefix><name>`; each must exist, but for those `unused`.

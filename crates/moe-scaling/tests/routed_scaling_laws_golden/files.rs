@@ -21,6 +21,16 @@ pub(crate) fn read(name: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// The names of the files there that begin and end so, in order.
+#[cfg(feature = "layers")]
+pub(crate) fn names(start: &str, end: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(directory()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(start) && name.ends_with(end)).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn at_least_one_reference_file_is_there() {
     let directory = directory();

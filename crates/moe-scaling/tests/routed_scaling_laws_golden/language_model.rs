@@ -1,4 +1,9 @@
-//! `tiny_lm.safetensors`: a whole model with every router.
+//! `tiny_lm.safetensors`: a whole model with every router. Sizes are those of its tensors. What it does not hold:
+//!
+//! | setting | value here |
+//! |---|---|
+//! | attention heads | the divisor of the attention's width with which the logits of hash routing come closest (2 in the committed file) |
+//! | coefficients of losses, Sinkhorn's tolerance | the paper's, which are the defaults |
 
 use crate::tensors::{Tensors, distance};
 use approx::assert_relative_eq;
@@ -39,16 +44,38 @@ struct Case {
     targets: Tensor,
 }
 
-/// The sizes are those of the file's parameters.
-fn case(router: RouterConfig) -> Option<Case> {
+/// Experts for each token, as `name` chose them.
+fn experts_per_token(golden: &Tensors, name: &str) -> usize {
+    let prefix = format!("{name}.block.");
+    let key = golden.names().find(|key| key.starts_with(&prefix) && key.ends_with(".selected"));
+    golden.get(key.unwrap_or_else(|| panic!("no {prefix}….selected"))).dims()[1]
+}
+
+/// The number of heads, which the file does not say: a wrong one gives other logits.
+fn heads(golden: &Tensors, width: usize) -> usize {
+    let reference = golden.get("hash.logits");
+    let error = |heads: &usize| {
+        let case = case(golden.clone(), RouterConfig::Hash(HashConfig::Modulo), *heads);
+        let build = |store: &ParamStore| routed_transformer(case.config.clone(), store.var_builder()).unwrap();
+        let (model, _) = loaded(&case, build);
+        distance(&model.forward(&case.inputs, &mut Mode::evaluate()).unwrap().logits, reference)
+    };
+    let divisors = (1..=width).filter(|heads| width.is_multiple_of(*heads));
+    divisors.map(|heads| (error(&heads), heads)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap().1
+}
+
+fn read() -> Option<(Tensors, usize)> {
     let golden = Tensors::read("tiny_lm.safetensors")?;
+    let heads = heads(&golden, golden.get("param.block.0.attention.q").dims()[0]);
+    Some((golden, heads))
+}
+
+fn case(golden: Tensors, router: RouterConfig, heads: usize) -> Case {
     let (vocabulary, d_model) = golden.get("param.embedding").dims2().unwrap();
     let blocks = (0..).take_while(|l| golden.has(&format!("param.block.{l}.attention.q"))).count();
     let routed: Vec<usize> = (0..blocks).filter(|l| golden.has(&format!("param.block.{l}.router"))).collect();
     let experts = golden.get(&format!("param.block.{}.router", routed[0])).dims()[0];
     let width = golden.get("param.block.0.attention.q").dims()[0];
-    // the file does not hold the number of heads: its description has two
-    let heads = 2;
     let ids = golden.get("ids").to_dtype(DType::U32).unwrap();
     let length = ids.dims()[1] - 1;
     let (inputs, targets) = (ids.narrow(1, 0, length).unwrap(), ids.narrow(1, 1, length).unwrap());
@@ -62,7 +89,7 @@ fn case(router: RouterConfig) -> Option<Case> {
     assert_eq!(architecture.routed_blocks().unwrap(), routed);
     let config =
         TransformerConfig { vocabulary, context: length, architecture, experts, router, capacity: Default::default() };
-    Some(Case { golden, config, inputs: inputs.contiguous().unwrap(), targets: targets.contiguous().unwrap() })
+    Case { golden, config, inputs: inputs.contiguous().unwrap(), targets: targets.contiguous().unwrap() }
 }
 
 fn check(name: &str, case: &Case, model: &RoutedTransformer, store: &ParamStore, mode: &mut Mode<'_>) {
@@ -101,7 +128,9 @@ fn loaded(case: &Case, build: impl FnOnce(&ParamStore) -> RoutedTransformer) -> 
 
 #[test]
 fn s_base_and_greedy_evaluation() {
-    let Some(case) = case(RouterConfig::SBase(SBaseConfig::default())) else { return };
+    let Some((golden, heads)) = read() else { return };
+    let k = experts_per_token(&golden, "sbase");
+    let case = case(golden, RouterConfig::SBase(SBaseConfig { k, ..SBaseConfig::default() }), heads);
     let build = |store: &ParamStore| routed_transformer(case.config.clone(), store.var_builder()).unwrap();
     let (model, store) = loaded(&case, build);
     check("sbase", &case, &model, &store, &mut Mode::train(&mut Rng::new(0)));
@@ -110,7 +139,8 @@ fn s_base_and_greedy_evaluation() {
 
 #[test]
 fn hash() {
-    let Some(case) = case(RouterConfig::Hash(HashConfig::Modulo)) else { return };
+    let Some((golden, heads)) = read() else { return };
+    let case = case(golden, RouterConfig::Hash(HashConfig::Modulo), heads);
     let build = |store: &ParamStore| routed_transformer(case.config.clone(), store.var_builder()).unwrap();
     let (model, store) = loaded(&case, build);
     check("hash", &case, &model, &store, &mut Mode::train(&mut Rng::new(0)));
@@ -119,7 +149,8 @@ fn hash() {
 #[test]
 fn rl_r() {
     let config = ReinforceConfig::default();
-    let Some(case) = case(RouterConfig::Reinforce(config)) else { return };
+    let Some((golden, heads)) = read() else { return };
+    let case = case(golden, RouterConfig::Reinforce(config), heads);
     let (d_model, experts) = (case.config.architecture.d_model, case.config.experts);
     let build = |store: &ParamStore| {
         routed_transformer_with(case.config.clone(), store.var_builder(), |block, vb| {

@@ -111,18 +111,29 @@ fn the_forms_that_are_linear_in_their_coefficients() {
     }
 }
 
+/// Which points a split such as `hold_out_N_ge_1e9` or `hold_out_E_512` keeps for the test.
+fn held_out(split: &str) -> impl Fn(&Point) -> bool + use<> {
+    let rest = split.strip_prefix("hold_out_").unwrap_or_else(|| panic!("unknown split {split:?}"));
+    let (axis, bound) = rest.split_once('_').expect("an axis and a bound");
+    let (is_bound_below, bound) = match bound.strip_prefix("ge_") {
+        Some(bound) => (true, bound),
+        None => (false, bound),
+    };
+    let (is_size, bound) = (axis == "N", bound.parse::<f64>().expect("a bound"));
+    assert!(is_size || axis == "E", "unknown split {split:?}");
+    move |point| {
+        let value = if is_size { point.size } else { point.experts };
+        if is_bound_below { value >= bound } else { value == bound }
+    }
+}
+
 #[test]
 fn laws_fitted_to_a_part_predict_the_rest() {
     let Some(fits) = json("fits.json") else { return };
     for (_, router) in routers(&fits) {
         let points = router_points(router);
         for (split, forms) in router["holdout"].as_object().unwrap() {
-            let is_held_out = |point: &Point| match split.as_str() {
-                "hold_out_N_ge_1e9" => point.size >= 1e9,
-                "hold_out_E_ge_256" => point.experts >= 256.,
-                "hold_out_E_512" => point.experts >= 512.,
-                other => panic!("unknown split {other:?}"),
-            };
+            let is_held_out = held_out(split);
             let (test, train): (Vec<Point>, Vec<Point>) = points.iter().partition(|point| is_held_out(point));
             for (name, golden) in forms.as_object().unwrap() {
                 let fit = fitted(&train, form(name));
@@ -165,6 +176,9 @@ fn bootstrap_intervals() {
     let Some(fits) = json("fits.json") else { return };
     for (name, router) in routers(&fits) {
         let laws = bootstrap(&router_points(router), Form::Saturating, &FitConfig::default(), 2000, 1).unwrap();
+        let named =
+            router.as_object().unwrap().iter().find_map(|(key, value)| Some((key.strip_prefix("bootstrap_")?, value)));
+        let (percent, intervals) = named.expect("bootstrap_<percent>");
         type Quantity = fn(&Law) -> Option<f64>;
         let quantities: [(&str, Quantity); 7] = [
             ("a", |law| Some(law.a)),
@@ -176,8 +190,8 @@ fn bootstrap_intervals() {
             ("n_cutoff", Law::cutoff),
         ];
         for (quantity, value) in quantities {
-            let golden = numbers(&router["bootstrap_95"][quantity]);
-            let mut ours = laws.interval(0.95, value).unwrap();
+            let golden = numbers(&intervals[quantity]);
+            let mut ours = laws.interval(percent.parse::<f64>().unwrap() / 100., value).unwrap();
             let mut golden = [golden[0], golden[1]];
             if quantity == "n_cutoff" {
                 // it spans decades: its width is one of logarithms

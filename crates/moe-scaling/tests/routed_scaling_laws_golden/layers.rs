@@ -1,5 +1,6 @@
-//! `router_layer_k1.safetensors`, `_k2`, `_e16`: one routed layer with every router.
+//! `router_layer_*.safetensors`: one routed layer with every router.
 
+use crate::files;
 use crate::tensors::{Tensors, distance};
 use approx::assert_relative_eq;
 use candle_core::{DType, Device, Tensor, Var};
@@ -18,9 +19,13 @@ use moe_scaling::router::{
 const TOLERANCE: f64 = 1e-10;
 
 fn each_file(test: impl Fn(&str, &Tensors)) {
-    for name in ["router_layer_k1", "router_layer_k2", "router_layer_e16"] {
-        if let Some(golden) = Tensors::read(&format!("{name}.safetensors")) {
-            test(name, &golden);
+    let names = files::names("router_layer_", ".safetensors");
+    if names.is_empty() {
+        println!("skipped: no router_layer_*.safetensors");
+    }
+    for name in names {
+        if let Some(golden) = Tensors::read(&name) {
+            test(&name, &golden);
         }
     }
 }

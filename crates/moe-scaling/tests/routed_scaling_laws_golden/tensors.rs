@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor};
 use std::collections::HashMap;
 
 /// The tensors of one file.
+#[derive(Clone)]
 pub(crate) struct Tensors(HashMap<String, Tensor>);
 
 impl Tensors {
