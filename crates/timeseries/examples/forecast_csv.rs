@@ -9,6 +9,7 @@ use candle_core::DType;
 use clap::Parser;
 use core_tensor::Mode;
 use core_tensor::params::ParamStore;
+use core_tensor::train::Cancellation;
 use experiment::{Axis, Plot, Series as Line};
 use std::error::Error;
 use std::fmt::Write as _;
@@ -183,9 +184,8 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     say(&format!("{} parameters", store.num_parameters()));
     let learning_rate = if arguments.paper_size { 1e-4 } else { 1e-3 };
     let settings = FitConfig { epochs: arguments.epochs, learning_rate, seed: arguments.seed, ..FitConfig::default() };
-    let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |epoch, loss| {
+    let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, &Cancellation::never(), |epoch, loss| {
         say(&format!("after {epoch} epochs: validation loss {loss:.4}"));
-        true
     })?;
     say(&format!("the best state is that after {} epochs", fitted.best_epoch));
     if fitted.best_epoch == 0 {

@@ -7,6 +7,7 @@ use candle_nn::Module;
 use core_tensor::gradcheck::{GradcheckConfig, gradcheck_with};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::train::Cancellation;
 use core_tensor::{Mode, ops};
 use proptest::prelude::*;
 use timeseries::dstagnn::{
@@ -215,7 +216,7 @@ fn training_forecasts_a_wave_and_keeps_the_best_state() {
     let sizes = DstagnnConfig { filters: 8, embedding: 16, head_width: 4, ..config(4) };
     let model = dstagnn(sizes, &basis, &ring(4), store.var_builder()).unwrap();
     let settings = FitConfig { epochs: 25, learning_rate: 3e-3, ..FitConfig::default() };
-    let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |_, _| true).unwrap();
+    let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, &Cancellation::never(), |_, _| {}).unwrap();
     let least = fitted.validation.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!((fitted.validation.len(), fitted.validation[fitted.best_epoch]), (26, least));
     let target = windows.targets(split[2].clone()).unwrap();
@@ -227,7 +228,8 @@ fn training_forecasts_a_wave_and_keeps_the_best_state() {
     // windows of another horizon, and windows that do not fit
     let other = Windows::new(&series, 8, 2).unwrap();
     for error in [
-        fit(&model, &store, (&other, &other.split(), &scaler), settings, |_, _| true).unwrap_err(),
+        fit(&model, &store, (&other, &other.split(), &scaler), settings, &Cancellation::never(), |_, _| {})
+            .unwrap_err(),
         forecast(&model, &store, (&other, split[2].clone(), &scaler), 16).unwrap_err(),
     ] {
         assert!(error.to_string().contains("horizon"), "{error}");

@@ -2,9 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 use core_tensor::ops;
-use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::schedule::Better;
+use core_tensor::train::{BestState, Trainer};
 use datasets::synthetic::{self, PlacedGraph};
 use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Series, Trial, TrialContext};
 use gnn::pool::{PoolKind, SagScore};
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Hidden width, learning rate and patience of the official script.
 const HIDDEN: usize = 32;
 const LEARNING_RATE: f64 = 0.005;
-const PATIENCE: usize = 1000;
+const PATIENCE: u64 = 1000;
 /// Share of nodes (or number of clusters per node) that the compared pools keep.
 const RATIO: f64 = 0.25;
 
@@ -129,15 +131,14 @@ fn fit(setting: &Setting, trial: &TrialContext, device: &Device) -> Result<Fit> 
     let store = ParamStore::new(seed, DType::F32, device);
     let model = sep_u(2, HIDDEN, setting.pool, store.var_builder())?;
     let config = AdamConfig { learning_rate: LEARNING_RATE, ..AdamConfig::default() };
-    let mut optimizer = Adam::new(store.trainable(), config)?;
+    let mut trainer = Trainer::new(Adam::new(&store, config)?);
     let mut rng = Rng::new(seed).fork("dropout");
-    let mut best = (f64::INFINITY, store.snapshot()?);
-    let mut since_best = 0;
+    let mut best = BestState::new(Better::Smaller).patience(PATIENCE);
     let mut epochs = 0;
-    while epochs < setting.max_epochs && since_best <= PATIENCE {
+    while epochs < setting.max_epochs && !best.is_exhausted() {
         if epochs.is_multiple_of(100) {
             trial.check_cancelled()?;
-            trial.epoch(epochs, setting.max_epochs, &format!("error {:.2e}", best.0));
+            trial.epoch(epochs, setting.max_epochs, &format!("error {:.2e}", best.metric().unwrap_or(f64::NAN)));
         }
         let out = model.forward(&x, &batch, &mut Mode::train(&mut rng))?;
         let error = ops::mse(&out.x, &x)?;
@@ -145,21 +146,15 @@ fn fit(setting: &Setting, trial: &TrialContext, device: &Device) -> Result<Fit> 
             Some(auxiliary) => (&error + auxiliary)?,
             None => error.clone(),
         };
-        let value = f64::from(error.to_scalar::<f32>()?);
-        if value < best.0 {
-            best = (value, store.snapshot()?);
-            since_best = 0;
-        } else {
-            since_best += 1;
-        }
-        optimizer.backward_step(&loss)?;
+        best.observe(f64::from(error.to_scalar::<f32>()?), &store)?;
+        trainer.step(&loss)?;
         epochs += 1;
     }
-    store.restore(&best.1)?;
+    best.restore(&store)?;
     let out = model.forward(&x, &batch, &mut Mode::evaluate())?;
     let error = ops::mse(&out.x, &x)?.to_scalar::<f32>()?;
     let reconstruction = out.x.to_vec2::<f32>()?;
-    Ok(Fit { evaluation_error: f64::from(error), training_error: best.0, epochs, reconstruction })
+    Ok(Fit { evaluation_error: f64::from(error), training_error: best.metric().unwrap_or(f64::NAN), epochs, reconstruction })
 }
 
 pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {

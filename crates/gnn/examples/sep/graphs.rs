@@ -3,9 +3,11 @@
 use crate::coordinates::pool_name;
 use candle_core::{DType, Device, Tensor};
 use core_tensor::ops;
-use core_tensor::optim::{Adam, AdamConfig, Optimizer, clip_grad_norm};
+use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::schedule::{Better, Schedule};
+use core_tensor::train::{BestState, Trainer};
 use datasets::{synthetic, tu};
 use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Table, Trial, TrialContext};
 use gnn::classifier::{GraphClassifier, GraphClassifierConfig, graph_classifier};
@@ -217,15 +219,11 @@ fn evaluate(model: &GraphClassifier, batches: &[Loaded]) -> Result<(f64, f64)> {
     Ok((loss / count as f64, 100.0 * hits as f64 / count as f64))
 }
 
-/// Learning rate factor at a step: up in a line, then down in half a cosine.
-fn schedule(step: usize, batches_per_epoch: usize) -> f64 {
-    let warm_up = PATIENCE * batches_per_epoch;
-    let total = MAX_EPOCHS * batches_per_epoch;
-    if step < warm_up {
-        return step as f64 / warm_up as f64;
-    }
-    let progress = (step - warm_up) as f64 / (total - warm_up) as f64;
-    (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
+/// The learning rate rises in a line, then falls in half a cosine.
+fn schedule(batches_per_epoch: usize) -> Schedule {
+    let warm_up = (PATIENCE * batches_per_epoch) as u64;
+    let steps = (MAX_EPOCHS * batches_per_epoch) as u64 - warm_up;
+    Schedule::WarmupFromZero { steps: warm_up, then: Box::new(Schedule::Cosine { steps, minimum: 0. }) }
 }
 
 fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Device) -> Result<FoldResult> {
@@ -241,9 +239,7 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     };
     let config = GraphClassifierConfig { encoder, classes: data.num_classes, dropout: setting.dropout };
     let model = graph_classifier(config, store.var_builder())?;
-    let vars = store.trainable();
     let adam = AdamConfig { learning_rate: LEARNING_RATE, weight_decay: WEIGHT_DECAY, ..AdamConfig::default() };
-    let mut optimizer = Adam::new(vars.clone(), adam)?;
     let rng = Rng::new(seed);
     let mut order_rng = rng.fork("batches");
     let mut dropout_rng = rng.fork("dropout");
@@ -253,10 +249,12 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     let num_train = order.len();
     let size = setting.batch_size.min(num_train);
     let per_epoch = setting.batches_per_epoch.unwrap_or(num_train.div_ceil(size));
-    let mut best = (f64::INFINITY, 0.0, 0, store.snapshot()?);
-    let mut step = 0;
+    let schedule = if setting.has_schedule { schedule(per_epoch) } else { Schedule::Constant };
+    let mut trainer = Trainer::new(Adam::new(&store, adam)?).schedule(schedule).clip_norm(MAX_NORM)?;
+    let mut best = BestState::new(Better::Smaller).patience(PATIENCE as u64);
+    let mut validation_accuracy = 0.0;
     let mut epoch = 0;
-    while epoch < setting.max_epochs && epoch - best.2 <= PATIENCE {
+    while epoch < setting.max_epochs && !best.is_exhausted() {
         trial.check_cancelled()?;
         for batch in 0..per_epoch {
             let chosen: Vec<usize> = match setting.batches_per_epoch {
@@ -266,29 +264,24 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
                 }
                 None => order[batch * size..num_train.min((batch + 1) * size)].to_vec(),
             };
-            if setting.has_schedule {
-                optimizer.set_learning_rate(LEARNING_RATE * schedule(step, per_epoch));
-            }
             let Loaded { batch, x, y } = data.load(&chosen, device)?;
             let out = model.forward(&x, &batch, &mut Mode::train(&mut dropout_rng))?;
             let mut loss = ops::cross_entropy(&out.logits, &y)?;
             if let Some(auxiliary) = out.auxiliary_loss {
                 loss = (loss + auxiliary)?;
             }
-            let mut gradients = loss.backward()?;
-            clip_grad_norm(&vars, &mut gradients, MAX_NORM)?;
-            optimizer.step(&gradients)?;
-            step += 1;
+            trainer.step(&loss)?;
         }
         epoch += 1;
         let (loss, accuracy) = evaluate(&model, &validation)?;
-        if loss < best.0 {
-            best = (loss, accuracy, epoch, store.snapshot()?);
+        if best.observe(loss, &store)? {
+            validation_accuracy = accuracy;
         }
-        trial.epoch(epoch, setting.max_epochs, &format!("validation loss {:.4}", best.0));
+        trial.epoch(epoch, setting.max_epochs, &format!("validation loss {:.4}", best.metric().unwrap_or(f64::NAN)));
     }
-    let (validation_loss, validation_accuracy, best_epoch, weights) = best;
-    store.restore(&weights)?;
+    best.restore(&store)?;
+    let validation_loss = best.metric().unwrap_or(f64::INFINITY);
+    let best_epoch = best.best_at().map_or(0, |at| at as usize + 1);
     let test = data.load_all(&split.test, setting.batch_size, device)?;
     let (_, test_accuracy) = evaluate(&model, &test)?;
     Ok(FoldResult { test_accuracy, validation_loss, validation_accuracy, best_epoch, epochs: epoch })

@@ -2,9 +2,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use core_tensor::ops;
-use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::train::Trainer;
 use datasets::planetoid;
 use experiment::{Context, Measured, Outcome, Result, Table, Trial, TrialContext};
 use gnn::sep::{CodingTree, SepNConfig, TreeConfig, sep_n};
@@ -130,7 +131,7 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
     };
     let model = sep_n(config, store.var_builder())?;
     let adam = AdamConfig { learning_rate: LEARNING_RATE, weight_decay: setting.weight_decay, ..AdamConfig::default() };
-    let mut optimizer = Adam::new(store.trainable(), adam)?;
+    let mut trainer = Trainer::new(Adam::new(&store, adam)?);
     let mut rng = Rng::new(seed).fork("dropout");
     let mut best = NodeResult {
         test_accuracy: 0.0,
@@ -144,7 +145,7 @@ fn train(setting: &Setting, data: &Prepared, trial: &TrialContext, device: &Devi
         trial.check_cancelled()?;
         let logits = model.forward(&features, &batch, &mut Mode::train(&mut rng))?;
         let loss = ops::cross_entropy(&logits.index_select(&training.0, 0)?, &training.1)?;
-        optimizer.backward_step(&loss)?;
+        trainer.step(&loss)?;
 
         let logits = model.forward(&features, &batch, &mut Mode::evaluate())?.detach();
         let loss = ops::cross_entropy(&logits.index_select(&validation.0, 0)?, &validation.1)?.to_scalar::<f32>()?;

@@ -3,6 +3,7 @@
 use crate::data::{self, Data};
 use candle_core::DType;
 use core_tensor::params::ParamStore;
+use core_tensor::train::Cancellation;
 use experiment::{
     Axis, BoxError, Context, Measured, Node, Outcome, Plot, Result, Scale, Series as Line, Table, Trial, TrialContext,
     statistics,
@@ -157,11 +158,10 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
     let settings = FitConfig { epochs: setting.epochs, batch_size, learning_rate, seed };
     let run = |model: &dyn Fn(&ParamStore) -> timeseries::Result<Network>| -> std::result::Result<Trained, BoxError> {
         let model = model(&store)?;
-        let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, |epoch, loss| {
+        let cancellation = Cancellation::when(trial.cancellation());
+        let fitted = fit(&model, &store, (&windows, &split, &scaler), settings, &cancellation, |epoch, loss| {
             trial.epoch(epoch, setting.epochs, &format!("validation loss {loss:.3}"));
-            !trial.is_cancelled()
         })?;
-        trial.check_cancelled()?;
         let target = windows.targets(split[2].clone())?;
         let prediction = forecast(&model, &store, (&windows, split[2].clone(), &scaler), batch_size)?;
         let (all, each) = errors_by_horizon(&prediction, &target, HORIZON)?;

@@ -3,10 +3,11 @@
 use crate::train::Network;
 use candle_core::{DType, Device, Tensor};
 use core_tensor::ops;
-use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::schedule::Schedule;
+use core_tensor::train::Trainer;
 use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use timeseries::sithcon::morse::AddingItem;
@@ -106,20 +107,21 @@ fn train(
     let seed = trial.seed_of(&crate::stream(setting.seed));
     let store = ParamStore::new(seed, DType::F32, &device);
     let network = network(setting, &store)?;
-    let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
-    let decay = Schedule::Cosine { steps: setting.steps as u64, minimum: 0. };
+    let adam = |learning_rate| Adam::new(&store, AdamConfig { learning_rate, ..AdamConfig::default() });
+    let mut trainer = match setting.is_full {
+        true => Trainer::new(adam(AdamConfig::default().learning_rate)?),
+        false => Trainer::new(adam(REDUCED_LEARNING_RATE)?)
+            .schedule(Schedule::Cosine { steps: setting.steps as u64, minimum: 0. }),
+    };
     let mut rng = Rng::new(seed).fork("items");
     let (digits, scale) = if setting.is_full { (10, 5) } else { (4, 4) };
     let mut recent = Vec::new();
     for step in 0..setting.steps {
-        if !setting.is_full {
-            adam.set_learning_rate(REDUCED_LEARNING_RATE * decay.factor(step as u64));
-        }
         let drawn: Vec<AddingItem> =
             (0..BATCH).map(|_| AddingItem::random(digits, &mut rng)).collect::<timeseries::Result<_>>()?;
         let (x, target) = batch(&drawn, scale, &device)?;
         let loss = ops::mse(&network.forward(&x)?, &target)?;
-        adam.backward_step(&loss)?;
+        trainer.step(&loss)?;
         recent.push(f64::from(loss.to_scalar::<f32>()?));
         if (step + 1) % 50 == 0 {
             trial.epoch(step + 1, setting.steps, &format!("squared error {:.4}", statistics::mean(&recent)));

@@ -2,8 +2,9 @@
 
 use crate::train::{Network, num_right, one_feature};
 use candle_core::{DType, Device, Tensor};
-use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
+use core_tensor::train::Trainer;
 use core_tensor::{Mode, ops};
 use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained
         Model::Tcn => Network::Tcn(tcn(1, 43, &TcnConfig::default(), vb)?),
         Model::Lstm => Network::Lstm(lstm_reader(1, 43, LstmConfig { has_tanh: false, ..LstmConfig::default() }, vb)?),
     };
-    let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
+    let mut trainer = Trainer::new(Adam::new(&store, AdamConfig::default())?);
     let signals = morse::alphabet(TRAINED_AT);
     let batches: Vec<_> =
         signals.chunks(8).map(|part| one_feature(part, &device)).collect::<timeseries::Result<_>>()?;
@@ -105,7 +106,7 @@ fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &device)?)?;
             right += num_right(&logits.detach(), labels)?;
             losses.push(f64::from(loss.to_scalar::<f32>()?));
-            adam.backward_step(&loss)?;
+            trainer.step(&loss)?;
         }
         passes += 1;
         let loss = statistics::mean(&losses);

@@ -5,9 +5,10 @@
 
 use crate::train::{Network, num_right};
 use candle_core::{DType, Device, Tensor};
-use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::train::{Rest, Trainer, minibatches};
 use core_tensor::{Mode, ops};
 use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
@@ -152,12 +153,11 @@ fn train(
     let seed = trial.seed_of(&crate::stream(setting.seed));
     let store = ParamStore::new(seed, DType::F32, &device);
     let network = network(setting.is_tcn, &store)?;
-    let mut adam = Adam::new(store.trainable(), AdamConfig::default())?;
+    let mut trainer = Trainer::new(Adam::new(&store, AdamConfig::default())?);
     let mut order = Rng::new(seed).fork("order");
     for epoch in 0..setting.epochs {
         let (mut losses, mut right) = (Vec::new(), 0);
-        let permutation = order.permutation(training.len());
-        for part in permutation.chunks(BATCH) {
+        for part in &minibatches(training.len(), BATCH, Rest::Keep, &mut order)? {
             let (x, labels) = batch(part.iter().map(|&i| &training[i as usize]), 1., &device)?;
             let logits = match &network {
                 Network::SithCon(network) => network.forward(&x, &mut Mode::evaluate())?,
@@ -166,7 +166,7 @@ fn train(
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels.as_slice(), &device)?)?;
             losses.push(f64::from(loss.to_scalar::<f32>()?));
             right += num_right(&logits.detach(), &labels)?;
-            adam.backward_step(&loss)?;
+            trainer.step(&loss)?;
             trial.check_cancelled()?;
         }
         let accuracy = right as f64 / training.len() as f64;

@@ -5,9 +5,11 @@ use super::model::Dstagnn;
 use super::series::{Scaler, WindowBatch, Windows};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
-use core_tensor::optim::{Adam, AdamConfig, Optimizer};
+use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::schedule::Better;
+use core_tensor::train::{BestState, Cancellation, Rest, Trainer, minibatches};
 use core_tensor::{Mode, ops};
 use std::ops::Range;
 
@@ -86,30 +88,32 @@ pub fn huber_loss(prediction: &Tensor, batch: &WindowBatch) -> Result<Tensor> {
 }
 
 /// Trains on the windows `split[0]`, with the validation loss on `split[1]` computed before each epoch, as in the authors' program, and once after the last, and leaves the best state in the
-/// parameters. `observe(epochs so far, validation loss)` is called each time; training ends when it returns false.
+/// parameters. `observe(epochs so far, validation loss)` is called each time.
 ///
 /// # Errors
-/// Settings of 0, batches without any target, a network of another horizon than the windows, a loss that is not finite.
+/// Settings of 0, batches without any target, a network of another horizon than the windows, a loss that is not finite; [`core_tensor::Error::Cancelled`] when `cancellation` asks for it.
 pub fn fit(
     model: &impl Forecaster,
     store: &ParamStore,
     (windows, split, scaler): (&Windows<'_>, &[Range<usize>; 3], &Scaler),
     config: FitConfig,
-    mut observe: impl FnMut(usize, f64) -> bool,
+    cancellation: &Cancellation,
+    mut observe: impl FnMut(usize, f64),
 ) -> Result<Fitted> {
     if config.epochs == 0 || config.batch_size == 0 {
         return Err(Error::config("fit", "epochs or batch_size", 0., "at least 1"));
     }
     let adam = AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() };
-    let mut adam = Adam::new(store.trainable(), adam)?;
+    let mut trainer = Trainer::new(Adam::new(store, adam)?);
     let base = Rng::new(config.seed);
     let (mut order, mut dropout) = (base.fork("order"), base.fork("dropout"));
-    let mut best = (f64::INFINITY, 0, store.snapshot()?);
+    let mut best = BestState::new(Better::Smaller);
     let mut validation = Vec::new();
     for epoch in 0..=config.epochs {
         let mut losses = Vec::new();
         let starts: Vec<usize> = split[1].clone().collect();
         for part in starts.chunks(config.batch_size) {
+            cancellation.check()?;
             let batch = windows.batch(part, scaler, store.dtype(), store.device())?;
             let loss = huber_loss(&model.forecast(&batch.x, &mut Mode::evaluate())?.detach(), &batch)?;
             losses.push(loss.to_dtype(DType::F64)?.to_scalar::<f64>()?);
@@ -119,22 +123,21 @@ pub fn fit(
             return Err(Error::value("fit", format!("the validation loss after {epoch} epochs"), loss, "finite"));
         }
         validation.push(loss);
-        if loss < best.0 {
-            best = (loss, epoch, store.snapshot()?);
-        }
-        if !observe(epoch, loss) || epoch == config.epochs {
+        best.observe(loss, store)?;
+        observe(epoch, loss);
+        if epoch == config.epochs {
             break;
         }
-        let permutation = order.permutation(split[0].len());
-        for part in permutation.chunks(config.batch_size) {
+        for part in &minibatches(split[0].len(), config.batch_size, Rest::Keep, &mut order)? {
+            cancellation.check()?;
             let starts: Vec<usize> = part.iter().map(|&at| split[0].start + at as usize).collect();
             let batch = windows.batch(&starts, scaler, store.dtype(), store.device())?;
             let prediction = model.forecast(&batch.x, &mut Mode::train(&mut dropout))?;
-            adam.backward_step(&huber_loss(&prediction, &batch)?)?;
+            trainer.step(&huber_loss(&prediction, &batch)?)?;
         }
     }
-    store.restore(&best.2)?;
-    Ok(Fitted { validation, best_epoch: best.1 })
+    best.restore(store)?;
+    Ok(Fitted { validation, best_epoch: best.best_at().unwrap_or(0) as usize })
 }
 
 /// The forecasts of windows, `[starts][nodes][horizon]`.
