@@ -8,7 +8,7 @@ use adversarial::bagging::{
     tolerable_budget, train, vanilla_sub_trainsets,
 };
 use core_tensor::random::Rng;
-use experiment::{Axis, Context, Plot, Result, Series, Table, Trial, statistics};
+use experiment::{Axis, Context, Measured, Plot, Result, Series, Table, Trial, statistics};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

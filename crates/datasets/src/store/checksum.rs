@@ -42,9 +42,7 @@ pub(super) fn verify_compressed(path: &Path, checksum: Checksum) -> Result<()> {
     let (Checksum::Sha256(expected) | Checksum::GitBlob(expected) | Checksum::Md5(expected)) = checksum;
     match got == expected {
         true => Ok(()),
-        false => {
-            Err(Error::WrongChecksum { path: path.to_owned(), expected: format!("content with {checksum}"), got })
-        }
+        false => Err(Error::WrongChecksum { path: path.to_owned(), expected: format!("content with {checksum}"), got }),
     }
 }
 

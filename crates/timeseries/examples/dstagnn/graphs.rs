@@ -1,6 +1,5 @@
 //! Distances and graphs against those of the authors' program.
 
-use crate::data;
 use candle_core::{DType, Device, Tensor};
 use experiment::{Context, Measured, Result, Scale};
 use timeseries::dstagnn::{GraphConfig, Similarity, SimilarityConfig, aware_graphs};
