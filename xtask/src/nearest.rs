@@ -1,23 +1,23 @@
 //! "Did you mean" for names given on the command line.
 
-/// How much alike two names must be (Jaro-Winkler, 0 to 1) before one is offered for the other. Below this value the
+/// How similar two names must be (Jaro-Winkler, 0 to 1) before one is offered for the other. Below this value the
 /// offers look random to a reader; a name with one letter wrong scores above 0.9.
 const LEAST_LIKENESS: f64 = 0.75;
 
 /// A sentence that names up to three known names that are like `name`, or the whole list when none is.
 pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let mut alike: Vec<(f64, &str)> = known
+    let mut similar: Vec<(f64, &str)> = known
         .iter()
         .map(|candidate| (strsim::jaro_winkler(&name.to_lowercase(), candidate), *candidate))
         .filter(|(likeness, candidate)| *likeness >= LEAST_LIKENESS || candidate.contains(name))
         .collect();
-    alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    alike.truncate(3);
-    if alike.is_empty() {
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    similar.truncate(3);
+    if similar.is_empty() {
         return format!("known: {}", known.join(", "));
     }
-    let names: Vec<String> = alike.iter().map(|(_, candidate)| format!("`{candidate}`")).collect();
+    let names: Vec<String> = similar.iter().map(|(_, candidate)| format!("`{candidate}`")).collect();
     format!("did you mean {}?", names.join(" or "))
 }
 

@@ -115,7 +115,7 @@ fn one(paper: &Paper, arguments: &Arguments) -> Result<u8> {
     if !arguments.offline && !arguments.synthetic {
         let source = Source { data_dir: arguments.data_dir.clone(), is_offline: false };
         data_sets::obtain(paper.data(arguments.scale), &source).inspect_err(|_| {
-            complain!("note: --offline tries with what is on this machine, --synthetic with generated data");
+            complain!("note: --offline uses what is on this machine, --synthetic generated data");
         })?;
     }
     let code = process::run(&mut program(paper, arguments)?)?;

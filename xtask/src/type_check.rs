@@ -160,7 +160,7 @@ impl Programs {
     fn path(&self) -> std::ffi::OsString {
         let rest = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(self.folder().to_owned()).chain(std::env::split_paths(&rest));
-        // Fails only for a folder with a colon in its name, which the temporary folder has not.
+        // Fails only for a folder with a colon in its name; the temporary folder has none.
         std::env::join_paths(folders).unwrap_or(rest)
     }
 }

@@ -31,7 +31,7 @@ pub enum Error {
     },
 
     /// A data set's or a file's name is not one plain path component.
-    #[error("`{name}` cannot be a data set's or a file's name: it must be one plain path component")]
+    #[error("`{name}` is not a valid name of a data set or file: expected one plain path component")]
     InvalidName {
         /// The refused name.
         name: String,

@@ -28,7 +28,7 @@ pub fn read(path: &Path) -> Result<Array> {
 pub fn parse(bytes: &[u8]) -> Result<Array> {
     let invalid = |at: &str, reason: String| Err(Error::invalid_data(FORMAT, at, reason));
     let Some((b"\x93NUMPY", rest)) = bytes.split_first_chunk::<6>() else {
-        return invalid("byte 0", "not the magic of NumPy".into());
+        return invalid("byte 0", "not the magic number of NumPy".into());
     };
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),

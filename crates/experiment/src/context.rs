@@ -176,7 +176,7 @@ impl Context {
             return Err(wrong("its name must have 1 to 180 bytes").into());
         }
         if self.content.plots.iter().any(|(earlier, _)| earlier == name) {
-            return Err(wrong("there is a plot of this name already").into());
+            return Err(wrong("duplicate name: another plot has it").into());
         }
         plot.check(name)?;
         self.content.plots.push((name.to_owned(), plot));

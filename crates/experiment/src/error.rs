@@ -23,7 +23,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The paper's description contradicts itself.
-    #[error("the description of paper `{slug}` is wrong: {reason}")]
+    #[error("invalid description of paper `{slug}`: {reason}")]
     Paper {
         /// The paper's slug.
         slug: String,
@@ -85,7 +85,7 @@ pub enum Error {
     /// The run was interrupted by Ctrl-C or by a signal to terminate.
     #[error("interrupted")]
     Interrupted,
-    /// Another process is at work in the run's folder.
+    /// Another process is using the run's folder.
     #[error("{} is in use by another process: {reason}", path.display())]
     DirectoryInUse {
         /// The run's folder.
@@ -98,14 +98,6 @@ pub enum Error {
     Plot {
         /// The plot's name.
         name: String,
-        /// What is wrong, and what was expected.
-        reason: String,
-    },
-    /// A table's rows do not fit its columns, or its name is taken.
-    #[error("table `{title}`: {reason}")]
-    Table {
-        /// The table's title.
-        title: String,
         /// What is wrong, and what was expected.
         reason: String,
     },

@@ -20,7 +20,7 @@ impl Interruption {
             if heard.is_requested.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(report::exit::INTERRUPTED));
             }
-            tell("\nstopping: trials under way are told; once more ends at once");
+            tell("\nstopping: trials under way are told to end; press Ctrl-C again to end at once");
         });
         if let Err(error) = listening {
             tell(&format!("warning: Ctrl-C ends the run at once: {error}"));

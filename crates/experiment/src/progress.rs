@@ -52,7 +52,7 @@ impl Progress {
     /// `done` of `total` trials have results already; `to_do_here` are this process's.
     pub(crate) fn group(&self, group: &str, total: usize, done: usize, to_do_here: usize) -> GroupProgress {
         let bar = self.bars.as_ref().map(|bars| {
-            let style = "{prefix:>20} {bar:30} {pos}/{len} trials, {elapsed} gone, {msg}";
+            let style = "{prefix:>20} {bar:30} {pos}/{len} trials, {elapsed} elapsed, {msg}";
             let bar = bars.add(ProgressBar::new(total as u64).with_style(style_of(style)));
             bar.set_prefix(group.to_owned());
             bar.set_position(done as u64);
@@ -88,7 +88,7 @@ impl Progress {
 impl GroupProgress {
     pub(crate) fn trial(&self, id: &str) -> TrialProgress {
         let bar = self.run.bars.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new(0).with_style(style_of("{prefix:>20} {spinner} {elapsed} gone")));
+            let bar = bars.add(ProgressBar::new(0).with_style(style_of("{prefix:>20} {spinner} {elapsed} elapsed")));
             bar.set_prefix(id.to_owned());
             bar.enable_steady_tick(Duration::from_millis(500));
             bar

@@ -32,7 +32,7 @@ enum Ending {
 ///
 /// Meant to be the whole of an example's `main`. Results go to `<out>/<slug>/<scale>/`. Exit codes: 0 every tested claim
 /// is reproduced; 1 error; 2 wrong arguments; 3 some tested claim is not reproduced; 4 this shard is done and trials of
-/// others are missing; 130 interrupted, `--resume` goes on.
+/// others are missing; 130 interrupted, `--resume` continues.
 pub fn main(paper: &'static Paper, run: impl FnOnce(&mut Context) -> Result<()>) -> ExitCode {
     let command = CommandLine::command().name(paper.slug).about(format!("Reproduces: {}", paper.title));
     let parsed = command.try_get_matches().and_then(|matches| CommandLine::from_arg_matches(&matches));
@@ -115,7 +115,7 @@ fn finish(context: &Context, details: &RunDetails, outcome: Result<()>, elapsed:
     let path = context.directory().join("report.html");
     tell(&format!("report: {} ({})", path.display(), duration_words(elapsed)));
     if lacks_results && is_interrupted {
-        tell(&format!("interrupted: {missing} of {all} trials are missing; --resume goes on from here"));
+        tell(&format!("interrupted: {missing} of {all} trials are missing; --resume continues from here"));
         return Ok(Ending::Interrupted);
     }
     if lacks_results {

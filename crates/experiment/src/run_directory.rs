@@ -96,7 +96,7 @@ impl RunDirectory {
             clear(&path)?;
             started = None;
         } else if started.is_none() {
-            let reason = "other shards are at work there with another count, seed, data or commit";
+            let reason = "other shards are running there with a different count, seed, data or commit";
             return Err(in_use(reason.into()));
         } else {
             reruns_own_trials = has_started;
@@ -107,7 +107,7 @@ impl RunDirectory {
         }
         write_sharding(&path, &Sharding { started, ..this })?;
         let shared_lock = try_lock_shared(&path.join("run.lock"))?
-            .ok_or_else(|| in_use("a run without --shard is at work there".into()))?;
+            .ok_or_else(|| in_use("a run without --shard is in progress there".into()))?;
         Ok(Self { path, reruns_own_trials, _locks: vec![own_lock, shared_lock] })
     }
 

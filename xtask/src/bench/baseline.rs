@@ -33,7 +33,7 @@ impl Baseline {
         }
         let text = std::fs::read_to_string(path).map_err(file("read", path))?;
         serde_json::from_str(&text)
-            .map_err(|error| Error::Failed(format!("{} is no table of ratios: {error}", path.display())))
+            .map_err(|error| Error::Failed(format!("{} is not a table of ratios: {error}", path.display())))
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {

@@ -94,7 +94,7 @@ impl SparseFeatures {
                 return invalid(format!("features, row {row}"), format!("column {column} of {}", self.num_columns));
             }
             if let Some(pair) = indices.windows(2).find(|pair| pair[0] == pair[1]) {
-                return invalid(format!("features, row {row}"), format!("column {} twice", pair[0]));
+                return invalid(format!("features, row {row}"), format!("duplicate column {}", pair[0]));
             }
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return invalid(format!("features, row {row}"), format!("{value} is not finite"));

@@ -71,7 +71,7 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
     }
     for (row, &node) in test_rows.iter().enumerate() {
         if row_of[node as usize].replace((&tx, &ty, row)).is_some() {
-            let reason = format!("node {node} twice, or also among the first {}", allx.num_rows);
+            let reason = format!("node {node} is a duplicate, or is also among the first {}", allx.num_rows);
             return Err(Error::invalid_data(FORMAT, "test.index", reason));
         }
     }
@@ -121,7 +121,7 @@ fn edges(bytes: &[u8]) -> Result<(usize, Vec<(u32, u32)>)> {
             return invalid("an entry that is not a node with a list".into());
         };
         let Some(u) = node(*key).filter(|&u| !std::mem::replace(&mut is_listed[u as usize], true)) else {
-            return invalid(format!("node {key} twice or not below {num_nodes}"));
+            return invalid(format!("node {key} is a duplicate or not below {num_nodes}"));
         };
         for &neighbour in neighbours {
             match node(neighbour) {

@@ -101,13 +101,13 @@ impl<'a> Machine<'a> {
                 }
                 0x81 | b'R' => self.call(start)?,
                 b'b' => self.build(start)?,
-                code => return self.refuse(start, &format!("operation 0x{code:02x}, which no such file needs")),
+                code => return self.refuse(start, &format!("operation 0x{code:02x}, which such files never have")),
             }
         }
         let end = self.position;
         match (self.stack.pop(), self.stack.is_empty(), end == self.bytes.len()) {
             (Some(value), true, true) => Ok(value),
-            _ => self.refuse(end, "something else than one value at the end"),
+            _ => self.refuse(end, "expected exactly one value at the end"),
         }
     }
 
@@ -201,7 +201,7 @@ impl<'a> Machine<'a> {
         for item in items {
             match item {
                 Value::Integer(integer) => integers.push(integer),
-                _ => return self.refuse(at, "a list of something else than integers"),
+                _ => return self.refuse(at, "a list of items other than integers"),
             }
         }
         match self.stack.last_mut() {
@@ -209,7 +209,7 @@ impl<'a> Machine<'a> {
                 list.append(&mut integers);
                 Ok(())
             }
-            _ => self.refuse(at, "appending to something else than a list"),
+            _ => self.refuse(at, "append to a value that is not a list"),
         }
     }
 
@@ -222,7 +222,7 @@ impl<'a> Machine<'a> {
             return self.refuse(at, "too deeply nested");
         }
         let Some(Value::Dictionary(entries, depth)) = self.stack.last_mut() else {
-            return self.refuse(at, "setting items of something else than a dictionary");
+            return self.refuse(at, "set items of a value that is not a dictionary");
         };
         *depth = (*depth).max(deepest);
         let mut items = items.into_iter();
@@ -258,7 +258,7 @@ impl<'a> Machine<'a> {
     fn call(&mut self, at: usize) -> Result<()> {
         let mut operands = self.pop_many(at, 2)?.into_iter();
         let (Some(Value::Name(name)), Some(Value::Tuple(arguments, _))) = (operands.next(), operands.next()) else {
-            return self.refuse(at, "a call of something else than a name with a tuple");
+            return self.refuse(at, "a call other than of a name with a tuple");
         };
         let made = match (name, arguments.as_slice()) {
             (Name::CsrMatrix, []) => Value::Matrix(Vec::new()),
@@ -271,7 +271,7 @@ impl<'a> Machine<'a> {
                 other => return self.refuse(at, &format!("element type {:.20}", other.escape_ascii().to_string())),
             }),
             (Name::DefaultDictionary, [Value::Name(Name::List)]) => Value::Dictionary(Vec::new(), 1),
-            _ => return self.refuse(at, "a call with other arguments than these files have"),
+            _ => return self.refuse(at, "a call with arguments that such files never have"),
         };
         self.stack.push(made);
         Ok(())
@@ -289,7 +289,7 @@ impl<'a> Machine<'a> {
                 Some(Value::Bytes(b"<")) => element_type,
                 _ => return self.refuse(at, "a byte order other than little endian"),
             },
-            _ => return self.refuse(at, "a state for something that has none"),
+            _ => return self.refuse(at, "a state for an object that has none"),
         };
         self.stack.push(built);
         Ok(())
@@ -304,14 +304,14 @@ impl<'a> Machine<'a> {
             Value::Bytes(bytes),
         ] = state
         else {
-            return self.refuse(at, "an array's state that these files do not have");
+            return self.refuse(at, "an array state that such files never have");
         };
         let extent = |value: &Value<'_>| match value {
             Value::Integer(extent) => usize::try_from(*extent).ok(),
             _ => None,
         };
         let Some(shape) = shape.iter().map(extent).collect::<Option<Vec<usize>>>() else {
-            return self.refuse(at, "an array's shape is not of sizes");
+            return self.refuse(at, "an array's shape does not consist of sizes");
         };
         let size = shape.iter().try_fold(element_type.size(), |size, &extent| size.checked_mul(extent));
         if size != Some(bytes.len()) {
