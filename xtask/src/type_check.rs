@@ -15,6 +15,8 @@ use crate::{exit, process, workspace};
 pub(crate) enum Outcome {
     Passed,
     Failed,
+    /// Found something that does not fail the run
+    Noted(String),
     /// Could not be done here, with the reason
     Skipped(String),
 }
@@ -29,6 +31,7 @@ impl Outcome {
         match self {
             Self::Passed => "passed".to_owned(),
             Self::Failed => "FAILED".to_owned(),
+            Self::Noted(what) => format!("noted: {what}"),
             Self::Skipped(reason) => format!("skipped: {reason}"),
         }
     }

@@ -41,7 +41,17 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 /// Without the variables that `cargo run` sets about xtask itself: build scripts of dependencies watch some of them (ring's
 /// does), and would rebuild half of the tree whenever the same build is once started by hand and once from here.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    in_root(Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())))
+}
+
+/// [`cargo`] of the nightly toolchain, which Miri and rustdoc's JSON need.
+pub(crate) fn nightly_cargo() -> Command {
+    let mut command = in_root(Command::new("rustup"));
+    command.args(["run", "nightly", "cargo"]);
+    command
+}
+
+fn in_root(mut command: Command) -> Command {
     command.current_dir(root());
     for (name, _) in std::env::vars_os() {
         let is_about_xtask = name.to_str().is_some_and(|name| {

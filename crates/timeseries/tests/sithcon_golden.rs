@@ -330,11 +330,11 @@ fn test_items() -> Option<Vec<datasets::morse::MorseItem>> {
 
 /// The item behind a signal and its marks, digit by digit: no digit's code is the beginning of another's.
 fn decoded(signal: &str, marker: &str, scale: usize) -> morse::AddingItem {
-    let codes: Vec<(u8, String)> = morse::ALPHABET
-        .iter()
-        .filter_map(|(symbol, code)| Some((symbol.parse().ok()?, morse::bits(code).unwrap())))
-        .map(|(digit, bits)| (digit, bits.iter().map(|bit| bit.to_string().repeat(scale)).collect()))
-        .collect();
+    let code = |digit: u8| {
+        let [signal, _] = morse::AddingItem { digits: vec![digit], marked: [0, 0] }.channels(scale).unwrap();
+        signal.iter().map(|&x| if x == 0. { '0' } else { '1' }).collect::<String>()
+    };
+    let codes: Vec<(u8, String)> = (0..10).map(|digit| (digit, code(digit))).collect();
     let (mut digits, mut marked, mut at) = (Vec::new(), Vec::new(), 0);
     while at < signal.len() {
         let (digit, code) = codes.iter().find(|(_, code)| signal[at..].starts_with(code)).expect("a digit");

@@ -154,7 +154,12 @@ fn fit(setting: &Setting, trial: &TrialContext, device: &Device) -> Result<Fit> 
     let out = model.forward(&x, &batch, &mut Mode::evaluate())?;
     let error = ops::mse(&out.x, &x)?.to_scalar::<f32>()?;
     let reconstruction = out.x.to_vec2::<f32>()?;
-    Ok(Fit { evaluation_error: f64::from(error), training_error: best.metric().unwrap_or(f64::NAN), epochs, reconstruction })
+    Ok(Fit {
+        evaluation_error: f64::from(error),
+        training_error: best.metric().unwrap_or(f64::NAN),
+        epochs,
+        reconstruction,
+    })
 }
 
 pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
