@@ -89,6 +89,9 @@ fn build(arguments: &[&str]) -> PathBuf {
     programs.next_back().unwrap_or_else(|| panic!("cargo build {arguments:?} made no program"))
 }
 
+/// The libraries that families may depend on. They know no family.
+pub const SHARED_LIBRARIES: [&str; 2] = ["core-tensor", "vision"];
+
 /// A member of the workspace.
 #[derive(Debug)]
 pub struct Package {
@@ -101,10 +104,11 @@ pub struct Package {
 }
 
 impl Package {
-    /// Whether it is a family of papers: a library that people add to their own projects.
+    /// Whether it is a family of papers: a library that people add to their own projects, and that shares [`SHARED_LIBRARIES`] with the other families.
     pub fn is_family(&self) -> bool {
         let is_library = self.directory.parent() == Some(&root().join("crates"));
-        is_library && !["core-tensor", "datasets", "experiment", "report", "reproduction"].contains(&self.name.as_str())
+        let is_harness = ["datasets", "experiment", "report", "reproduction"].contains(&self.name.as_str());
+        is_library && !is_harness && !SHARED_LIBRARIES.contains(&self.name.as_str())
     }
 }
 

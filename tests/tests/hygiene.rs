@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use integration_tests::{Package, cargo, packages, root, stdout};
+use integration_tests::{Package, SHARED_LIBRARIES, cargo, packages, root, stdout};
 
 /// What a library's user must not pay for: command lines, progress bars, plots, downloads, MPI and the harness itself.
 const HARNESS: [&str; 16] = [
@@ -43,7 +43,7 @@ fn the_families_are_found() {
 
 #[test]
 fn no_library_pulls_in_the_harness() {
-    let libraries = families().into_iter().map(|package| package.name).chain(["core-tensor".to_owned()]);
+    let libraries = families().into_iter().map(|package| package.name).chain(SHARED_LIBRARIES.map(str::to_owned));
     for library in libraries {
         let tree = tree(&library);
         let found: Vec<_> = HARNESS.iter().filter(|name| tree.contains(**name)).collect();
@@ -62,12 +62,23 @@ fn no_family_has_the_harness_among_its_dependencies() {
     }
 }
 
+/// For every feature. An example may use another family as a dev-dependency: whoever depends on a family does not get those.
 #[test]
 fn no_family_depends_on_another() {
     let names: BTreeSet<String> = families().into_iter().map(|package| package.name).collect();
     for family in families() {
         let found: Vec<_> = family.dependencies.iter().filter(|name| names.contains(*name)).collect();
         assert!(found.is_empty(), "{} depends on {found:?}", family.name);
+    }
+}
+
+#[test]
+fn shared_libraries_know_no_family() {
+    let names: BTreeSet<String> = families().into_iter().map(|package| package.name).collect();
+    let shared = packages().into_iter().filter(|package| SHARED_LIBRARIES.contains(&package.name.as_str()));
+    for library in shared {
+        let found: Vec<_> = library.dependencies.iter().filter(|name| names.contains(*name)).collect();
+        assert!(found.is_empty(), "{} depends on {found:?}", library.name);
     }
 }
 

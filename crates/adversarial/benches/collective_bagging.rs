@@ -3,7 +3,7 @@
 //! `SCALING=1 cargo bench -p adversarial --bench collective_bagging` prints instead how certificates grow with samples, sub-classifiers and budget, and what is left where 10 seconds are not enough.
 
 use adversarial::bagging::solve::{Automatic, BranchAndBound, Limits, Solver};
-use adversarial::bagging::{Certificate, CertifyOptions, Problem, Scope, Structure, Votes, certify};
+use adversarial::bagging::{Certificate, CertifyConfig, Problem, Scope, Structure, Votes, certify};
 use safetensors::SafeTensors;
 use std::error::Error;
 use std::path::PathBuf;
@@ -106,7 +106,7 @@ fn paired() -> Result {
             measure(&format!("{name} r={budget}, optimum"), || solve(&problem, optimum))?;
         }
         measure(&format!("{name} r=6, certificate from votes"), || {
-            certify(&votes, &structure, 6, &Scope::all(), &CertifyOptions::default())?;
+            certify(&votes, &structure, 6, &Scope::all(), &CertifyConfig::default())?;
             Ok(())
         })?;
     }
@@ -142,8 +142,8 @@ fn scaling() -> Result {
         "{:<44} {:>8} {:>8} {:>8} {:>8} {:>9} {:>10}",
         "", "columns", "singly", "bound", "attack", "nodes", "time"
     );
-    let options = CertifyOptions { limits: Limits { time, ..Limits::default() }, ..CertifyOptions::default() };
-    let branching = CertifyOptions { solver: &BranchAndBound as &dyn Solver, ..options };
+    let options = CertifyConfig { limits: Limits { time, ..Limits::default() }, ..CertifyConfig::default() };
+    let branching = CertifyConfig { solver: &BranchAndBound as &dyn Solver, ..options };
     for samples in [1_000, 10_000, 100_000, 1_000_000] {
         let votes = generated(20, samples, 2, 40)?;
         let structure = Structure::hash_buckets(20, 20)?;
@@ -163,7 +163,7 @@ fn scaling() -> Result {
                 let found = certify(&votes, &structure, budget, &Scope::all(), &options)?;
                 row(&format!("G={sub_classifiers} C={classes} N=10000 r={budget}"), &found);
                 if !found.is_optimal() {
-                    let groups = CertifyOptions { group_size: Some(50 + 5 * budget), ..branching };
+                    let groups = CertifyConfig { group_size: Some(50 + 5 * budget), ..branching };
                     let found = certify(&votes, &structure, budget, &Scope::all(), &groups)?;
                     row(&format!("  in groups of {}", 50 + 5 * budget), &found);
                 }

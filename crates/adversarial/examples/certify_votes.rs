@@ -10,7 +10,7 @@
 //! Prints a table and writes `certificates.json` (with the best attacks found) and `certificates.svg`.
 
 use adversarial::bagging::solve::{Automatic, BranchAndBound, Enumeration, Limits, Solver};
-use adversarial::bagging::{Certificate, CertifyOptions, Scope, Structure, Votes, certify_curve, tolerable_budget};
+use adversarial::bagging::{Certificate, CertifyConfig, Scope, Structure, Votes, certify_curve, tolerable_budget};
 use clap::{Parser, ValueEnum};
 use datasets::npy;
 use experiment::{Axis, Plot, Series};
@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let time = Some(Duration::from_secs_f64(arguments.seconds));
     let solver = arguments.solver.solver();
     let limits = Limits { time, ..Limits::default() };
-    let options = CertifyOptions { solver: solver.as_ref(), limits, ..CertifyOptions::default() };
+    let options = CertifyConfig { solver: solver.as_ref(), limits, ..CertifyConfig::default() };
     println!("{} sub-classifiers, {} samples, {classes} classes", votes.num_sub_classifiers(), votes.num_samples());
     if let Some(labels) = &labels {
         let correct = votes.num_correct(labels)?;

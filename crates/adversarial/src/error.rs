@@ -1,37 +1,43 @@
 //! The one error type of this crate.
 
-/// What can go wrong; each variant names what was wrong, where, and what was expected.
+/// What can go wrong; each variant names the operation, what was wrong, and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Nothing to work on.
-    #[error("{what}: there are none, expected at least one")]
+    #[error("{operation}: there are no {what}, expected at least one")]
     Empty {
+        /// The function that was called.
+        operation: &'static str,
         /// What is missing.
         what: &'static str,
     },
-    /// A length that does not fit.
-    #[error("{what}: {actual}, expected {expected}")]
+    /// A list of another length than needed.
+    #[error("{operation}: got {got} {what}, expected {expected}")]
     Length {
-        /// What has the length.
+        /// The function that was called.
+        operation: &'static str,
+        /// What is counted.
         what: String,
-        /// The length.
-        actual: usize,
-        /// What would fit.
+        /// How many there are.
+        got: usize,
+        /// How many are needed.
         expected: usize,
     },
     /// An index or a class outside of what it points into.
-    #[error("{what}: {index} is outside 0..{len}")]
+    #[error("{operation}: {what} is {index}, which is not below {bound}")]
     OutOfRange {
+        /// The function that was called.
+        operation: &'static str,
         /// What the index is, and where.
         what: String,
         /// The index.
         index: u64,
         /// How many there are.
-        len: usize,
+        bound: usize,
     },
     /// A budget larger than the number of sub-classifiers.
-    #[error("a budget of {budget} for {num_sub_classifiers} sub-classifiers, expected at most as many")]
+    #[error("the budget is {budget}, expected at most the number of sub-classifiers, {num_sub_classifiers}")]
     Budget {
         /// The budget.
         budget: usize,
@@ -39,21 +45,35 @@ pub enum Error {
         num_sub_classifiers: usize,
     },
     /// A setting that makes no sense.
-    #[error("{what}: {reason}")]
-    Setting {
+    #[error("{operation}: {what} {reason}")]
+    InvalidConfig {
+        /// The function that was called.
+        operation: &'static str,
         /// Which setting.
         what: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with it, such as "is 0, expected at least 1".
         reason: String,
     },
-    /// A number that is not finite, or outside what its place allows.
-    #[error("{what}: {value}, expected {expected}")]
+    /// Data that contradict themselves.
+    #[error("{operation}: {what}: {reason}")]
+    InvalidData {
+        /// The function that was called.
+        operation: &'static str,
+        /// Which data.
+        what: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A number that is not finite, or outside of its domain.
+    #[error("{operation}: {what} is {got}, expected {expected}")]
     Value {
+        /// The function that was called.
+        operation: &'static str,
         /// What has the value, and where.
         what: String,
         /// The value.
-        value: f64,
-        /// What would be right.
+        got: f64,
+        /// The values that are possible.
         expected: &'static str,
     },
     /// A solver that gave up without a bound.
@@ -65,12 +85,12 @@ pub enum Error {
         reason: String,
     },
     /// A problem larger than the solver takes.
-    #[error("{solver} would look at {size:.1e} attacks, and its limit is {limit:.1e}; another solver is needed")]
+    #[error("{solver}: the problem has {got:.1e} attacks, the limit is {limit:.1e}; choose another solver")]
     TooLarge {
         /// Its name.
         solver: &'static str,
         /// How many attacks there are.
-        size: f64,
+        got: f64,
         /// How many it takes.
         limit: f64,
     },
@@ -106,16 +126,20 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn length(what: impl Into<String>, actual: usize, expected: usize) -> Self {
-        Self::Length { what: what.into(), actual, expected }
+    pub(crate) fn length(operation: &'static str, what: impl Into<String>, got: usize, expected: usize) -> Self {
+        Self::Length { operation, what: what.into(), got, expected }
     }
 
-    pub(crate) fn out_of_range(what: impl Into<String>, index: u64, len: usize) -> Self {
-        Self::OutOfRange { what: what.into(), index, len }
+    pub(crate) fn out_of_range(operation: &'static str, what: impl Into<String>, index: u64, bound: usize) -> Self {
+        Self::OutOfRange { operation, what: what.into(), index, bound }
     }
 
-    pub(crate) fn setting(what: &'static str, reason: impl Into<String>) -> Self {
-        Self::Setting { what, reason: reason.into() }
+    pub(crate) fn value(operation: &'static str, what: impl Into<String>, got: f64, expected: &'static str) -> Self {
+        Self::Value { operation, what: what.into(), got, expected }
+    }
+
+    pub(crate) fn config(operation: &'static str, what: &'static str, reason: impl Into<String>) -> Self {
+        Self::InvalidConfig { operation, what, reason: reason.into() }
     }
 
     pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -123,11 +147,21 @@ impl Error {
     }
 }
 
+/// Checks that none of these counts is 0.
+pub(crate) fn check_positive(operation: &'static str, counts: &[(&'static str, usize)]) -> Result<()> {
+    match counts.iter().find(|(_, count)| *count == 0) {
+        Some((what, _)) => Err(Error::Empty { operation, what }),
+        None => Ok(()),
+    }
+}
+
+/// So that `?` works inside Candle's traits: an error that came from Candle goes back unchanged.
 #[cfg(feature = "networks")]
 impl From<Error> for candle_core::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error::Candle(error) => error,
+            Error::Candle(inner) => inner,
+            Error::Core(inner) => inner.into(),
             other => Self::wrap(other),
         }
     }

@@ -7,7 +7,7 @@
 use adversarial::Error;
 use adversarial::bagging::solve::{BranchAndBound, Enumeration, Limits, Solver};
 use adversarial::bagging::{
-    Certificate, CertifyOptions, Problem, Scope, Structure, Votes, certify, certify_curve, samplewise, tolerable_budget,
+    Certificate, CertifyConfig, Problem, Scope, Structure, Votes, certify, certify_curve, samplewise, tolerable_budget,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -111,7 +111,7 @@ fn small_instances_of_hash_bagging_are_equal() {
             let budget = whole(&wanted["r"]) as usize;
             let problem = Problem::new(&votes, &structure, budget, &Scope::all()).unwrap();
             for solver in solvers().into_iter().filter(|solver| takes(solver.as_ref(), &problem)) {
-                let options = CertifyOptions { solver: solver.as_ref(), ..CertifyOptions::default() };
+                let options = CertifyConfig { solver: solver.as_ref(), ..CertifyConfig::default() };
                 let what = format!("{} r {budget}", solver.name());
                 let certificate = certify(&votes, &structure, budget, &all, &options).unwrap();
                 same(&certificate, &wanted["max_changed"], &what);
@@ -130,7 +130,7 @@ fn small_instances_of_hash_bagging_are_equal() {
                     sum += solver.solve(&problem, &Limits::default()).unwrap().upper;
                 }
                 assert_eq!(sum, whole(&wanted["decomposed_max_changed"]), "{what}");
-                let groups = CertifyOptions { group_size: Some(size), ..options };
+                let groups = CertifyConfig { group_size: Some(size), ..options };
                 let grouped = certify(&votes, &structure, budget, &all, &groups).unwrap();
                 assert!(grouped.max_changed_upper >= whole(&wanted["max_changed"]), "{what}: {grouped:?}");
                 assert!(grouped.max_changed_upper <= sum, "{what}: {grouped:?}");
@@ -166,7 +166,7 @@ fn small_instances_of_vanilla_bagging_are_equal() {
             let budget = whole(&wanted["r"]) as usize;
             let problem = Problem::new(&votes, &structure, budget, &Scope::all()).unwrap();
             for solver in solvers().into_iter().filter(|solver| takes(solver.as_ref(), &problem)) {
-                let options = CertifyOptions { solver: solver.as_ref(), ..CertifyOptions::default() };
+                let options = CertifyConfig { solver: solver.as_ref(), ..CertifyConfig::default() };
                 let what = format!("{} r {budget}", solver.name());
                 let certificate = certify(&votes, &structure, budget, &Scope::all(), &options).unwrap();
                 same(&certificate, &wanted["max_changed"], &what);
@@ -219,7 +219,7 @@ fn check_ensemble(name: &str) {
     let largest = budgets.iter().copied().max().unwrap_or_default();
     let problem = Problem::new(&votes, &structure, largest, &Scope::all()).unwrap();
     for solver in own.into_iter().filter(|solver| takes(*solver, &problem)) {
-        let options = CertifyOptions { solver, ..CertifyOptions::default() };
+        let options = CertifyConfig { solver, ..CertifyConfig::default() };
         let robust = certify_curve(&votes, &structure, &budgets, &Scope::all(), &options).unwrap();
         let correct = certify_curve(&votes, &structure, &budgets, &Scope::correct(&labels), &options).unwrap();
         for ((wanted, robust), correct) in results.iter().zip(&robust).zip(&correct) {

@@ -4,7 +4,7 @@
 
 use adversarial::bagging::solve::{Automatic, BranchAndBound, Enumeration, Limits, Solver};
 use adversarial::bagging::{
-    CertifyOptions, Problem, Scope, Structure, Votes, certify, certify_curve, changed_by, samplewise, tolerable_budget,
+    CertifyConfig, Problem, Scope, Structure, Votes, certify, certify_curve, changed_by, samplewise, tolerable_budget,
 };
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,7 +159,7 @@ fn agree(case: &Case, solvers: &[Box<dyn Solver>]) -> Result<(), TestCaseError> 
     for scope in case.scopes() {
         let wanted = case.brute_force(&scope);
         for solver in solvers {
-            let options = CertifyOptions { solver: solver.as_ref(), ..CertifyOptions::default() };
+            let options = CertifyConfig { solver: solver.as_ref(), ..CertifyConfig::default() };
             let found = certify(&votes, &structure, case.budget, &scope, &options).unwrap();
             prop_assert_eq!(found.max_changed_upper, wanted, "{}: {:?}", solver.name(), found);
             prop_assert_eq!(found.best_attack_lower, wanted, "{}: {:?}", solver.name(), found);
@@ -192,13 +192,13 @@ proptest! {
             for solver in own() {
                 for limits in [hurried, content] {
                     for group_size in [None, Some(size)] {
-                        let options = CertifyOptions { solver: solver.as_ref(), limits, group_size };
+                        let options = CertifyConfig { solver: solver.as_ref(), limits, group_size };
                         let found = certify(&votes, &structure, case.budget, &scope, &options).unwrap();
                         prop_assert!(found.best_attack_lower <= wanted && wanted <= found.max_changed_upper, "{}: {:?} {}", solver.name(), found, wanted);
                         prop_assert!(found.max_changed_upper <= found.considered);
                     }
                 }
-                let options = CertifyOptions { solver: solver.as_ref(), limits: content, group_size: None };
+                let options = CertifyConfig { solver: solver.as_ref(), limits: content, group_size: None };
                 let found = certify(&votes, &structure, case.budget, &scope, &options).unwrap();
                 prop_assert!(found.gap() <= gap);
             }
@@ -249,7 +249,7 @@ proptest! {
             // more than half of the votes is every prediction, if there is another class
             if case.classes > 1 && found.upper <= case.rows.len() {
                 let votes = case.votes();
-                let at = certify(&votes, &structure, found.upper, &Scope::all(), &CertifyOptions::default()).unwrap();
+                let at = certify(&votes, &structure, found.upper, &Scope::all(), &CertifyConfig::default()).unwrap();
                 prop_assert_eq!(at.certified(), 0);
             }
         }
@@ -259,7 +259,7 @@ proptest! {
     fn a_curve_never_rises(case in cases()) {
         let (votes, structure) = (case.votes(), case.structure());
         let budgets: Vec<usize> = (0..=case.rows.len()).collect();
-        let curve = certify_curve(&votes, &structure, &budgets, &Scope::all(), &CertifyOptions::default()).unwrap();
+        let curve = certify_curve(&votes, &structure, &budgets, &Scope::all(), &CertifyConfig::default()).unwrap();
         prop_assert_eq!(curve[0].certified(), case.labels.len() as u64);
         prop_assert!(curve.windows(2).all(|pair| pair[0].certified() >= pair[1].certified()));
     }
@@ -294,7 +294,7 @@ fn more_than_64_sub_classifiers_are_handled() {
     let structure = Structure::hash_buckets(130, 130).unwrap();
     for budget in [1, 2, 3] {
         let solve = |solver: &dyn Solver| {
-            let options = CertifyOptions { solver, ..CertifyOptions::default() };
+            let options = CertifyConfig { solver, ..CertifyConfig::default() };
             certify(&votes, &structure, budget, &Scope::all(), &options).unwrap()
         };
         let (a, b) = (solve(&Enumeration::default()), solve(&BranchAndBound));
@@ -351,7 +351,7 @@ fn many_attacks_on_few_samples_are_no_error() {
         let structure = Structure::hash_buckets(100, 100).unwrap();
         let start = Instant::now();
         let budgets = [1, 5, 7];
-        let curve = certify_curve(&votes, &structure, &budgets, &Scope::all(), &CertifyOptions::default()).unwrap();
+        let curve = certify_curve(&votes, &structure, &budgets, &Scope::all(), &CertifyConfig::default()).unwrap();
         let expected = if rows[0] == rows[99] { [0, 0, 0] } else { [0, 0, 30] };
         assert_eq!(curve.iter().map(|found| found.max_changed_upper).collect::<Vec<_>>(), expected);
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
@@ -364,24 +364,24 @@ fn what_does_not_fit_is_an_error() {
     let votes = ensemble(4, 10, 2, 0.5);
     let structure = Structure::hash_buckets(4, 4).unwrap();
     let ask = |structure: &Structure, budget: usize, scope: &Scope<'_>| {
-        certify(&votes, structure, budget, scope, &CertifyOptions::default()).unwrap_err()
+        certify(&votes, structure, budget, scope, &CertifyConfig::default()).unwrap_err()
     };
     let other = Structure::hash_buckets(5, 5).unwrap();
     assert!(matches!(ask(&other, 1, &Scope::all()), Error::Length { .. }));
     let error = ask(&structure, 5, &Scope::all());
-    assert_eq!(error.to_string(), "a budget of 5 for 4 sub-classifiers, expected at most as many");
+    assert_eq!(error.to_string(), "the budget is 5, expected at most the number of sub-classifiers, 4");
     assert!(matches!(ask(&structure, 1, &Scope::correct(&[0])), Error::Length { .. }));
     assert!(matches!(ask(&structure, 1, &Scope::correct(&[2; 10])), Error::OutOfRange { .. }));
     assert!(matches!(ask(&structure, 1, &Scope { weights: Some(&[1]), ..Scope::all() }), Error::Length { .. }));
     assert!(matches!(ask(&structure, 1, &Scope { target_class: Some(2), ..Scope::all() }), Error::OutOfRange { .. }));
-    let options = CertifyOptions { group_size: Some(0), ..CertifyOptions::default() };
+    let options = CertifyConfig { group_size: Some(0), ..CertifyConfig::default() };
     assert!(matches!(certify(&votes, &structure, 1, &Scope::all(), &options), Err(Error::Empty { .. })));
-    let curve = certify_curve(&votes, &structure, &[2, 1], &Scope::all(), &CertifyOptions::default());
-    assert!(matches!(curve, Err(Error::Setting { .. })));
+    let curve = certify_curve(&votes, &structure, &[2, 1], &Scope::all(), &CertifyConfig::default());
+    assert!(matches!(curve, Err(Error::InvalidConfig { .. })));
     assert!(matches!(changed_by(&votes, &[4]), Err(Error::OutOfRange { .. })));
     assert!(matches!(samplewise::radii(&votes, 0), Err(Error::Empty { .. })));
     let votes = ensemble(60, 10, 2, 0.5);
-    let options = CertifyOptions { solver: &Enumeration::default(), ..CertifyOptions::default() };
+    let options = CertifyConfig { solver: &Enumeration::default(), ..CertifyConfig::default() };
     let structure = Structure::hash_buckets(60, 60).unwrap();
     let found = certify(&votes, &structure, 20, &Scope::all(), &options);
     assert!(matches!(found, Err(Error::TooLarge { .. })), "{found:?}");

@@ -5,7 +5,7 @@
 use adversarial::Error;
 use adversarial::bagging::learners::{Gamma, GaussianNaiveBayes, KernelSvm, LogisticRegression};
 use adversarial::bagging::{
-    BaseLearner, CertifyOptions, Examples, HashPartitioner, Record, Scope, SubTrainsets, certify, train, train_votes,
+    BaseLearner, CertifyConfig, Examples, HashPartitioner, Record, Scope, SubTrainsets, certify, train, train_votes,
     vanilla_sub_trainsets,
 };
 use serde_json::Value;
@@ -81,7 +81,7 @@ fn a_poisoned_training_set_changes_no_more_than_is_certified() {
     let structure = partitioner.structure().unwrap();
     assert!(votes.num_correct(&labels).unwrap() > 100);
     for budget in [1, 2] {
-        let certificate = certify(&votes, &structure, budget, &Scope::all(), &CertifyOptions::default()).unwrap();
+        let certificate = certify(&votes, &structure, budget, &Scope::all(), &CertifyConfig::default()).unwrap();
         assert!(certificate.is_optimal() && certificate.certified() > 0);
         // attacks by insertion, by deletion, by other labels, and by other features, which cost two
         for attack in 0..40 {
@@ -161,11 +161,11 @@ fn wrong_input_is_an_error() {
     assert!(matches!(Examples::new(2, 2, vec![1.; 3], vec![0, 1]), Err(Error::Length { .. })));
     assert!(matches!(Examples::new(1, 2, vec![1.; 2], vec![0, 2]), Err(Error::OutOfRange { .. })));
     let error = Examples::new(2, 2, vec![1., 2., f32::NAN, 3.], vec![0, 1]).unwrap_err();
-    assert_eq!(error.to_string(), "feature 0 of sample 1: NaN, expected a finite number");
+    assert_eq!(error.to_string(), "Examples::new: feature 0 of sample 1 is NaN, expected a finite number");
     let (clean, test, _) = examples(2);
     let whole = SubTrainsets { members: vec![(0..100).collect()] };
     let ensemble = train(&GaussianNaiveBayes::default(), &clean, &whole, 0).unwrap();
-    assert!(matches!(ensemble.votes(&[0., f32::NAN, 0., 0.]), Err(Error::Setting { .. })));
+    assert!(matches!(ensemble.votes(&[0., f32::NAN, 0., 0.]), Err(Error::Value { .. })));
     let wrong = SubTrainsets { members: vec![vec![TRAINING as u32]] };
     assert!(matches!(train(&KernelSvm::default(), &clean, &wrong, 0), Err(Error::OutOfRange { .. })));
     let one = vanilla_sub_trainsets(1, 20, TRAINING, true, 0).unwrap();
@@ -217,7 +217,7 @@ fn votes_of_own_models_are_kept_and_resumed() {
 #[cfg(feature = "networks")]
 mod networks {
     use super::*;
-    use adversarial::bagging::learners::NetworkInNetwork;
+    use adversarial::bagging::learners::NetworkInNetworkLearner;
 
     /// Vertical and horizontal bars on noise.
     fn bars(count: usize) -> Examples {
@@ -240,8 +240,14 @@ mod networks {
         Examples::new(100, 2, pixels, labels).unwrap()
     }
 
-    fn small() -> NetworkInNetwork {
-        NetworkInNetwork { divisor: 24, epochs: 12, batch: 16, crop_padding: 1, ..NetworkInNetwork::new(1, 10, 10) }
+    fn small() -> NetworkInNetworkLearner {
+        NetworkInNetworkLearner {
+            divisor: 24,
+            epochs: 12,
+            batch: 16,
+            crop_padding: 1,
+            ..NetworkInNetworkLearner::new(1, 10, 10)
+        }
     }
 
     #[test]
@@ -271,7 +277,7 @@ mod networks {
         };
         let examples = bars(160);
         let members: Vec<u32> = (0..120).collect();
-        let learner = NetworkInNetwork { device, ..small() };
+        let learner = NetworkInNetworkLearner { device, ..small() };
         let found = learner.fit(&examples, &members, 5).unwrap().predict(&examples.features()[12_000..]).unwrap();
         let right = found.iter().zip(&examples.labels()[120..]).filter(|(found, label)| found == label).count();
         assert!(right >= 36, "{right} of 40");
@@ -280,9 +286,9 @@ mod networks {
     #[test]
     fn images_of_another_size_are_an_error() {
         let examples = bars(4);
-        let wrong = NetworkInNetwork { height: 9, ..small() };
+        let wrong = NetworkInNetworkLearner { height: 9, ..small() };
         assert!(wrong.fit(&examples, &[0, 1], 0).is_err());
-        assert!(NetworkInNetwork { divisor: 0, ..small() }.fit(&examples, &[0, 1], 0).is_err());
+        assert!(NetworkInNetworkLearner { divisor: 0, ..small() }.fit(&examples, &[0, 1], 0).is_err());
         let one = small().fit(&examples, &[0], 0).unwrap();
         assert!(one.predict(&examples.features()[..99]).is_err());
     }

@@ -1,6 +1,6 @@
 //! Certificates of one ensemble over budgets, as numbers that are stored.
 
-use adversarial::bagging::{Certificate, CertifyOptions, Scope, Structure, Votes, certify_curve, samplewise};
+use adversarial::bagging::{Certificate, CertifyConfig, Scope, Structure, Votes, certify_curve, samplewise};
 use experiment::Result;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub(crate) fn curve(
     labels: &[u16],
     structure: &Structure,
     budgets: &[usize],
-    options: &CertifyOptions<'_>,
+    options: &CertifyConfig<'_>,
 ) -> Result<Vec<Point>> {
     let robust = certify_curve(votes, structure, budgets, &Scope::all(), options)?;
     let correct = certify_curve(votes, structure, budgets, &Scope::correct(labels), options)?;

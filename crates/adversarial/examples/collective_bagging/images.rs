@@ -1,10 +1,10 @@
 //! Ensembles of small convolutional networks on images.
 
 use crate::curves::{Point, curve};
-use adversarial::bagging::learners::NetworkInNetwork;
+use adversarial::bagging::learners::NetworkInNetworkLearner;
 use adversarial::bagging::solve::Limits;
 use adversarial::bagging::{
-    BaseLearner, CertifyOptions, Examples, HashPartitioner, Record, Structure, Votes, tolerable_budget, train_votes,
+    BaseLearner, CertifyConfig, Examples, HashPartitioner, Record, Structure, Votes, tolerable_budget, train_votes,
     vanilla_sub_trainsets,
 };
 use datasets::images::{ImageSplit, LabelledImages, load_cifar_10, load_mnist};
@@ -106,13 +106,13 @@ fn train(
         let structure = sub_trainsets.general_structure()?;
         (sub_trainsets, structure)
     };
-    let learner = NetworkInNetwork {
+    let learner = NetworkInNetworkLearner {
         divisor: setting.divisor,
         epochs: setting.epochs,
         flips: setting.data == "cifar-10",
         crop_padding: if train.height < 28 { 2 } else { 4 },
         device: core_tensor::device::parse(context.device)?,
-        ..NetworkInNetwork::new(train.channels, train.height, train.width)
+        ..NetworkInNetworkLearner::new(train.channels, train.height, train.width)
     };
     let votes = train_votes(&sub_trainsets, 10, Some(folder), |g, members| {
         if (context.is_cancelled)() {
@@ -128,7 +128,7 @@ fn train(
 fn certify(setting: &Setting, trained: &Trained) -> Result<Outcome> {
     let Trained { votes, labels, structure } = trained;
     let limits = Limits { time: Some(Duration::from_secs(SECONDS)), ..Limits::default() };
-    let options = CertifyOptions { limits, ..CertifyOptions::default() };
+    let options = CertifyConfig { limits, ..CertifyConfig::default() };
     let tolerable =
         if setting.is_hash { None } else { tolerable_budget(structure, 20_000_000).map(|found| found.upper) };
     let budgets = match tolerable {

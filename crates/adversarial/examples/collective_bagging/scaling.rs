@@ -2,7 +2,7 @@
 
 use crate::synthetic;
 use adversarial::bagging::solve::Limits;
-use adversarial::bagging::{CertifyOptions, Scope, Structure, certify};
+use adversarial::bagging::{CertifyConfig, Scope, Structure, certify};
 use experiment::{Context, Result, Table, Trial};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
             synthetic::votes(setting.num_sub_classifiers, setting.num_samples, setting.classes, 40, trial.seed())?;
         let structure = Structure::hash_buckets(setting.num_sub_classifiers, setting.num_sub_classifiers)?;
         let limits = Limits { time: Some(Duration::from_secs(setting.seconds)), ..Limits::default() };
-        let options = CertifyOptions { limits, ..CertifyOptions::default() };
+        let options = CertifyConfig { limits, ..CertifyConfig::default() };
         let found = certify(&votes, &structure, setting.budget, &Scope::all(), &options)?;
         Ok(Outcome {
             columns: found.columns,

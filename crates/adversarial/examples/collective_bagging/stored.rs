@@ -2,7 +2,7 @@
 
 use crate::curves::curve;
 use adversarial::bagging::solve::{BranchAndBound, Enumeration, Solver};
-use adversarial::bagging::{CertifyOptions, Structure, Votes};
+use adversarial::bagging::{CertifyConfig, Structure, Votes};
 use experiment::{Context, Measured, Result, Table};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
         let budgets: Vec<usize> = (1..=10).collect();
         let solvers: [&dyn Solver; 2] = [&Enumeration::default(), &BranchAndBound];
         for solver in solvers {
-            let options = CertifyOptions { solver, ..CertifyOptions::default() };
+            let options = CertifyConfig { solver, ..CertifyConfig::default() };
             let points = curve(&votes, &labels, &structure, &budgets, &options)?;
             for (point, wanted) in points.iter().zip(wanted["results"].as_array().into_iter().flatten()) {
                 let counts = [

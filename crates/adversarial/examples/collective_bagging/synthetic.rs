@@ -2,7 +2,7 @@
 
 use crate::curves::{Point, curve};
 use adversarial::bagging::solve::{BranchAndBound, Enumeration};
-use adversarial::bagging::{CertifyOptions, Scope, Structure, Votes, certify};
+use adversarial::bagging::{CertifyConfig, Scope, Structure, Votes, certify};
 use core_tensor::random::Rng;
 use experiment::{Axis, Context, Measured, Plot, Result, Series, Table, Trial};
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Votes and labels: labels are uniform; each sample belongs to one of `families`, each family has a random half of the sub-classifiers, which err on the sample with a probability
 /// drawn for it from U(0.2, 0.9), the others with 0.08. A wrong vote is uniform over the other classes.
 ///
-/// One draw per sample, not one per sub-classifier and sample: only this gives the counts of the independent implementation from which the thresholds come (accuracy 0.91, 1703 predictions
-/// certified sample-wise at r = 1).
+/// One draw for each sample, not for each sub-classifier and sample: an independent program that draws so has accuracy 0.91 and certifies 1703 samples singly at r = 1.
 pub(crate) fn votes(
     num_sub_classifiers: usize,
     num_samples: usize,
@@ -56,18 +55,18 @@ const AGREEING: usize = 5;
 fn trial(seed: u64) -> Result<Outcome> {
     let (votes, labels) = votes(20, 2000, 2, 40, seed)?;
     let structure = Structure::hash_buckets(20, 20)?;
-    let options = CertifyOptions { solver: &Enumeration::default(), ..CertifyOptions::default() };
+    let options = CertifyConfig { solver: &Enumeration::default(), ..CertifyConfig::default() };
     let points = curve(&votes, &labels, &structure, &BUDGETS, &options)?;
     let (mut disagreements, mut wrong_decompositions) = (0, 0);
     for point in &points {
         for (scope, certified) in [(Scope::all(), point.robust), (Scope::correct(&labels), point.correct)] {
-            let groups = CertifyOptions { group_size: Some(100), ..options };
+            let groups = CertifyConfig { group_size: Some(100), ..options };
             let found = certify(&votes, &structure, point.budget, &scope, &groups)?;
             wrong_decompositions += u64::from(found.certified() > certified);
             if point.budget > AGREEING {
                 continue;
             }
-            let branching = CertifyOptions { solver: &BranchAndBound, ..CertifyOptions::default() };
+            let branching = CertifyConfig { solver: &BranchAndBound, ..CertifyConfig::default() };
             let found = certify(&votes, &structure, point.budget, &scope, &branching)?;
             disagreements += u64::from(found.certified() != certified || !found.is_optimal() || point.gap > 0);
         }

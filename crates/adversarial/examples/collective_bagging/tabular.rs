@@ -4,7 +4,7 @@ use crate::curves::{Point, curve};
 use crate::tables::{self, Tabular};
 use adversarial::bagging::learners::{GaussianNaiveBayes, KernelSvm, Standardized};
 use adversarial::bagging::{
-    BaseLearner, CertifyOptions, Examples, HashPartitioner, Record, Sampling, Votes, probabilistic_radii,
+    BaseLearner, CertifyConfig, Examples, HashPartitioner, Record, VanillaBagging, Votes, probabilistic_radii,
     tolerable_budget, train, vanilla_sub_trainsets,
 };
 use core_tensor::random::Rng;
@@ -61,7 +61,7 @@ fn trial(tabular: &Tabular, learner: &dyn BaseLearner, seed: u64) -> Result<Outc
     let accuracy = |votes: &Votes| -> Result<f64> { Ok(100. * votes.num_correct(&labels)? as f64 / TEST as f64) };
 
     let votes = train(learner, &examples, &partitioner.partition(&records), 0)?.votes(&test)?;
-    let hash = curve(&votes, &labels, &partitioner.structure()?, &budgets, &CertifyOptions::default())?;
+    let hash = curve(&votes, &labels, &partitioner.structure()?, &budgets, &CertifyConfig::default())?;
     let hash_accuracy = accuracy(&votes)?;
 
     let size = examples.len() / NUM_SUB_CLASSIFIERS;
@@ -70,8 +70,8 @@ fn trial(tabular: &Tabular, learner: &dyn BaseLearner, seed: u64) -> Result<Outc
     let tolerable = tolerable_budget(&structure, 10_000_000).map_or(usize::MAX, |found| found.upper);
     let votes = train(learner, &examples, &sub_trainsets, 0)?.votes(&test)?;
     let budgets: Vec<usize> = (1..=tolerable.clamp(2, 4)).collect();
-    let vanilla = curve(&votes, &labels, &structure, &budgets, &CertifyOptions::default())?;
-    let radii = probabilistic_radii(&votes, Sampling { num_training: examples.len(), size }, 0.001)?;
+    let vanilla = curve(&votes, &labels, &structure, &budgets, &CertifyConfig::default())?;
+    let radii = probabilistic_radii(&votes, VanillaBagging { num_training: examples.len(), size }, 0.001)?;
     let probabilistic = (1..=10)
         .map(|budget| radii.iter().filter(|radius| radius.is_some_and(|radius| radius >= budget)).count() as u64)
         .collect();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// How a certificate is computed.
 #[derive(Clone, Copy)]
-pub struct CertifyOptions<'a> {
+pub struct CertifyConfig<'a> {
     /// What solves the problem, or each group of it. Default: [`Automatic`].
     pub solver: &'a dyn Solver,
     /// When it stops early; the time is for one budget. Default: never.
@@ -22,7 +22,7 @@ pub struct CertifyOptions<'a> {
     pub group_size: Option<usize>,
 }
 
-impl Default for CertifyOptions<'_> {
+impl Default for CertifyConfig<'_> {
     fn default() -> Self {
         Self { solver: &Automatic, limits: Limits::default(), group_size: None }
     }
@@ -83,14 +83,14 @@ pub fn certify(
     structure: &Structure,
     budget: usize,
     scope: &Scope<'_>,
-    options: &CertifyOptions<'_>,
+    config: &CertifyConfig<'_>,
 ) -> Result<Certificate> {
     let start = Instant::now();
     let problem = Problem::new(votes, structure, budget, scope)?;
     let attackable = samplewise::attackable(votes, structure, budget, scope)?;
-    let solution = match options.group_size {
-        None => options.solver.solve(&problem, &options.limits)?,
-        Some(size) => in_groups(&problem, &Problem::in_groups(votes, structure, budget, scope, size)?, options)?,
+    let solution = match config.group_size {
+        None => config.solver.solve(&problem, &config.limits)?,
+        Some(size) => in_groups(&problem, &Problem::in_groups(votes, structure, budget, scope, size)?, config)?,
     };
     Ok(Certificate {
         budget,
@@ -101,22 +101,22 @@ pub fn certify(
         certified_samplewise: problem.considered() - problem.attackable(),
         per_sample: attackable.into_iter().map(|attackable| !attackable).collect(),
         columns: problem.num_columns(),
-        solver: options.solver.name(),
+        solver: config.solver.name(),
         nodes: solution.nodes,
         seconds: start.elapsed().as_secs_f64(),
     })
 }
 
 /// The sum of the groups' bounds, each with an equal share of what is left of the time, and an attack on the whole.
-fn in_groups(whole: &Problem, groups: &[Problem], options: &CertifyOptions<'_>) -> Result<Solution> {
-    let attack = solve::search_attack(whole, &options.limits);
+fn in_groups(whole: &Problem, groups: &[Problem], config: &CertifyConfig<'_>) -> Result<Solution> {
+    let attack = solve::search_attack(whole, &config.limits);
     let (lower, attack) = solve::found(whole, &attack);
     // groups run side by side, so that their times add up to the time times the threads
     let share =
         |time: Duration| time.mul_f64((rayon::current_num_threads() as f64 / groups.len().max(1) as f64).min(1.));
-    let limits = Limits { time: options.limits.time.map(share), start: Some(&attack), ..options.limits };
+    let limits = Limits { time: config.limits.time.map(share), start: Some(&attack), ..config.limits };
     let solutions: Vec<Solution> =
-        groups.par_iter().map(|group| options.solver.solve(group, &limits)).collect::<Result<_>>()?;
+        groups.par_iter().map(|group| config.solver.solve(group, &limits)).collect::<Result<_>>()?;
     let upper = solutions.iter().map(|solution| solution.upper).sum();
     let nodes = solutions.iter().map(|solution| solution.nodes).sum();
     Ok(Solution { upper, lower, attack, nodes })
@@ -125,22 +125,22 @@ fn in_groups(whole: &Problem, groups: &[Problem], options: &CertifyOptions<'_>) 
 /// Certificates of several budgets, ascending. Each starts from the attack before it, and a bound of a larger budget holds for the smaller ones.
 ///
 /// # Errors
-/// As [`certify`]; [`Error::Setting`](crate::Error::Setting) if the budgets do not ascend.
+/// As [`certify`]; [`Error::InvalidConfig`](crate::Error::InvalidConfig) if the budgets do not ascend.
 pub fn certify_curve(
     votes: &Votes,
     structure: &Structure,
     budgets: &[usize],
     scope: &Scope<'_>,
-    options: &CertifyOptions<'_>,
+    config: &CertifyConfig<'_>,
 ) -> Result<Vec<Certificate>> {
     if budgets.windows(2).any(|pair| pair[0] >= pair[1]) {
-        return Err(crate::Error::setting("budgets", "they do not ascend"));
+        return Err(crate::Error::config("certify_curve", "budgets", "do not ascend"));
     }
     let mut curve: Vec<Certificate> = Vec::with_capacity(budgets.len());
     for &budget in budgets {
         let attack = curve.last().map(|before| before.attack.clone());
-        let limits = Limits { start: attack.as_deref().or(options.limits.start), ..options.limits };
-        curve.push(certify(votes, structure, budget, scope, &CertifyOptions { limits, ..*options })?);
+        let limits = Limits { start: attack.as_deref().or(config.limits.start), ..config.limits };
+        curve.push(certify(votes, structure, budget, scope, &CertifyConfig { limits, ..*config })?);
     }
     for at in (1..curve.len()).rev() {
         curve[at - 1].max_changed_upper = curve[at - 1].max_changed_upper.min(curve[at].max_changed_upper);
@@ -155,7 +155,7 @@ pub fn certify_curve(
 pub fn changed_by(votes: &Votes, controlled: &[usize]) -> Result<Vec<bool>> {
     let num_sub_classifiers = votes.num_sub_classifiers();
     if let Some(&wrong) = controlled.iter().find(|&&sub_classifier| sub_classifier >= num_sub_classifiers) {
-        return Err(crate::Error::out_of_range("controlled sub-classifier", wrong as u64, num_sub_classifiers));
+        return Err(crate::Error::out_of_range("changed_by", "a sub-classifier", wrong as u64, num_sub_classifiers));
     }
     let controlled = bits::from_elements(num_sub_classifiers, controlled.iter().copied());
     let reach = [(controlled.clone(), bits::count(&controlled) as usize)];

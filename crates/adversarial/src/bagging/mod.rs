@@ -14,7 +14,7 @@
 //! | M_ATK(r) | most predictions changed at once | [`Certificate::max_changed_upper`] |
 //! | CR, CA | collective robustness N - M_ATK, certified accuracy | [`Certificate::certified`] in [`Scope::all`], [`Scope::correct`] |
 //! | r̄ | upper bound of the tolerable budget | [`tolerable_budget`] |
-//! | Δ | samples of a sub-problem | [`CertifyOptions::group_size`] |
+//! | Δ | samples of a sub-problem | [`CertifyConfig::group_size`] |
 //!
 //! | idea of the paper | item |
 //! |---|---|
@@ -38,11 +38,13 @@ mod tolerable;
 mod training;
 mod votes;
 
-pub use certificate::{Certificate, CertifyOptions, certify, certify_curve, changed_by};
-pub use partition::{HashPartitioner, Record, SubTrainsets, fnv_1a, vanilla_sub_trainsets};
-pub use probabilistic::{Sampling, probabilistic_certified, probabilistic_radii};
+pub use certificate::{Certificate, CertifyConfig, certify, certify_curve, changed_by};
+#[doc(hidden)] // for the reproduction's own use of the same hash
+pub use partition::fnv_1a;
+pub use partition::{HashPartitioner, Record, SubTrainsets, vanilla_sub_trainsets};
+pub use probabilistic::{VanillaBagging, probabilistic_radii};
 pub use problem::{Problem, Scope};
 pub use structure::{PoisonBudget, Structure};
 pub use tolerable::{TolerableBudget, tolerable_budget};
-pub use training::{BaseLearner, BoxError, Classifier, Ensemble, Examples, train, train_votes};
+pub use training::{BaseLearner, BoxError, Ensemble, Examples, SubClassifier, train, train_votes};
 pub use votes::Votes;

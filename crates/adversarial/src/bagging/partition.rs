@@ -1,6 +1,7 @@
 //! Which training samples go into which sub-trainset.
 
 use super::structure::Structure;
+use crate::error::check_positive;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -27,16 +28,13 @@ pub struct HashPartitioner {
 }
 
 impl HashPartitioner {
-    /// G sub-trainsets, Ĝ = `num_buckets` to a hash function: each holds about one part in Ĝ of the training samples. The hash is [`fnv_1a`] of the features.
+    /// G sub-trainsets, Ĝ = `num_buckets` to a hash function: each holds about one part in Ĝ of the training samples. The hash is FNV-1a with 64 bits of the features, followed by `#` and the
+    /// decimal number of the hash function.
     ///
     /// # Errors
     /// [`Error::Empty`] if either number is 0.
     pub fn new(num_sub_classifiers: usize, num_buckets: usize) -> Result<Self> {
-        for (what, count) in [("sub-classifiers", num_sub_classifiers), ("buckets", num_buckets)] {
-            if count == 0 {
-                return Err(Error::Empty { what });
-            }
-        }
+        check_positive("HashPartitioner::new", &[("sub-classifiers", num_sub_classifiers), ("buckets", num_buckets)])?;
         Ok(Self { num_sub_classifiers, num_buckets, hash: fnv_1a, hashes_label: false })
     }
 
@@ -120,7 +118,7 @@ impl SubTrainsets {
 /// Vanilla bagging's sub-trainsets: `size` (K) indices each, drawn uniformly from `0..num_training`, with or without replacement.
 ///
 /// # Errors
-/// [`Error::Empty`] without sub-classifiers, samples or size; [`Error::Length`] for more than all samples without replacement.
+/// [`Error::Empty`] without sub-classifiers, samples or size; [`Error::InvalidConfig`] for a size above the number of samples without replacement.
 pub fn vanilla_sub_trainsets(
     num_sub_classifiers: usize,
     size: usize,
@@ -128,15 +126,14 @@ pub fn vanilla_sub_trainsets(
     with_replacement: bool,
     seed: u64,
 ) -> Result<SubTrainsets> {
-    for (what, count) in
-        [("sub-classifiers", num_sub_classifiers), ("samples of a sub-trainset", size), ("samples", num_training)]
-    {
-        if count == 0 {
-            return Err(Error::Empty { what });
-        }
-    }
+    const OPERATION: &str = "vanilla_sub_trainsets";
+    check_positive(
+        OPERATION,
+        &[("sub-classifiers", num_sub_classifiers), ("samples of a sub-trainset", size), ("samples", num_training)],
+    )?;
     if !with_replacement && size > num_training {
-        return Err(Error::length("samples of a sub-trainset without replacement", size, num_training));
+        let reason = format!("is {size}, expected at most {num_training} without replacement");
+        return Err(Error::config(OPERATION, "size", reason));
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let members = (0..num_sub_classifiers).map(|_| match with_replacement {

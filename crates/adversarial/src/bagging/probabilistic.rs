@@ -2,14 +2,15 @@
 
 use super::problem::Reader;
 use super::votes::Votes;
+use crate::error::check_positive;
 use crate::{Error, Result};
 
 /// How vanilla bagging draws: sub-trainsets of `size` (k) from `num_training` (n) samples, with replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sampling {
-    /// n.
+pub struct VanillaBagging {
+    /// The number of training samples, n.
     pub num_training: usize,
-    /// k.
+    /// Draws of each sub-trainset, k.
     pub size: usize,
 }
 
@@ -26,24 +27,26 @@ pub struct Sampling {
 ///
 /// # Errors
 /// [`Error::Empty`] for 0 samples; [`Error::Value`] for an `alpha` outside (0, 1).
-pub fn probabilistic_radii(votes: &Votes, sampling: Sampling, alpha: f64) -> Result<Vec<Option<usize>>> {
-    if sampling.num_training == 0 || sampling.size == 0 {
-        return Err(Error::Empty { what: "samples" });
-    }
+pub fn probabilistic_radii(votes: &Votes, bagging: VanillaBagging, alpha: f64) -> Result<Vec<Option<usize>>> {
+    const OPERATION: &str = "probabilistic_radii";
+    check_positive(
+        OPERATION,
+        &[("training samples", bagging.num_training), ("samples of a sub-trainset", bagging.size)],
+    )?;
     if !(alpha > 0. && alpha < 1.) {
-        return Err(Error::Value { what: "alpha".into(), value: alpha, expected: "between 0 and 1" });
+        return Err(Error::value(OPERATION, "alpha", alpha, "between 0 and 1"));
     }
     let total = votes.num_sub_classifiers();
     // the radius depends on the count alone
     let alpha = alpha / votes.num_samples() as f64;
     let radius = |count: usize| {
         let margin = 2. * lower_confidence(count, total, alpha) - 1.;
-        let is_certified = |budget: usize| margin >= needed_margin(sampling, budget);
+        let is_certified = |budget: usize| margin >= needed_margin(bagging, budget);
         if !is_certified(0) {
             return None;
         }
         // the needed margin rises with the budget
-        let (mut certified, mut refuted) = (0, sampling.num_training + 1);
+        let (mut certified, mut refuted) = (0, bagging.num_training + 1);
         while refuted - certified > 1 {
             let middle = certified.midpoint(refuted);
             if is_certified(middle) { certified = middle } else { refuted = middle }
@@ -61,17 +64,8 @@ pub fn probabilistic_radii(votes: &Votes, sampling: Sampling, alpha: f64) -> Res
     Ok(radii)
 }
 
-/// Whether each prediction is certified at this budget; see [`probabilistic_radii`].
-///
-/// # Errors
-/// As [`probabilistic_radii`].
-pub fn probabilistic_certified(votes: &Votes, sampling: Sampling, alpha: f64, budget: usize) -> Result<Vec<bool>> {
-    let radii = probabilistic_radii(votes, sampling, alpha)?;
-    Ok(radii.into_iter().map(|radius| radius.is_some_and(|radius| radius >= budget)).collect())
-}
-
-fn needed_margin(sampling: Sampling, budget: usize) -> f64 {
-    let (n, k) = (sampling.num_training as f64, sampling.size as f64);
+fn needed_margin(bagging: VanillaBagging, budget: usize) -> f64 {
+    let (n, k) = (bagging.num_training as f64, bagging.size as f64);
     let value = |extra: f64| {
         let kept = ((n + extra - budget as f64) / n).max(0.);
         ((n + extra) / n).powf(k) - 2. * kept.powf(k) + 1.
@@ -152,7 +146,7 @@ mod tests {
     #[test]
     fn the_maximum_over_sizes_is_found() {
         for (n, k) in [(100, 1), (100, 2), (100, 5), (100, 80), (35, 20)] {
-            let sampling = Sampling { num_training: n, size: k };
+            let bagging = VanillaBagging { num_training: n, size: k };
             for budget in [0, 1, 2, 7, 20] {
                 let value = |other: usize| {
                     let (n, k) = (n as f64, k as f64);
@@ -160,7 +154,7 @@ mod tests {
                     (other as f64 / n).powf(k) - 2. * (kept / n).powf(k) + 1.
                 };
                 let exact = (n - budget.min(n)..=n + budget).map(value).fold(f64::NEG_INFINITY, f64::max);
-                let found = needed_margin(sampling, budget);
+                let found = needed_margin(bagging, budget);
                 assert!((found - exact).abs() <= 1e-9 * exact.abs().max(1.), "{n} {k} {budget}: {found} {exact}");
             }
         }
@@ -170,16 +164,17 @@ mod tests {
     fn radii_agree_with_the_test_of_one_budget() {
         let rows: Vec<Vec<u16>> = (0..200).map(|g: u16| vec![0, u16::from(g.is_multiple_of(4)), g % 2]).collect();
         let votes = Votes::from_rows(2, &rows).unwrap();
-        let sampling = Sampling { num_training: 1000, size: 10 };
-        let radii = probabilistic_radii(&votes, sampling, 0.001).unwrap();
+        let bagging = VanillaBagging { num_training: 1000, size: 10 };
+        let radii = probabilistic_radii(&votes, bagging, 0.001).unwrap();
         assert!(radii[0] > radii[1] && radii[1].is_some() && radii[2].is_none(), "{radii:?}");
-        for budget in 0..60 {
-            let certified = probabilistic_certified(&votes, sampling, 0.001, budget).unwrap();
-            let expected: Vec<bool> =
-                radii.iter().map(|radius| radius.is_some_and(|radius| radius >= budget)).collect();
-            assert_eq!(certified, expected);
+        for (radius, count) in radii.into_iter().zip([200, 150, 100]) {
+            let margin = 2. * lower_confidence(count, 200, 0.001 / 3.) - 1.;
+            for budget in 0..60 {
+                let is_certified = margin >= needed_margin(bagging, budget);
+                assert_eq!(radius.is_some_and(|radius| radius >= budget), is_certified, "{count} {budget}");
+            }
         }
-        assert!(probabilistic_radii(&votes, sampling, 0.).is_err());
-        assert!(probabilistic_radii(&votes, Sampling { num_training: 0, size: 1 }, 0.1).is_err());
+        assert!(probabilistic_radii(&votes, bagging, 0.).is_err());
+        assert!(probabilistic_radii(&votes, VanillaBagging { num_training: 0, size: 1 }, 0.1).is_err());
     }
 }

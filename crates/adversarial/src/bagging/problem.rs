@@ -3,6 +3,7 @@
 use super::bits;
 use super::structure::Structure;
 use super::votes::{self, Votes};
+use crate::error::check_positive;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -31,18 +32,18 @@ impl<'a> Scope<'a> {
         Self { labels: Some(labels), ..Self::default() }
     }
 
-    pub(crate) fn check(&self, votes: &Votes) -> Result<()> {
+    fn check(&self, operation: &'static str, votes: &Votes) -> Result<()> {
         if let Some(labels) = self.labels {
-            votes.check_labels(labels)?;
+            votes.check_labels(operation, labels)?;
         }
         if let Some(weights) = self.weights
             && weights.len() != votes.num_samples()
         {
-            return Err(Error::length("weights", weights.len(), votes.num_samples()));
+            return Err(Error::length(operation, "weights", weights.len(), votes.num_samples()));
         }
         match self.target_class {
             Some(class) if usize::from(class) >= votes.num_classes() => {
-                Err(Error::out_of_range("target class", class.into(), votes.num_classes()))
+                Err(Error::out_of_range(operation, "the target class", class.into(), votes.num_classes()))
             }
             _ => Ok(()),
         }
@@ -100,7 +101,7 @@ impl Problem {
     /// # Errors
     /// [`Error::Budget`] for a budget above G; [`Error::Length`], [`Error::OutOfRange`] for a structure or a scope that does not fit the votes.
     pub fn new(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'_>) -> Result<Self> {
-        check(votes, structure, budget, scope)?;
+        check("Problem::new", votes, structure, budget, scope)?;
         let (patterns, considered) = patterns(votes, structure, budget, scope);
         let mut problem = Self::without_columns(structure.clone(), budget);
         problem.considered = considered;
@@ -126,10 +127,9 @@ impl Problem {
         scope: &Scope<'_>,
         size: usize,
     ) -> Result<Vec<Self>> {
-        check(votes, structure, budget, scope)?;
-        if size == 0 {
-            return Err(Error::Empty { what: "samples of a group" });
-        }
+        const OPERATION: &str = "Problem::in_groups";
+        check(OPERATION, votes, structure, budget, scope)?;
+        check_positive(OPERATION, &[("samples of a group", size)])?;
         let (patterns, _) = patterns(votes, structure, budget, scope);
         let one = |group: &[Pattern]| {
             let mut problem = Self::without_columns(structure.clone(), budget);
@@ -163,12 +163,12 @@ impl Problem {
         self.columns.push(Column { weight: 0, rows: start..self.gaps.len() });
     }
 
-    /// G.
+    /// The number of sub-classifiers, G.
     pub fn num_sub_classifiers(&self) -> usize {
         self.structure.num_sub_classifiers()
     }
 
-    /// r.
+    /// The budget, r.
     pub fn budget(&self) -> usize {
         self.budget
     }
@@ -230,13 +230,20 @@ impl Problem {
     }
 }
 
-fn check(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'_>) -> Result<()> {
+/// Checks that votes, structure, budget and scope fit each other.
+pub(crate) fn check(
+    operation: &'static str,
+    votes: &Votes,
+    structure: &Structure,
+    budget: usize,
+    scope: &Scope<'_>,
+) -> Result<()> {
     structure.check_budget(budget)?;
     if votes.num_sub_classifiers() != structure.num_sub_classifiers() {
         let what = "sub-classifiers of the votes";
-        return Err(Error::length(what, votes.num_sub_classifiers(), structure.num_sub_classifiers()));
+        return Err(Error::length(operation, what, votes.num_sub_classifiers(), structure.num_sub_classifiers()));
     }
-    scope.check(votes)
+    scope.check(operation, votes)
 }
 
 /// The patterns of all samples that some attack reaches, in the samples' order, and the weight of all samples in the scope.

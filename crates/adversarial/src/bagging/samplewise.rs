@@ -1,9 +1,10 @@
 //! Certificates of one sample at a time.
 
-use super::problem::{Reader, Scope};
+use super::problem::{self, Reader, Scope};
 use super::structure::Structure;
 use super::votes::Votes;
-use crate::{Error, Result};
+use crate::Result;
+use crate::error::check_positive;
 
 /// The largest budget up to which each prediction is certified by the counts of its votes alone, as in deep partition aggregation:
 ///
@@ -14,11 +15,9 @@ use crate::{Error, Result};
 /// with p the prediction, V votes and m blocks. With a single class nothing can change and the radius is `usize::MAX`.
 ///
 /// # Errors
-/// [`Error::Empty`] for 0 blocks.
+/// [`Error::Empty`](crate::Error::Empty) for 0 blocks.
 pub fn radii(votes: &Votes, num_blocks: usize) -> Result<Vec<usize>> {
-    if num_blocks == 0 {
-        return Err(Error::Empty { what: "blocks" });
-    }
+    check_positive("samplewise::radii", &[("blocks", num_blocks)])?;
     let mut reader = Reader::new(votes.num_classes(), votes.num_sub_classifiers());
     let mut radii = Vec::with_capacity(votes.num_samples());
     votes.visit(|_, votes| {
@@ -36,12 +35,7 @@ pub fn radii(votes: &Votes, num_blocks: usize) -> Result<Vec<usize>> {
 /// # Errors
 /// As [`Problem::new`](super::problem::Problem::new).
 pub fn attackable(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'_>) -> Result<Vec<bool>> {
-    structure.check_budget(budget)?;
-    if votes.num_sub_classifiers() != structure.num_sub_classifiers() {
-        let (actual, expected) = (votes.num_sub_classifiers(), structure.num_sub_classifiers());
-        return Err(Error::length("sub-classifiers of the votes", actual, expected));
-    }
-    scope.check(votes)?;
+    problem::check("samplewise::attackable", votes, structure, budget, scope)?;
     let reach = structure.reach(budget);
     let mut reader = Reader::new(votes.num_classes(), votes.num_sub_classifiers());
     let mut attackable = Vec::with_capacity(votes.num_samples());

@@ -1,6 +1,7 @@
 //! Which sub-trainsets an attacker touches by changing training samples.
 
 use super::bits;
+use crate::error::check_positive;
 use crate::{Error, Result};
 use std::collections::HashMap;
 
@@ -25,32 +26,27 @@ impl Structure {
     /// Hash bagging: a training sample lies in at most one sub-trainset of each block, so that r changed samples touch up to r sub-trainsets of each.
     ///
     /// # Errors
-    /// [`Error::Empty`] without sub-classifiers or with an empty block; [`Error::OutOfRange`], [`Error::Setting`] unless every one of `0..num_sub_classifiers` stands in exactly one
+    /// [`Error::Empty`] without sub-classifiers or with an empty block; [`Error::OutOfRange`], [`Error::InvalidData`] unless every one of `0..num_sub_classifiers` is in exactly one
     /// block.
     pub fn hash(num_sub_classifiers: usize, blocks: &[Vec<usize>]) -> Result<Self> {
-        if num_sub_classifiers == 0 {
-            return Err(Error::Empty { what: "sub-classifiers" });
-        }
+        const OPERATION: &str = "Structure::hash";
+        let invalid = |reason: String| Error::InvalidData { operation: OPERATION, what: "blocks", reason };
+        check_positive(OPERATION, &[("sub-classifiers", num_sub_classifiers)])?;
         let mut seen = vec![false; num_sub_classifiers];
         for (at, block) in blocks.iter().enumerate() {
-            if block.is_empty() {
-                return Err(Error::Empty { what: "sub-classifiers of a block" });
-            }
+            check_positive(OPERATION, &[("sub-classifiers of a block", block.len())])?;
             for &sub_classifier in block {
                 let Some(seen) = seen.get_mut(sub_classifier) else {
                     let what = format!("sub-classifier in block {at}");
-                    return Err(Error::out_of_range(what, sub_classifier as u64, num_sub_classifiers));
+                    return Err(Error::out_of_range(OPERATION, what, sub_classifier as u64, num_sub_classifiers));
                 };
                 if std::mem::replace(seen, true) {
-                    return Err(Error::setting(
-                        "blocks",
-                        format!("sub-classifier {sub_classifier} stands there twice"),
-                    ));
+                    return Err(invalid(format!("duplicate sub-classifier {sub_classifier}")));
                 }
             }
         }
         match seen.iter().position(|seen| !seen) {
-            Some(absent) => Err(Error::setting("blocks", format!("sub-classifier {absent} is in none"))),
+            Some(absent) => Err(invalid(format!("sub-classifier {absent} is in none"))),
             None => Ok(Self { num_sub_classifiers, kind: Kind::Blocks(blocks.to_vec()) }),
         }
     }
@@ -60,15 +56,13 @@ impl Structure {
     /// # Errors
     /// [`Error::Empty`] if either number is 0.
     pub fn hash_buckets(num_sub_classifiers: usize, num_buckets: usize) -> Result<Self> {
-        if num_buckets == 0 {
-            return Err(Error::Empty { what: "buckets" });
-        }
+        check_positive("Structure::hash_buckets", &[("buckets", num_buckets)])?;
         let all: Vec<usize> = (0..num_sub_classifiers).collect();
         let blocks: Vec<Vec<usize>> = all.chunks(num_buckets).map(<[usize]>::to_vec).collect();
         Self::hash(num_sub_classifiers, &blocks)
     }
 
-    /// Any bagging, from the training samples in each sub-trainset (an index may stand there several times): r changed samples touch every sub-trainset that holds one.
+    /// Any bagging, from the training samples in each sub-trainset (an index may occur several times): r changed samples touch every sub-trainset that holds one.
     ///
     /// Only distinct and maximal memberships are kept. Cost: their number squared.
     ///
@@ -76,9 +70,7 @@ impl Structure {
     /// [`Error::Empty`] without sub-trainsets.
     pub fn general<S: AsRef<[u32]>>(sub_trainsets: &[S]) -> Result<Self> {
         let num_sub_classifiers = sub_trainsets.len();
-        if num_sub_classifiers == 0 {
-            return Err(Error::Empty { what: "sub-trainsets" });
-        }
+        check_positive("Structure::general", &[("sub-trainsets", num_sub_classifiers)])?;
         let mut memberships: HashMap<u32, Vec<u64>> = HashMap::new();
         for (sub_trainset, members) in sub_trainsets.iter().enumerate() {
             for &member in members.as_ref() {
@@ -100,7 +92,7 @@ impl Structure {
         Ok(Self { num_sub_classifiers, kind: Kind::Memberships(maximal) })
     }
 
-    /// G.
+    /// The number of sub-classifiers, G.
     pub fn num_sub_classifiers(&self) -> usize {
         self.num_sub_classifiers
     }
@@ -110,14 +102,6 @@ impl Structure {
         match &self.kind {
             Kind::Blocks(blocks) => Some(blocks.len()),
             Kind::Memberships(_) => None,
-        }
-    }
-
-    /// How many distinct maximal memberships general bagging has; `None` for hash bagging.
-    pub fn num_maximal_memberships(&self) -> Option<usize> {
-        match &self.kind {
-            Kind::Blocks(_) => None,
-            Kind::Memberships(sets) => Some(sets.len()),
         }
     }
 
@@ -164,7 +148,7 @@ pub(crate) fn ascending(a: &[u64], b: &[u64]) -> std::cmp::Ordering {
 pub struct PoisonBudget {
     /// Samples that are added.
     pub insertions: usize,
-    /// Samples that are taken away.
+    /// Samples that are removed.
     pub deletions: usize,
     /// Samples that are changed.
     pub modifications: usize,
@@ -191,8 +175,8 @@ mod tests {
         assert!(matches!(Structure::hash(0, &[]), Err(Error::Empty { .. })));
         assert!(matches!(Structure::hash(1, &[vec![0], vec![]]), Err(Error::Empty { .. })));
         assert!(matches!(Structure::hash(2, &[vec![0, 2]]), Err(Error::OutOfRange { .. })));
-        assert!(matches!(Structure::hash(2, &[vec![0, 1], vec![0]]), Err(Error::Setting { .. })));
-        assert!(matches!(Structure::hash(2, &[vec![0]]), Err(Error::Setting { .. })));
+        assert!(matches!(Structure::hash(2, &[vec![0, 1], vec![0]]), Err(Error::InvalidData { .. })));
+        assert!(matches!(Structure::hash(2, &[vec![0]]), Err(Error::InvalidData { .. })));
         assert!(matches!(Structure::hash_buckets(2, 0), Err(Error::Empty { .. })));
         assert_eq!(Structure::hash_buckets(5, 2).unwrap().num_blocks(), Some(3));
     }
@@ -201,7 +185,6 @@ mod tests {
     fn only_maximal_memberships_are_kept() {
         // sample 1 lies in 0 and 1, sample 2 in 0, sample 3 in 1 and 2, sample 9 nowhere else than 3 does
         let structure = Structure::general(&[vec![1u32, 2, 2], vec![1, 3, 9], vec![3, 9]]).unwrap();
-        assert_eq!(structure.num_maximal_memberships(), Some(2));
         assert_eq!(structure.kind(), &Kind::Memberships(vec![vec![0b011], vec![0b110]]));
         assert_eq!(structure.reach(1)[0].1, 2);
         assert_eq!(structure.reach(2)[0].1, 3);

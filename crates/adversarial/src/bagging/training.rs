@@ -2,6 +2,7 @@
 
 use super::partition::{SubTrainsets, fnv_1a};
 use super::votes::Votes;
+use crate::error::check_positive;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::Path;
@@ -25,20 +26,17 @@ impl Examples {
     /// [`Error::Empty`] without samples, features or classes; [`Error::Length`] unless the features are rows of one width for the labels; [`Error::OutOfRange`] for a label that is no class;
     /// [`Error::Value`] for a feature that is not finite.
     pub fn new(width: usize, num_classes: usize, features: Vec<f32>, labels: Vec<u16>) -> Result<Self> {
-        for (what, count) in [("samples", labels.len()), ("features", width), ("classes", num_classes)] {
-            if count == 0 {
-                return Err(Error::Empty { what });
-            }
-        }
+        const OPERATION: &str = "Examples::new";
+        check_positive(OPERATION, &[("samples", labels.len()), ("features", width), ("classes", num_classes)])?;
         if width.checked_mul(labels.len()) != Some(features.len()) {
-            return Err(Error::length("features", features.len(), width.saturating_mul(labels.len())));
+            return Err(Error::length(OPERATION, "features", features.len(), width.saturating_mul(labels.len())));
         }
         if let Some(at) = labels.iter().position(|&label| usize::from(label) >= num_classes) {
-            return Err(Error::out_of_range(format!("label {at}"), labels[at].into(), num_classes));
+            return Err(Error::out_of_range(OPERATION, format!("label {at}"), labels[at].into(), num_classes));
         }
         if let Some(at) = features.iter().position(|feature| !feature.is_finite()) {
             let what = format!("feature {} of sample {}", at % width, at / width);
-            return Err(Error::Value { what, value: features[at].into(), expected: "a finite number" });
+            return Err(Error::value(OPERATION, what, features[at].into(), "a finite number"));
         }
         Ok(Self { width, num_classes, features, labels })
     }
@@ -58,7 +56,7 @@ impl Examples {
         self.width
     }
 
-    /// C.
+    /// The number of classes, C.
     pub fn num_classes(&self) -> usize {
         self.num_classes
     }
@@ -81,7 +79,7 @@ impl Examples {
 }
 
 /// A trained sub-classifier.
-pub trait Classifier: Send + Sync {
+pub trait SubClassifier: Send + Sync {
     /// The class of each row of `features`, `[samples, width]`.
     ///
     /// # Errors
@@ -95,7 +93,7 @@ pub trait BaseLearner: Sync {
     ///
     /// # Errors
     /// Whatever its kind of learner reports.
-    fn fit(&self, examples: &Examples, members: &[u32], seed: u64) -> Result<Box<dyn Classifier>, BoxError>;
+    fn fit(&self, examples: &Examples, members: &[u32], seed: u64) -> Result<Box<dyn SubClassifier>, BoxError>;
 }
 
 /// Says one class, whatever the features: what is learned from no samples, or from samples of one class.
@@ -104,7 +102,7 @@ pub(crate) struct Constant {
     pub(crate) width: usize,
 }
 
-impl Classifier for Constant {
+impl SubClassifier for Constant {
     fn predict(&self, features: &[f32]) -> Result<Vec<u16>, BoxError> {
         check_width(features, self.width)?;
         Ok(vec![self.class; features.len() / self.width])
@@ -114,13 +112,13 @@ impl Classifier for Constant {
 pub(crate) fn check_width(features: &[f32], width: usize) -> Result<()> {
     match features.len() % width {
         0 => Ok(()),
-        rest => Err(Error::length("features of the last sample", rest, width)),
+        rest => Err(Error::length("SubClassifier::predict", "features of the last sample", rest, width)),
     }
 }
 
 /// Trained sub-classifiers.
 pub struct Ensemble {
-    classifiers: Vec<Box<dyn Classifier>>,
+    classifiers: Vec<Box<dyn SubClassifier>>,
     num_classes: usize,
 }
 
@@ -128,13 +126,11 @@ impl Ensemble {
     /// The votes of all sub-classifiers on `features`, `[samples, width]`; in parallel.
     ///
     /// # Errors
-    /// [`Error::Setting`] for features that are not finite; [`Error::Learner`] if a sub-classifier fails; those of [`Votes::new`].
+    /// [`Error::Value`] for a feature that is not finite; [`Error::Learner`] if a sub-classifier fails; those of [`Votes::new`].
     pub fn votes(&self, features: &[f32]) -> Result<Votes> {
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
-            return Err(Error::setting(
-                "features",
-                format!("number {at} is {}, expected finite numbers", features[at]),
-            ));
+            let what = format!("feature number {at}");
+            return Err(Error::value("Ensemble::votes", what, features[at].into(), "a finite number"));
         }
         let vote = |sub_classifier: usize| {
             let votes = self.classifiers[sub_classifier].predict(features);
@@ -145,7 +141,7 @@ impl Ensemble {
     }
 
     /// The sub-classifiers.
-    pub fn classifiers(&self) -> &[Box<dyn Classifier>] {
+    pub fn classifiers(&self) -> &[Box<dyn SubClassifier>] {
         &self.classifiers
     }
 }
@@ -160,10 +156,10 @@ pub fn train(
     sub_trainsets: &SubTrainsets,
     seed: u64,
 ) -> Result<Ensemble> {
-    let fit = |(sub_classifier, members): (usize, &Vec<u32>)| -> Result<Box<dyn Classifier>> {
+    let fit = |(sub_classifier, members): (usize, &Vec<u32>)| -> Result<Box<dyn SubClassifier>> {
         if let Some(&wrong) = members.iter().find(|&&member| member as usize >= examples.len()) {
             let what = format!("member of sub-trainset {sub_classifier}");
-            return Err(Error::out_of_range(what, wrong.into(), examples.len()));
+            return Err(Error::out_of_range("train", what, wrong.into(), examples.len()));
         }
         if members.is_empty() {
             return Ok(Box::new(Constant { class: 0, width: examples.width }));
@@ -177,8 +173,8 @@ pub fn train(
 
 /// The votes of any models: calls `train_and_predict` with the number and the members of each sub-trainset, in parallel, and collects the predictions on the test samples.
 ///
-/// With a `folder`, each sub-classifier's votes are written there as soon as they are known and are not computed again while its members stay the same, so that a run that was cut short
-/// goes on where it was.
+/// With a `folder`, each sub-classifier's votes are written there as soon as they are known and are not computed again while its members stay the same, so that an
+/// interrupted run resumes where it was.
 ///
 /// # Errors
 /// [`Error::Learner`] naming the sub-classifier; [`Error::File`]; those of [`Votes::from_rows`].

@@ -1,5 +1,6 @@
 //! Votes of an ensemble on a set of test samples.
 
+use crate::error::check_positive;
 use crate::{Error, Result};
 
 /// What each of G sub-classifiers predicts for each of N test samples.
@@ -18,26 +19,24 @@ impl Votes {
     ///
     /// # Errors
     /// [`Error::Empty`] without sub-classifiers, samples or classes; [`Error::Length`] if the votes are not a multiple of the sub-classifiers;
-    /// [`Error::OutOfRange`] for a vote that is no class; [`Error::Setting`] for more than 65,536 classes.
+    /// [`Error::OutOfRange`] for a vote that is no class; [`Error::InvalidConfig`] for more than 65,536 classes.
     pub fn new(num_classes: usize, num_sub_classifiers: usize, votes: Vec<u16>) -> Result<Self> {
-        for (what, count) in
-            [("classes", num_classes), ("sub-classifiers", num_sub_classifiers), ("votes", votes.len())]
-        {
-            if count == 0 {
-                return Err(Error::Empty { what });
-            }
-        }
+        const OPERATION: &str = "Votes::new";
+        check_positive(
+            OPERATION,
+            &[("classes", num_classes), ("sub-classifiers", num_sub_classifiers), ("votes", votes.len())],
+        )?;
         if num_classes > 1 << 16 {
-            return Err(Error::setting("classes", format!("{num_classes}, expected at most 65536")));
+            return Err(Error::config(OPERATION, "num_classes", format!("is {num_classes}, expected at most 65536")));
         }
         let num_samples = votes.len() / num_sub_classifiers;
         if num_samples * num_sub_classifiers != votes.len() || num_samples == 0 {
             let what = format!("votes of {num_sub_classifiers} sub-classifiers");
-            return Err(Error::length(what, votes.len(), num_samples.max(1) * num_sub_classifiers));
+            return Err(Error::length(OPERATION, what, votes.len(), num_samples.max(1) * num_sub_classifiers));
         }
         if let Some(at) = votes.iter().position(|&vote| usize::from(vote) >= num_classes) {
             let what = format!("vote of sub-classifier {} on sample {}", at / num_samples, at % num_samples);
-            return Err(Error::out_of_range(what, votes[at].into(), num_classes));
+            return Err(Error::out_of_range(OPERATION, what, votes[at].into(), num_classes));
         }
         Ok(Self { num_classes, num_samples, votes })
     }
@@ -47,30 +46,34 @@ impl Votes {
     /// # Errors
     /// As [`Votes::new`]; [`Error::Length`] for rows of unequal lengths.
     pub fn from_rows<R: AsRef<[u16]>>(num_classes: usize, rows: &[R]) -> Result<Self> {
-        let Some(first) = rows.first() else { return Err(Error::Empty { what: "sub-classifiers" }) };
+        const OPERATION: &str = "Votes::from_rows";
+        let Some(first) = rows.first() else {
+            return Err(Error::Empty { operation: OPERATION, what: "sub-classifiers" });
+        };
         let num_samples = first.as_ref().len();
         let mut votes = Vec::with_capacity(rows.len() * num_samples);
         for (sub_classifier, row) in rows.iter().enumerate() {
             let row = row.as_ref();
             if row.len() != num_samples {
-                return Err(Error::length(format!("votes of sub-classifier {sub_classifier}"), row.len(), num_samples));
+                let what = format!("votes of sub-classifier {sub_classifier}");
+                return Err(Error::length(OPERATION, what, row.len(), num_samples));
             }
             votes.extend_from_slice(row);
         }
         Self::new(num_classes, rows.len(), votes)
     }
 
-    /// C.
+    /// The number of classes, C.
     pub fn num_classes(&self) -> usize {
         self.num_classes
     }
 
-    /// N.
+    /// The number of test samples, N.
     pub fn num_samples(&self) -> usize {
         self.num_samples
     }
 
-    /// G.
+    /// The number of sub-classifiers, G.
     pub fn num_sub_classifiers(&self) -> usize {
         self.votes.len() / self.num_samples
     }
@@ -122,22 +125,22 @@ impl Votes {
     /// # Errors
     /// [`Error::Length`] unless there is a label for each sample, [`Error::OutOfRange`] for a label that is no class.
     pub fn num_correct(&self, labels: &[u16]) -> Result<usize> {
-        self.check_labels(labels)?;
+        self.check_labels("Votes::num_correct", labels)?;
         Ok(self.ensemble_predictions().iter().zip(labels).filter(|(prediction, label)| prediction == label).count())
     }
 
-    pub(crate) fn check_labels(&self, labels: &[u16]) -> Result<()> {
+    pub(crate) fn check_labels(&self, operation: &'static str, labels: &[u16]) -> Result<()> {
         if labels.len() != self.num_samples {
-            return Err(Error::length("labels", labels.len(), self.num_samples));
+            return Err(Error::length(operation, "labels", labels.len(), self.num_samples));
         }
         match labels.iter().position(|&label| usize::from(label) >= self.num_classes) {
-            Some(at) => Err(Error::out_of_range(format!("label {at}"), labels[at].into(), self.num_classes)),
+            Some(at) => Err(Error::out_of_range(operation, format!("label {at}"), labels[at].into(), self.num_classes)),
             None => Ok(()),
         }
     }
 }
 
-/// Samples that are turned side by side together.
+/// Samples that are transposed together.
 pub(crate) const BLOCK: usize = 256;
 
 /// Votes for each class.
@@ -181,14 +184,14 @@ mod tests {
     fn wrong_votes_are_named() {
         let empty: [[u16; 1]; 0] = [];
         assert!(matches!(Votes::from_rows(2, &empty), Err(Error::Empty { .. })));
-        assert!(matches!(Votes::from_rows(2, &[[0u16; 0]]), Err(Error::Empty { what: "votes" })));
-        assert!(matches!(Votes::new(0, 1, vec![0]), Err(Error::Empty { what: "classes" })));
-        assert!(matches!(Votes::new(2, 0, vec![0]), Err(Error::Empty { what: "sub-classifiers" })));
+        assert!(matches!(Votes::from_rows(2, &[[0u16; 0]]), Err(Error::Empty { what: "votes", .. })));
+        assert!(matches!(Votes::new(0, 1, vec![0]), Err(Error::Empty { what: "classes", .. })));
+        assert!(matches!(Votes::new(2, 0, vec![0]), Err(Error::Empty { what: "sub-classifiers", .. })));
         let rows: [&[u16]; 2] = [&[0, 1], &[1]];
         let error = Votes::from_rows(2, &rows).unwrap_err();
-        assert_eq!(error.to_string(), "votes of sub-classifier 1: 1, expected 2");
+        assert_eq!(error.to_string(), "Votes::from_rows: got 1 votes of sub-classifier 1, expected 2");
         let error = Votes::from_rows(2, &[[0u16, 1], [1, 2]]).unwrap_err();
-        assert_eq!(error.to_string(), "vote of sub-classifier 1 on sample 1: 2 is outside 0..2");
+        assert_eq!(error.to_string(), "Votes::new: vote of sub-classifier 1 on sample 1 is 2, which is not below 2");
         assert!(matches!(Votes::new(2, 2, vec![0, 1, 1]), Err(Error::Length { .. })));
         let votes = Votes::from_rows(2, &[[0u16, 1]]).unwrap();
         assert!(votes.num_correct(&[0]).is_err() && votes.num_correct(&[0, 2]).is_err());

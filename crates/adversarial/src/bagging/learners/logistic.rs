@@ -1,7 +1,7 @@
 //! Logistic regression.
 
-use super::super::training::{BaseLearner, BoxError, Classifier, Examples, check_width};
-use super::{classes, constant};
+use super::super::training::{BaseLearner, BoxError, Examples, SubClassifier, check_width};
+use super::classes::{classes, constant};
 
 /// Multinomial logistic regression with a quadratic penalty of the weights, by L-BFGS:
 ///
@@ -12,7 +12,7 @@ use super::{classes, constant};
 /// With two classes one weight vector is learned, as in scikit-learn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogisticRegression {
-    /// C, the weight of the data against the penalty. Default: 1.
+    /// The weight of the data against the penalty, C. Default: 1.
     pub c: f64,
     /// Iterations of L-BFGS at most. Default: 100.
     pub max_iterations: usize,
@@ -147,9 +147,9 @@ fn minimise(objective: &Objective<'_>, len: usize, max_iterations: usize, tolera
 }
 
 impl BaseLearner for LogisticRegression {
-    fn fit(&self, examples: &Examples, members: &[u32], _: u64) -> Result<Box<dyn Classifier>, BoxError> {
+    fn fit(&self, examples: &Examples, members: &[u32], _: u64) -> Result<Box<dyn SubClassifier>, BoxError> {
         if !(self.c.is_finite() && self.c > 0.) {
-            return Err(Box::new(crate::Error::Value { what: "c".into(), value: self.c, expected: "above 0" }));
+            return Err(Box::new(crate::Error::value("LogisticRegression", "c", self.c, "above 0")));
         }
         let present = classes(examples, members);
         if let Some(constant) = constant(examples, &present) {
@@ -165,7 +165,7 @@ impl BaseLearner for LogisticRegression {
     }
 }
 
-impl Classifier for Fitted {
+impl SubClassifier for Fitted {
     fn predict(&self, features: &[f32]) -> Result<Vec<u16>, BoxError> {
         check_width(features, self.width)?;
         let logit = |row: &[f32], weights: &[f64]| {

@@ -1,7 +1,7 @@
 //! Gaussian naive Bayes.
 
-use super::super::training::{BaseLearner, BoxError, Classifier, Examples, check_width};
-use super::{classes, constant};
+use super::super::training::{BaseLearner, BoxError, Examples, SubClassifier, check_width};
+use super::classes::{classes, constant};
 
 /// Gaussian naive Bayes: features are independent and normal within each class.
 ///
@@ -51,7 +51,7 @@ fn moments(examples: &Examples, members: &[u32]) -> (Vec<f64>, Vec<f64>) {
 }
 
 impl BaseLearner for GaussianNaiveBayes {
-    fn fit(&self, examples: &Examples, members: &[u32], _: u64) -> Result<Box<dyn Classifier>, BoxError> {
+    fn fit(&self, examples: &Examples, members: &[u32], _: u64) -> Result<Box<dyn SubClassifier>, BoxError> {
         let present = classes(examples, members);
         if let Some(constant) = constant(examples, &present) {
             return Ok(constant);
@@ -76,7 +76,7 @@ impl BaseLearner for GaussianNaiveBayes {
     }
 }
 
-impl Classifier for Fitted {
+impl SubClassifier for Fitted {
     fn predict(&self, features: &[f32]) -> Result<Vec<u16>, BoxError> {
         check_width(features, self.width)?;
         let class = |row: &[f32]| {

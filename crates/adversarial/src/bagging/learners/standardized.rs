@@ -1,6 +1,6 @@
 //! Standardisation by a sub-trainset's own statistics.
 
-use super::super::training::{BaseLearner, BoxError, Classifier, Examples, check_width};
+use super::super::training::{BaseLearner, BoxError, Examples, SubClassifier, check_width};
 
 /// Subtracts the mean and divides by the population deviation of the sub-trainset before another learner sees the features.
 ///
@@ -23,7 +23,7 @@ struct Fitted {
     width: usize,
     means: Vec<f64>,
     deviations: Vec<f64>,
-    classifier: Box<dyn Classifier>,
+    classifier: Box<dyn SubClassifier>,
 }
 
 fn apply(features: &[f32], means: &[f64], deviations: &[f64]) -> Vec<f32> {
@@ -37,10 +37,15 @@ fn apply(features: &[f32], means: &[f64], deviations: &[f64]) -> Vec<f32> {
 }
 
 impl<L: BaseLearner> BaseLearner for Standardized<L> {
-    fn fit(&self, examples: &Examples, members: &[u32], seed: u64) -> Result<Box<dyn Classifier>, BoxError> {
+    fn fit(&self, examples: &Examples, members: &[u32], seed: u64) -> Result<Box<dyn SubClassifier>, BoxError> {
         let width = examples.width();
         if let Some(&wrong) = self.columns.iter().flatten().find(|&&column| column >= width) {
-            return Err(Box::new(crate::Error::out_of_range("column to standardise", wrong as u64, width)));
+            return Err(Box::new(crate::Error::out_of_range(
+                "Standardized",
+                "a column to standardise",
+                wrong as u64,
+                width,
+            )));
         }
         let (mut means, mut deviations) = (vec![0.; width], vec![1.; width]);
         let columns = self.columns.clone().unwrap_or_else(|| (0..width).collect());
@@ -62,7 +67,7 @@ impl<L: BaseLearner> BaseLearner for Standardized<L> {
     }
 }
 
-impl Classifier for Fitted {
+impl SubClassifier for Fitted {
     fn predict(&self, features: &[f32]) -> Result<Vec<u16>, BoxError> {
         check_width(features, self.width)?;
         self.classifier.predict(&apply(features, &self.means, &self.deviations))

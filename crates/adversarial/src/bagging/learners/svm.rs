@@ -1,7 +1,7 @@
 //! Support vector machines with a radial kernel.
 
-use super::super::training::{BaseLearner, BoxError, Classifier, Examples, check_width};
-use super::{classes, constant};
+use super::super::training::{BaseLearner, BoxError, Examples, SubClassifier, check_width};
+use super::classes::{classes, constant};
 use crate::Error;
 
 /// γ of the kernel.
@@ -234,10 +234,11 @@ fn solve(kernel: &mut Kernel<'_>, signs: &[f64], svm: &KernelSvm) -> (Vec<f64>, 
 }
 
 impl BaseLearner for KernelSvm {
-    fn fit(&self, examples: &Examples, members: &[u32], _: u64) -> Result<Box<dyn Classifier>, BoxError> {
+    fn fit(&self, examples: &Examples, members: &[u32], _: u64) -> Result<Box<dyn SubClassifier>, BoxError> {
+        const OPERATION: &str = "KernelSvm";
         for (what, value) in [("c", self.c), ("tolerance", self.tolerance)] {
             if !(value.is_finite() && value > 0.) {
-                return Err(Box::new(Error::Value { what: what.into(), value, expected: "above 0" }));
+                return Err(Box::new(Error::value(OPERATION, what, value, "above 0")));
             }
         }
         let present = classes(examples, members);
@@ -247,11 +248,7 @@ impl BaseLearner for KernelSvm {
         let gamma = match self.gamma {
             Gamma::Value(gamma) if gamma.is_finite() && gamma >= 0. => gamma,
             Gamma::Value(value) => {
-                return Err(Box::new(Error::Value {
-                    what: "gamma".into(),
-                    value,
-                    expected: "a finite number of 0 or more",
-                }));
+                return Err(Box::new(Error::value(OPERATION, "gamma", value, "a finite number of 0 or more")));
             }
             Gamma::Scale => scale(examples, members),
         };
@@ -288,7 +285,7 @@ fn scale(examples: &Examples, members: &[u32]) -> f64 {
     if variance > 0. { 1. / (examples.width() as f64 * variance) } else { 1. }
 }
 
-impl Classifier for Fitted {
+impl SubClassifier for Fitted {
     fn predict(&self, features: &[f32]) -> Result<Vec<u16>, BoxError> {
         check_width(features, self.width)?;
         let largest = self.machines.iter().map(|machine| machine.coefficients.len()).max().unwrap_or_default();

@@ -5,7 +5,8 @@
 use super::super::bits;
 use super::super::problem::Problem;
 use super::attack::{self, Choices};
-use super::{Limits, Solution, Solver, Watch, found};
+use super::limits::{Limits, Watch};
+use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,9 +50,9 @@ impl Solver for Enumeration {
     }
 
     fn solve(&self, problem: &Problem, limits: &Limits<'_>) -> Result<Solution> {
-        let size = attacks(problem);
-        if size > self.limit {
-            return Err(Error::TooLarge { solver: self.name(), size, limit: self.limit });
+        let got = attacks(problem);
+        if got > self.limit {
+            return Err(Error::TooLarge { solver: self.name(), got, limit: self.limit });
         }
         let watch = Watch::start(limits);
         let start = attack::search(problem, limits);

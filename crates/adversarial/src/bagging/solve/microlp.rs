@@ -2,8 +2,10 @@
 
 use super::super::bits;
 use super::super::problem::Problem;
+use super::attack;
 use super::integer_program::{Programme, whole_bound};
-use super::{Limits, Solution, Solver, Watch, attack, found};
+use super::limits::{Limits, Watch};
+use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use good_lp::solvers::SolutionStatus;
 use good_lp::{Expression, Solution as _, SolverModel, WithTimeLimit, constraint, variable, variables};
