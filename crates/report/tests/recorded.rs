@@ -6,8 +6,8 @@ use report::Report;
 
 fn json_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("the folder of reports can be read") {
+        let path = entry.expect("the folder of reports can be read").path();
         if path.is_dir() {
             found.extend(json_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "json") {
