@@ -14,7 +14,7 @@ use crate::type_check::Outcome;
 use crate::workspace::Package;
 use crate::{exit, process, workspace};
 
-/// Compare the public items of every library with the committed crates/<crate>/api.txt
+/// Compare the public items of every library with the committed `crates/<crate>/api.txt`
 ///
 /// Needs a nightly toolchain (rustup toolchain install nightly --profile minimal): rustdoc describes items as JSON there alone.
 #[derive(Debug, Args)]

@@ -1,5 +1,7 @@
 //! The parsers of datasets: whole files are read, and cut or damaged ones give errors or values.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use datasets::archive::{Limits, members};
 use datasets::planetoid::parse_converted;
 use datasets::table::{TableConfig, parse_numeric};

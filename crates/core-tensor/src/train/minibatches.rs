@@ -64,7 +64,7 @@ pub fn minibatches(len: usize, size: usize, rest: Rest, rng: &mut Rng) -> Result
     check_size("minibatches", "size", size)?;
     let order = rng.permutation(len);
     let mut ends: Vec<usize> = (1..=len / size).map(|batch| batch * size).collect();
-    if rest == Rest::Keep && len % size > 0 {
+    if rest == Rest::Keep && !len.is_multiple_of(size) {
         ends.push(len);
     }
     Ok(Minibatches { order, ends })
