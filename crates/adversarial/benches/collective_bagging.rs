@@ -4,42 +4,23 @@
 
 use adversarial::bagging::solve::{Automatic, BranchAndBound, Limits, Solver};
 use adversarial::bagging::{Certificate, CertifyConfig, Problem, Scope, Structure, Votes, certify};
+use reproduction::bench;
 use safetensors::SafeTensors;
 use std::error::Error;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-fn threads() -> usize {
-    std::env::var("BENCH_THREADS").ok().and_then(|count| count.parse().ok()).unwrap_or(1)
-}
-
-fn measure(name: &str, mut operation: impl FnMut() -> Result) -> Result {
-    let mut seconds = || -> Result<f64> {
-        let start = Instant::now();
-        operation()?;
-        Ok(start.elapsed().as_secs_f64())
-    };
-    seconds()?;
-    let (mut best, mut total, mut count) = (f64::INFINITY, 0.0, 0);
-    while count < 5 || total < 0.1 {
-        let time = seconds()?;
-        (best, total, count) = (best.min(time), total + time, count + 1);
-    }
-    let threads = threads();
-    match std::env::var_os("BENCH_JSON") {
-        Some(_) => println!(r#"{{"name":"{name}","threads":{threads},"seconds":{best}}}"#),
-        None => println!("{name:<60} {:>10.3} ms", best * 1e3),
-    }
-    Ok(())
+fn measure(name: &str, operation: impl FnMut() -> Result) -> Result {
+    bench::measure(name, 0.1, operation)
 }
 
 fn main() -> Result {
-    rayon::ThreadPoolBuilder::new().num_threads(threads()).build_global()?;
+    rayon::ThreadPoolBuilder::new().num_threads(bench::threads()).build_global()?;
     match std::env::var_os("SCALING") {
         Some(_) => scaling(),
         None => paired(),

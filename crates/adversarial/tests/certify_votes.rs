@@ -3,20 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-
-/// The example, which `cargo test` builds; `None`, said aloud, if only this test was built.
-fn program() -> Option<PathBuf> {
-    let path = std::env::current_exe().unwrap();
-    let program =
-        path.parent()?.parent()?.join("examples").join(format!("certify_votes{}", std::env::consts::EXE_SUFFIX));
-    if !program.is_file() {
-        println!("skipped: {} is not built", program.display());
-        return None;
-    }
-    Some(program)
-}
 
 fn run(program: &Path, folder: &Path, arguments: &[&str]) -> Output {
     Command::new(program).current_dir(folder).args(arguments).output().unwrap()
@@ -28,7 +16,7 @@ fn write(folder: &Path, name: &str, text: &str) {
 
 #[test]
 fn votes_and_blocks_become_a_table_json_and_a_plot() {
-    let Some(program) = program() else { return };
+    let Some(program) = reproduction::example("certify_votes") else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "votes.csv", "0,1,1,0\n0,1,0,0\n0,1,1,0\n0,1,1,1\n");
@@ -68,7 +56,7 @@ fn votes_and_blocks_become_a_table_json_and_a_plot() {
 
 #[test]
 fn votes_as_a_numpy_array_are_read() {
-    let Some(program) = program() else { return };
+    let Some(program) = reproduction::example("certify_votes") else { return };
     let folder = tempfile::tempdir().unwrap();
     let header = "{'descr': '<i8', 'fortran_order': False, 'shape': (3, 2), }";
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -88,7 +76,7 @@ fn votes_as_a_numpy_array_are_read() {
 
 #[test]
 fn wrong_files_are_named_with_line_and_column() {
-    let Some(program) = program() else { return };
+    let Some(program) = reproduction::example("certify_votes") else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "good.csv", "0,1\n0,1\n");

@@ -9,34 +9,22 @@ use adversarial::bagging::solve::{BranchAndBound, Enumeration, Limits, Solver};
 use adversarial::bagging::{
     Certificate, CertifyConfig, Problem, Scope, Structure, Votes, certify, certify_curve, samplewise, tolerable_budget,
 };
+use reproduction::Golden;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use std::path::PathBuf;
 
-fn directory() -> PathBuf {
-    match std::env::var_os("GOLDEN_DIR") {
-        Some(directory) => PathBuf::from(directory).join("collective-bagging"),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/collective-bagging"),
-    }
+fn golden() -> Golden {
+    Golden::of("collective-bagging", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The bytes of one file; `None`, said aloud, if it is not there.
+/// The bytes of one file; none, said aloud, where it is not there.
 fn read(name: &str) -> Option<Vec<u8>> {
-    let path = directory().join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            println!("skipped: {}: {error}", path.display());
-            None
-        }
-    }
+    golden().read(name)
 }
 
 #[test]
 fn at_least_one_reference_file_is_there() {
-    let directory = directory();
-    let files = std::fs::read_dir(&directory).map(|entries| entries.count()).unwrap_or(0);
-    assert!(files > 0, "no reference values in {}", directory.display());
+    golden().assert_not_empty();
 }
 
 fn whole(value: &Value) -> u64 {
@@ -179,14 +167,10 @@ fn small_instances_of_vanilla_bagging_are_equal() {
 
 /// The files `<name>_votes_<size>.safetensors`.
 fn vote_files(name: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(directory()).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let prefix = format!("{name}_votes_");
-    let mut names: Vec<String> =
-        names.filter(|name| name.starts_with(&prefix) && name.ends_with(".safetensors")).collect();
-    names.sort();
+    let names = golden().names(&prefix, ".safetensors");
     if names.is_empty() {
-        println!("skipped: no {prefix}*.safetensors in {}", directory().display());
+        println!("skipped: there is no {prefix}*.safetensors");
     }
     names
 }

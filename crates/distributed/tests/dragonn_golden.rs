@@ -13,27 +13,17 @@ use distributed::dragonn::{authors, expected_sent, hash_select, murmur3, sample_
 use distributed::encoded::{decode_naive, decode_sparse};
 use distributed::memory::{Memory, MemoryConfig};
 use distributed::{Compressor, Encoded, Key, wire};
+use reproduction::Golden;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use std::path::PathBuf;
 
-fn directory() -> PathBuf {
-    match std::env::var_os("GOLDEN_DIR") {
-        Some(directory) => PathBuf::from(directory).join("dragonn"),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dragonn"),
-    }
+fn golden() -> Golden {
+    Golden::of("dragonn", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The bytes of one file; `None`, said aloud, if it is not there.
+/// The bytes of one file; none, said aloud, where it is not there.
 fn read(name: &str) -> Option<Vec<u8>> {
-    let path = directory().join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            println!("skipped: {}: {error}", path.display());
-            None
-        }
-    }
+    golden().read(name)
 }
 
 fn json(name: &str) -> Option<Value> {
@@ -76,9 +66,7 @@ fn whole(value: &Value) -> usize {
 
 #[test]
 fn at_least_one_reference_file_is_there() {
-    let directory = directory();
-    let files = std::fs::read_dir(&directory).map(|entries| entries.count()).unwrap_or(0);
-    assert!(files > 0, "no reference values in {}", directory.display());
+    golden().assert_not_empty();
 }
 
 #[test]

@@ -15,45 +15,24 @@ use gnn::encoder::GraphEncoderConfig;
 use gnn::pool::PoolKind;
 use gnn::sep::{CodingTree, TreeConfig};
 use gnn::{Graph, Hierarchy, Mode};
+use reproduction::bench;
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::time::Instant;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const BATCH_SIZE: usize = 128;
 const HIDDEN: usize = 64;
 
-fn threads() -> usize {
-    std::env::var("BENCH_THREADS").ok().and_then(|count| count.parse().ok()).unwrap_or(1)
-}
-
-fn measure(name: &str, mut operation: impl FnMut() -> Result) -> Result {
-    let mut seconds = || -> Result<f64> {
-        let start = Instant::now();
-        operation()?;
-        Ok(start.elapsed().as_secs_f64())
-    };
-    seconds()?;
-    seconds()?;
-    let (mut best, mut total, mut count) = (f64::INFINITY, 0.0, 0);
-    while count < 5 || total < 0.06 {
-        let time = seconds()?;
-        (best, total, count) = (best.min(time), total + time, count + 1);
-    }
-    let threads = threads();
-    match std::env::var_os("BENCH_JSON") {
-        Some(_) => println!(r#"{{"name":"{name}","threads":{threads},"seconds":{best}}}"#),
-        None => println!("{name:<50} {:>10.3} ms", best * 1e3),
-    }
-    Ok(())
+fn measure(name: &str, operation: impl FnMut() -> Result) -> Result {
+    bench::measure(name, 0.06, operation)
 }
 
 fn main() -> Result {
-    core_tensor::threads::configure(threads())?;
+    core_tensor::threads::configure(bench::threads())?;
     let store = Store::new(StoreConfig { is_offline: true, ..StoreConfig::default() })?;
     trees(&store)?;
     let (set, name) = match tu::load(&store, "tu-imdb-binary") {

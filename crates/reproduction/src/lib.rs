@@ -1,5 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bench;
+mod golden;
+mod program;
+
+pub use golden::Golden;
+pub use program::example;
+
 use std::process::ExitCode;
 
 use candle_core::Device;

@@ -7,9 +7,9 @@ use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::{Mode, ops};
+use reproduction::bench;
 use std::error::Error;
 use std::hint::black_box;
-use std::time::Instant;
 use timeseries::sithcon::{Sequences, SithConConfig, StreamingMemory, morse, sithcon};
 use timeseries::tcn::{TcnConfig, tcn};
 
@@ -19,25 +19,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 fn measure(device: &Device, name: &str, mut operation: impl FnMut() -> Outcome) -> Outcome {
-    let mut seconds = || -> Result<f64, Box<dyn Error + Send + Sync>> {
-        let start = Instant::now();
+    bench::measure(name, 0.06, || {
         operation()?;
-        device.synchronize()?;
-        Ok(start.elapsed().as_secs_f64())
-    };
-    seconds()?;
-    seconds()?;
-    let (mut best, mut total, mut count) = (f64::INFINITY, 0.0, 0);
-    while count < 5 || total < 0.06 {
-        let time = seconds()?;
-        (best, total, count) = (best.min(time), total + time, count + 1);
-    }
-    let threads = std::env::var("BENCH_THREADS").unwrap_or_else(|_| "1".into());
-    match std::env::var_os("BENCH_JSON") {
-        Some(_) => println!(r#"{{"name":"{name}","threads":{threads},"seconds":{best}}}"#),
-        None => println!("{name:<60} {:>10.3} ms", best * 1e3),
-    }
-    Ok(())
+        Ok(device.synchronize()?)
+    })
 }
 
 fn sequences(signals: &[Vec<f32>], device: &Device) -> timeseries::Result<Sequences> {

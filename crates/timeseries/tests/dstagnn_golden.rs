@@ -16,6 +16,7 @@ use candle_core::{DType, Device, Tensor};
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::{Mode, backward, ops};
+use reproduction::Golden;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,22 +28,13 @@ use timeseries::dstagnn::{
 #[path = "dstagnn_golden/parameters.rs"]
 mod parameters;
 
-fn directory() -> PathBuf {
-    match std::env::var_os("GOLDEN_DIR") {
-        Some(directory) => PathBuf::from(directory).join("dstagnn"),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dstagnn"),
-    }
+fn golden() -> Golden {
+    Golden::of("dstagnn", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The bytes of one file; none, said aloud, where it is not there.
 fn read(name: &str) -> Option<Vec<u8>> {
-    let path = directory().join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            println!("skipped: {}: {error}", path.display());
-            None
-        }
-    }
+    golden().read(name)
 }
 
 fn tensors(name: &str) -> Option<HashMap<String, Tensor>> {
@@ -66,9 +58,7 @@ fn assert_near(what: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
 
 #[test]
 fn at_least_one_reference_file_is_there() {
-    let directory = directory();
-    let files = std::fs::read_dir(&directory).map(|entries| entries.count()).unwrap_or(0);
-    assert!(files > 0, "no reference values in {}", directory.display());
+    golden().assert_not_empty();
 }
 
 #[test]

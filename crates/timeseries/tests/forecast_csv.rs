@@ -3,20 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-
-/// The example, which `cargo test` builds; `None`, said aloud, if only this test was built.
-fn program() -> Option<PathBuf> {
-    let path = std::env::current_exe().unwrap();
-    let program =
-        path.parent()?.parent()?.join("examples").join(format!("forecast_csv{}", std::env::consts::EXE_SUFFIX));
-    if !program.is_file() {
-        println!("skipped: {} is not built", program.display());
-        return None;
-    }
-    Some(program)
-}
 
 fn run(program: &Path, folder: &Path, arguments: &[&str]) -> Output {
     Command::new(program).current_dir(folder).args(arguments).output().unwrap()
@@ -35,7 +23,7 @@ fn table(days: usize) -> String {
 
 #[test]
 fn a_table_becomes_forecasts_errors_and_a_plot() {
-    let Some(program) = program() else { return };
+    let Some(program) = reproduction::example("forecast_csv") else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     std::fs::write(folder.join("readings.csv"), table(8)).unwrap();
@@ -62,7 +50,7 @@ fn a_table_becomes_forecasts_errors_and_a_plot() {
 
 #[test]
 fn a_header_of_numbers_is_a_header_but_said_aloud() {
-    let Some(program) = program() else { return };
+    let Some(program) = reproduction::example("forecast_csv") else { return };
     let folder = tempfile::tempdir().unwrap();
     let numbered = table(4).replacen("time,a,b,c,still,silent", "0,773869,767541,767542,717447,717446", 1);
     std::fs::write(folder.path().join("numbered.csv"), numbered).unwrap();
@@ -74,7 +62,7 @@ fn a_header_of_numbers_is_a_header_but_said_aloud() {
 
 #[test]
 fn what_is_wrong_is_named() {
-    let Some(program) = program() else { return };
+    let Some(program) = reproduction::example("forecast_csv") else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let good = table(8);

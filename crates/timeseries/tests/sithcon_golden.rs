@@ -14,30 +14,21 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
 use core_tensor::params::ParamStore;
 use core_tensor::{Mode, backward, ops};
+use reproduction::Golden;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use timeseries::sithcon::{
     FilterForm, LogTimeConfig, LogTimeMemory, Sequences, SithConConfig, SithConLayerConfig, morse, sithcon,
 };
 use timeseries::tcn::{TcnConfig, tcn};
 
-fn directory() -> PathBuf {
-    match std::env::var_os("GOLDEN_DIR") {
-        Some(directory) => PathBuf::from(directory).join("sithcon"),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sithcon"),
-    }
+fn golden() -> Golden {
+    Golden::of("sithcon", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The bytes of one file; none, said aloud, where it is not there.
 fn read(name: &str) -> Option<Vec<u8>> {
-    let path = directory().join(name);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            println!("skipped: {}: {error}", path.display());
-            None
-        }
-    }
+    golden().read(name)
 }
 
 fn tensors(name: &str) -> Option<HashMap<String, Tensor>> {
@@ -96,9 +87,7 @@ fn memory_config(value: &Value) -> LogTimeConfig {
 
 #[test]
 fn at_least_one_reference_file_is_there() {
-    let directory = directory();
-    let files = std::fs::read_dir(&directory).map(|entries| entries.count()).unwrap_or(0);
-    assert!(files > 0, "no reference values in {}", directory.display());
+    golden().assert_not_empty();
 }
 
 #[test]
