@@ -89,11 +89,11 @@ fn wrong_files_are_named_with_line_and_column() {
     let cases: [(&[&str], &str); 11] = [
         (&["absent.csv"], "absent.csv"),
         (&["empty.csv"], "empty.csv is empty"),
-        (&["unequal.csv"], "unequal.csv: votes of sub-classifier 1: 1, expected 2"),
+        (&["unequal.csv"], "unequal.csv: Votes::from_rows: got 1 votes of sub-classifier 1, expected 2"),
         (&["unequal.csv", "--samples-in-rows"], "row 2 has 1 votes, expected 2"),
         (&["text.csv"], "line 2, column 2 is \"x\", expected a whole number"),
         (&["negative.csv"], "line 1, column 2 is -1, expected 0 to 65535"),
-        (&["good.csv", "--classes", "1"], "vote of sub-classifier 0 on sample 1: 1 is outside 0..1"),
+        (&["good.csv", "--classes", "1"], "vote of sub-classifier 0 on sample 1 is 1, which is not below 1"),
         (&["good.csv", "--budgets", "3"], "--budgets 3: above the 2 sub-classifiers"),
         (&["good.csv", "--budgets", "a-b"], "--budgets a-b: expected a number"),
         (&["good.csv", "--blocks", "short.csv"], "short.csv: 1 numbers for 2 sub-classifiers"),
