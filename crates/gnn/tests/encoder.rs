@@ -15,23 +15,23 @@ const CPU: Device = Device::Cpu;
 
 /// A path of six nodes in pairs and halves, a star, and a single node.
 fn batch() -> Batch {
-    let path = Graph::from_edges(6, &[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]).unwrap();
-    let star = Graph::from_edges(4, &[(0, 1), (0, 2), (0, 3)]).unwrap();
-    let single = Graph::from_edges(1, &[]).unwrap();
+    let path = Graph::from_edges(6, &[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]).expect("valid input");
+    let star = Graph::from_edges(4, &[(0, 1), (0, 2), (0, 3)]).expect("valid input");
+    let single = Graph::from_edges(1, &[]).expect("valid input");
     let parts = [
-        Hierarchy::from_assignments(&path, &[vec![0, 0, 1, 1, 2, 2], vec![0, 1, 1]], false).unwrap(),
-        Hierarchy::from_assignments(&star, &[vec![0, 0, 1, 1], vec![0, 0]], false).unwrap(),
-        Hierarchy::from_assignments(&single, &[vec![0], vec![0]], false).unwrap(),
+        Hierarchy::from_assignments(&path, &[vec![0, 0, 1, 1, 2, 2], vec![0, 1, 1]], false).expect("valid input"),
+        Hierarchy::from_assignments(&star, &[vec![0, 0, 1, 1], vec![0, 0]], false).expect("valid input"),
+        Hierarchy::from_assignments(&single, &[vec![0], vec![0]], false).expect("valid input"),
     ];
-    Hierarchy::batch(&parts.iter().collect::<Vec<_>>(), DType::F64, &CPU).unwrap()
+    Hierarchy::batch(&parts.iter().collect::<Vec<_>>(), DType::F64, &CPU).expect("valid input")
 }
 
 fn features(batch: &Batch, width: usize) -> Tensor {
-    Rng::new(1).normal(0.0, 1.0, (batch.num_nodes(), width), DType::F64, &CPU).unwrap()
+    Rng::new(1).normal(0.0, 1.0, (batch.num_nodes(), width), DType::F64, &CPU).expect("valid input")
 }
 
 fn rows(x: &Tensor) -> Vec<Vec<f64>> {
-    x.to_vec2().unwrap()
+    x.to_vec2().expect("valid input")
 }
 
 #[test]
