@@ -102,6 +102,13 @@ fn the_harness_knows_neither_papers_nor_candle() {
 }
 
 #[test]
+fn the_bridge_of_the_examples_knows_no_family() {
+    let tree = tree("reproduction");
+    let found: Vec<_> = families().into_iter().map(|family| family.name).filter(|name| tree.contains(name)).collect();
+    assert!(found.is_empty(), "reproduction pulls in {found:?}");
+}
+
+#[test]
 fn what_xtask_shares_with_the_harness_is_light() {
     // xtask is built before anything else is: no plots, no archives, no tensors, no other crate of ours.
     let tree = tree("report");
