@@ -50,6 +50,18 @@ fn start(program: &Path, seed: u64, out: &Path) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts")
 }
 
+/// A result without the times in it, which no two runs share.
+fn without_times(result: &Value) -> Value {
+    match result {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(name, _)| *name != "seconds");
+            Value::Object(kept.map(|(name, value)| (name.clone(), without_times(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(without_times).collect()),
+        other => other.clone(),
+    }
+}
+
 /// The results of all trials by group and id.
 fn results(out: &Path, slug: &str) -> BTreeMap<(String, String), Value> {
     let folder = out.join(slug).join("smoke").join("trials");
@@ -59,7 +71,7 @@ fn results(out: &Path, slug: &str) -> BTreeMap<(String, String), Value> {
             let text = std::fs::read_to_string(file.path()).expect("a trial can be read");
             let trial: Value = serde_json::from_str(&text).expect("a trial is JSON");
             let key = (group.file_name().to_string_lossy().into_owned(), trial["id"].as_str().unwrap_or("").to_owned());
-            all.insert(key, trial["result"].clone());
+            all.insert(key, without_times(&trial["result"]));
         }
     }
     all
