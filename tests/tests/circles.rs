@@ -12,24 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use integration_tests::packages;
 use rust_files::Crate;
 
-/// Crates with a circle that is known and on its way out. The list only shrinks.
-const KNOWN: [&str; 6] = ["adversarial", "core-tensor", "distributed", "gnn", "moe-scaling", "timeseries"];
-
 #[test]
 fn no_circle_between_files() {
     let mut problems = Vec::new();
     for package in packages() {
-        let found = circles(&Crate::read(&package.directory.join("src")).dependencies());
-        if found.is_empty() && KNOWN.contains(&package.name.as_str()) {
-            println!("{} has no circle any more: take it out of the list", package.name);
-        }
-        for circle in found {
-            let line = format!("{}: {}", package.name, circle.join(" <-> "));
-            if KNOWN.contains(&package.name.as_str()) {
-                println!("known: {line}");
-            } else {
-                problems.push(line);
-            }
+        for circle in circles(&Crate::read(&package.directory.join("src")).dependencies()) {
+            problems.push(format!("{}: {}", package.name, circle.join(" <-> ")));
         }
     }
     assert!(problems.is_empty(), "files that depend on each other:\n{}", problems.join("\n"));

@@ -184,14 +184,14 @@ fn wrong_images_are_errors() {
     for (name, store, network) in networks() {
         let before = statistics(&store);
         let wrong =
-            [vec![], vec![2, 26, 28], vec![1, 3, 26, 28], vec![1, 0, 26, 28], vec![1, 2, 0, 0], vec![1, 2, 26, 28, 1]];
+            [vec![], vec![2, 28, 30], vec![1, 3, 28, 30], vec![1, 0, 28, 30], vec![1, 2, 0, 0], vec![1, 2, 28, 30, 1]];
         for shape in wrong {
             let x = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu).unwrap();
             for mut mode in [Mode::evaluate(), Mode::recalibrate()] {
                 assert!(network.forward(&x, &mut mode).is_err(), "{name}: {shape:?}");
             }
         }
-        let integers = Tensor::zeros((1, 2, 26, 28), DType::U32, &Device::Cpu).unwrap();
+        let integers = Tensor::zeros((1, 2, 28, 30), DType::U32, &Device::Cpu).unwrap();
         assert!(network.forward(&integers, &mut Mode::evaluate()).is_err(), "{name}");
         assert_eq!(statistics(&store), before, "{name}");
     }

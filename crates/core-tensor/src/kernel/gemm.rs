@@ -55,7 +55,7 @@ pub fn gemm<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut [T], i
     gemm_strided(left, right, out, right.cols, is_added, true);
 }
 
-/// [`gemm`] into rows that lie `stride` elements apart in `out`; on this thread alone unless `is_parallel`, as inside of a task.
+/// [`gemm()`] into rows that lie `stride` elements apart in `out`; on this thread alone unless `is_parallel`, as inside of a task.
 ///
 /// # Panics
 ///

@@ -51,12 +51,13 @@
 //! | the operation | [`Kernel`], [`Gradients`], [`apply`] |
 //! | element types | [`Real`] with `exp`, `tanh`, `erf`, …; [`dispatch_tensor!`], [`with_slice`] for tensors outside of a kernel |
 //! | vector loops | [`multiversion!`], [`exp_all`], [`sum_all`], [`sum1`], [`sum2`], [`sum3`] |
-//! | matrices | [`Matrix`], [`gemm`], [`gemm_strided`], [`transpose`] |
+//! | matrices | [`Matrix`], [`gemm()`], [`gemm_strided`], [`transpose`] |
 //! | threads | [`for_slices`], [`for_slices2`], [`for_rows`], [`for_row_entries`], [`for_tasks`], [`MIN_WORK_PER_TASK`] |
 //!
 //! Loops over threads cut work by its shape and compute each output element in one task, so results have the same bits for any number of threads.
 
 mod adapter;
+pub(crate) mod constants;
 mod exponential;
 mod gemm;
 mod parallel;

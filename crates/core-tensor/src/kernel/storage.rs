@@ -34,7 +34,7 @@ pub(crate) fn into_storage<T: WithDType>(values: Vec<T>) -> CpuStorage {
 
 /// The same tensor, copied only if its elements are not in row-major order. Stays on the tape, unless it is a variable in the midst of [`input_gradient`](crate::train::input_gradient).
 pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor> {
-    if tensor.is_variable() && crate::train::is_frozen() {
+    if tensor.is_variable() && super::constants::are_constant() {
         return tensor.detach().contiguous();
     }
     if tensor.is_contiguous() { Ok(tensor.clone()) } else { tensor.contiguous() }

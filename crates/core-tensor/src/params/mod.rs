@@ -372,6 +372,12 @@ impl ParamStore {
     }
 }
 
+impl From<&ParamStore> for Parameters {
+    fn from(store: &ParamStore) -> Self {
+        store.trainable()
+    }
+}
+
 impl SimpleBackend for ParamStore {
     fn get(
         &self,

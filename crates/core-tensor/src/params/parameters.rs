@@ -89,9 +89,3 @@ impl From<Vec<Var>> for Parameters {
         Self::new(list.into_iter().enumerate().map(|(at, var)| (at.to_string(), var, None)))
     }
 }
-
-impl From<&super::ParamStore> for Parameters {
-    fn from(store: &super::ParamStore) -> Self {
-        store.trainable()
-    }
-}

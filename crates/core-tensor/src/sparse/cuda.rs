@@ -1,7 +1,7 @@
 //! Launching the CUDA kernels of `kernels.cu`.
 
 use super::SparsePattern;
-use super::reference::DeviceIndices;
+use super::device_indices::DeviceIndices;
 use crate::cuda::{Module, kernel, launch, view};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, PushKernelArg};

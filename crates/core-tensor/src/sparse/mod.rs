@@ -18,6 +18,7 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod device_indices;
 mod extremum;
 mod gather;
 mod kernels;

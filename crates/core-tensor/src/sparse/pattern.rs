@@ -1,6 +1,6 @@
 //! The positions of the entries of a sparse matrix.
 
-use super::reference::DeviceIndices;
+use super::device_indices::{DeviceIndices, Lists};
 use crate::{Error, Result};
 use candle_core::Device;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -201,7 +201,15 @@ impl SparsePattern {
         if let Some(found) = cached.iter().find(|i| i.is_for(device, self.is_transposed)) {
             return Ok(found.clone());
         }
-        let indices = Arc::new(DeviceIndices::new(self, device, self.is_transposed)?);
+        let compressed = self.compressed();
+        let lists = Lists {
+            offsets: &compressed.offsets,
+            neighbours: &compressed.neighbours,
+            entries: &compressed.entries,
+            rows: self.rows(),
+            cols: self.cols(),
+        };
+        let indices = Arc::new(DeviceIndices::new(&lists, device, self.is_transposed)?);
         cached.push(indices.clone());
         Ok(indices)
     }

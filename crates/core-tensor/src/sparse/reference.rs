@@ -4,69 +4,9 @@
 //! They assume that the shapes were checked.
 
 use super::SparsePattern;
+use super::device_indices::DeviceIndices;
 use crate::Result;
-use candle_core::{D, Device, DeviceLocation, Tensor};
-
-/// The index of a pattern, on a device.
-#[derive(Debug)]
-pub(super) struct DeviceIndices {
-    location: DeviceLocation,
-    is_transposed: bool,
-    /// Row and column of each entry, by id.
-    rows: Tensor,
-    cols: Tensor,
-    /// Column and row of the entry in each slot, rows in order.
-    slot_cols: Tensor,
-    slot_rows: Tensor,
-    slot_entries: Tensor,
-    /// Where the slots of each row begin.
-    #[cfg(feature = "cuda")]
-    offsets: Tensor,
-    /// The last slot of each row that has entries, and those rows.
-    last_slots: Tensor,
-    filled_rows: Tensor,
-}
-
-impl DeviceIndices {
-    pub(super) fn new(pattern: &SparsePattern, device: &Device, is_transposed: bool) -> Result<Self> {
-        let compressed = pattern.compressed();
-        let filled: Vec<u32> = (0..pattern.num_rows() as u32)
-            .filter(|&row| compressed.offsets[row as usize] < compressed.offsets[row as usize + 1])
-            .collect();
-        let last: Vec<u32> = filled.iter().map(|&row| compressed.offsets[row as usize + 1] - 1).collect();
-        let slot_rows: Vec<u32> = compressed.entries.iter().map(|&entry| pattern.rows()[entry as usize]).collect();
-        let upload = |values: &[u32]| Tensor::from_slice(values, values.len(), device);
-        Ok(Self {
-            location: device.location(),
-            is_transposed,
-            rows: upload(pattern.rows())?,
-            cols: upload(pattern.cols())?,
-            slot_cols: upload(&compressed.neighbours)?,
-            slot_rows: upload(&slot_rows)?,
-            slot_entries: upload(&compressed.entries)?,
-            #[cfg(feature = "cuda")]
-            offsets: upload(&compressed.offsets)?,
-            last_slots: upload(&last)?,
-            filled_rows: upload(&filled)?,
-        })
-    }
-
-    /// Offsets, neighbours and entries of the compressed rows.
-    #[cfg(feature = "cuda")]
-    pub(super) fn compressed(&self) -> [&Tensor; 3] {
-        [&self.offsets, &self.slot_cols, &self.slot_entries]
-    }
-
-    /// Rows, columns, and once more the rows, of the entries by id.
-    #[cfg(feature = "cuda")]
-    pub(super) fn ends(&self) -> [&Tensor; 3] {
-        [&self.rows, &self.cols, &self.rows]
-    }
-
-    pub(super) fn is_for(&self, device: &Device, is_transposed: bool) -> bool {
-        self.location == device.location() && self.is_transposed == is_transposed
-    }
-}
+use candle_core::{D, Device, Tensor};
 
 /// `[num_rows, 1, …]` with `1 / degree`, zero where there are no entries, to broadcast over a tensor of the rank and dtype
 /// of `like`.

@@ -1,8 +1,8 @@
 //! What attacks and evaluations need of a model.
 
+use crate::kernel::constants;
 use crate::{Mode, Result};
 use candle_core::{Tensor, Var};
-use std::cell::Cell;
 
 /// A model that gives each input scores of the classes.
 ///
@@ -19,15 +19,6 @@ impl<F: Fn(&Tensor, &mut Mode<'_>) -> Result<Tensor>> Classifier for F {
     fn logits(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         self(x, mode)
     }
-}
-
-thread_local! {
-    static IS_FROZEN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether variables that operations of this crate meet on this thread count as constants; see [`input_gradient`].
-pub(crate) fn is_frozen() -> bool {
-    IS_FROZEN.get()
 }
 
 /// The value `f(x)`, a scalar, and its gradient with respect to `x`, `[…]` like `x`.
@@ -51,17 +42,11 @@ pub(crate) fn is_frozen() -> bool {
 /// # Errors
 /// Those of `f`, a value of more than one element, an operation on its tape that has no gradient.
 pub fn input_gradient(x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<(Tensor, Tensor)> {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            IS_FROZEN.set(self.0);
-        }
-    }
     let var = Var::from_tensor(&x.detach())?;
     // A tensor that depends on a variable and is none: what is a variable is taken for a parameter.
     let on_tape = var.as_tensor().reshape(x.shape())?;
     let value = {
-        let _restore = Restore(IS_FROZEN.replace(true));
+        let _constants = constants::Scope::new();
         f(&on_tape)?
     };
     if value.elem_count() != 1 {

@@ -20,7 +20,6 @@ mod trainer;
 
 pub use best_state::BestState;
 pub use cancellation::Cancellation;
-pub(crate) use classifier::is_frozen;
 pub use classifier::{Classifier, input_gradient};
 pub use gradient_hook::{GradientHook, Gradients, Observer};
 pub use minibatches::{Minibatches, Rest, minibatches, ragged_minibatches};
