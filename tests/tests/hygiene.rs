@@ -1,6 +1,6 @@
 //! Who depends on whom: a library crate pulls in no harness, and the harness no library.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use integration_tests::{Package, SHARED_LIBRARIES, cargo, packages, root, stdout};
@@ -108,6 +108,31 @@ fn the_bridge_of_the_examples_knows_no_family() {
     assert!(found.is_empty(), "reproduction pulls in {found:?}");
 }
 
+/// Candle and the crates below it, with the features that they are built with for the tests and examples of `package`.
+fn candle(package: &str) -> BTreeMap<String, String> {
+    let below = tree("candle-core");
+    let edges = ["--edges", "normal,build,dev", "--prefix", "none", "--format", "{p}|{f}"];
+    let text = stdout(cargo().args(["tree", "--package", package]).args(edges));
+    let lines = text.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|'));
+    lines
+        .filter(|(name, _)| below.contains(name.split(' ').next().unwrap_or_default()))
+        .map(|(name, features)| (name.to_owned(), features.to_owned()))
+        .collect()
+}
+
+/// Cargo builds Candle anew where one crate below it has other features: see `reproduction`'s Cargo.toml.
+#[test]
+fn all_families_share_one_build_of_candle() {
+    let families = families().into_iter().filter(|family| family.directory.join("examples").is_dir());
+    let trees: Vec<_> = families.map(|family| (candle(&family.name), family.name)).collect();
+    for pair in trees.windows(2) {
+        let ((one, first), (other, second)) = (&pair[0], &pair[1]);
+        assert!(one.keys().any(|name| name.starts_with("candle-core ")), "{first} has no Candle: {one:?}");
+        let differences: Vec<_> = one.iter().filter(|(name, features)| other.get(*name) != Some(features)).collect();
+        assert!(differences.is_empty(), "{first} and {second} differ below Candle: {differences:?}");
+    }
+}
+
 #[test]
 fn what_xtask_shares_with_the_harness_is_light() {
     // xtask is built before anything else is: no plots, no archives, no tensors, no other crate of ours.
@@ -137,8 +162,8 @@ fn library(directory: &Path) -> String {
     std::fs::read_to_string(directory.join("src").join("lib.rs")).expect("a library has src/lib.rs")
 }
 
-/// Libraries that may hold `unsafe`: core-tensor for its kernels; timeseries until its loops go through core-tensor's.
-const UNSAFE: [&str; 2] = ["core-tensor", "timeseries"];
+/// Libraries that may hold `unsafe`: core-tensor, for its kernels.
+const UNSAFE: [&str; 1] = ["core-tensor"];
 
 #[test]
 fn the_compiler_forbids_unsafe_code_outside_of_core_tensor() {

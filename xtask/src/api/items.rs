@@ -214,8 +214,8 @@ mod tests {
         let expected = [
             "c: mod",
             "c::Outer.size: usize",
-            "c::Outer::size: fn(&self) -> usize",
             "c::Outer: struct",
+            "c::Outer::size: fn(&self) -> usize",
             "c::f: fn(x: &c::Outer)",
         ];
         assert_eq!(lines, expected);
