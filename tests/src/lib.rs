@@ -66,13 +66,30 @@ pub fn example(package: &str, name: &str) -> PathBuf {
     build(&["--release", "--package", package, "--example", name])
 }
 
+/// [`cargo`] with the network: what only a feature needs has not been downloaded by whoever started these tests.
+pub fn cargo_for_features() -> Command {
+    let mut command = cargo();
+    command.env_remove("CARGO_NET_OFFLINE");
+    command
+}
+
+/// Why a feature cannot be built on this machine, if what cargo says is about the machine and not about our code.
+pub fn reason_to_skip(said: &str) -> Option<&'static str> {
+    let reasons = [
+        ("libclang", "libclang is not installed (apt-get install libclang-dev)"),
+        ("failed to download", "what the feature depends on cannot be downloaded (cargo fetch --locked)"),
+        ("failed to get", "what the feature depends on cannot be downloaded (cargo fetch --locked)"),
+    ];
+    reasons.into_iter().find(|(sign, _)| said.contains(sign)).map(|(_, reason)| reason)
+}
+
 /// [`example`] with features, or why it does not build.
 ///
 /// # Errors
 /// The end of what cargo says.
 pub fn example_with(package: &str, name: &str, features: &str) -> Result<PathBuf, String> {
     let arguments = ["--release", "--package", package, "--example", name, "--features", features];
-    let output = run(cargo().arg("build").args(arguments));
+    let output = run(cargo_for_features().arg("build").args(arguments));
     if output.status.success() {
         return Ok(build(&arguments));
     }

@@ -110,14 +110,14 @@ fn the_bridge_of_the_examples_knows_no_family() {
 
 /// Candle and the crates below it, with the features that they are built with for the tests and examples of `package`.
 fn candle(package: &str) -> BTreeMap<String, String> {
-    let below = tree("candle-core");
-    let edges = ["--edges", "normal,build,dev", "--prefix", "none", "--format", "{p}|{f}"];
-    let text = stdout(cargo().args(["tree", "--package", package]).args(edges));
-    let lines = text.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|'));
-    lines
-        .filter(|(name, _)| below.contains(name.split(' ').next().unwrap_or_default()))
-        .map(|(name, features)| (name.to_owned(), features.to_owned()))
-        .collect()
+    let tree = |package: &str, edges: &str| -> BTreeMap<String, String> {
+        let format = ["--edges", edges, "--prefix", "none", "--format", "{p}|{f}"];
+        let text = stdout(cargo().args(["tree", "--package", package]).args(format));
+        let lines = text.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|'));
+        lines.map(|(name, features)| (name.to_owned(), features.to_owned())).collect()
+    };
+    let below = tree("candle-core", "normal,build");
+    tree(package, "normal,build,dev").into_iter().filter(|(name, _)| below.contains_key(name)).collect()
 }
 
 /// Cargo builds Candle anew where one crate below it has other features: see `reproduction`'s Cargo.toml.

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use integration_tests::{example, example_with, run};
+use integration_tests::{example, example_with, reason_to_skip, run};
 
 /// The example, with MPI where that can be built.
 fn program() -> &'static (PathBuf, bool) {
@@ -28,11 +28,11 @@ fn program() -> &'static (PathBuf, bool) {
         }
         match example_with("distributed", "data_parallel", "mpi") {
             Ok(program) => (program, true),
-            Err(text) if text.contains("libclang") => {
-                println!("skipped: libclang is not installed (apt-get install libclang-dev)");
+            Err(text) => {
+                let reason = reason_to_skip(&text).unwrap_or_else(|| panic!("the feature `mpi` does not build: {text}"));
+                println!("skipped: {reason}");
                 (example("distributed", "data_parallel"), false)
             }
-            Err(text) => panic!("the feature `mpi` does not build: {text}"),
         }
     })
 }
