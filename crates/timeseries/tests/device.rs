@@ -3,7 +3,7 @@
 #![cfg(any(feature = "cuda", feature = "metal"))]
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Module, Tensor};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::{Mode, backward, device, ops};
