@@ -17,6 +17,7 @@ pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod random;
+pub mod rounding;
 pub mod schedule;
 pub mod sparse;
 pub mod threads;

@@ -128,7 +128,7 @@ pub struct PlateauConfig {
     pub factor: f64,
     /// The number of observations without progress that are tolerated, 10.
     pub patience: u64,
-    /// The share of the best value by which a metric must be better to count as progress, 1e-4.
+    /// The share of the best value's magnitude by which a metric must be better to count as progress, 1e-4.
     pub threshold: f64,
     /// The number of observations after a reduction in which nothing is counted, 0.
     pub cooldown: u64,
@@ -182,8 +182,11 @@ impl ReduceOnPlateau {
         let config = self.config;
         let is_better = match (self.best, config.better) {
             (None, _) => !metric.is_nan(),
-            (Some(best), Better::Smaller) => metric < best * (1. - config.threshold),
-            (Some(best), Better::Larger) => metric > best * (1. + config.threshold),
+            // PyTorch multiplies by 1 ∓ threshold, which for a negative best is worse than the best itself.
+            (Some(best), Better::Smaller) if best >= 0. => metric < best * (1. - config.threshold),
+            (Some(best), Better::Smaller) => metric < best * (1. + config.threshold),
+            (Some(best), Better::Larger) if best >= 0. => metric > best * (1. + config.threshold),
+            (Some(best), Better::Larger) => metric > best * (1. - config.threshold),
         };
         if is_better {
             self.best = Some(metric);
@@ -240,6 +243,18 @@ mod tests {
         // Best 1; two bad observations reduce; two are ignored; two more reduce again; the minimum is kept.
         let factors: Vec<f64> = [1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1.].map(|m| watch.observe(m)).to_vec();
         assert_eq!(factors, [1., 1., 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.2, 0.2]);
+    }
+
+    #[test]
+    fn a_constant_negative_metric_is_a_plateau() {
+        for better in [Better::Smaller, Better::Larger] {
+            let mut watch = ReduceOnPlateau::new(PlateauConfig { better, patience: 2, ..Default::default() }).unwrap();
+            let factors = [-1.; 5].map(|m| watch.observe(m));
+            assert_eq!(factors, [1., 1., 1., 0.1, 0.1], "{better:?}");
+        }
+        // −1.1 is better than −1 by a tenth, and −0.9 for accuracies
+        let mut watch = ReduceOnPlateau::new(PlateauConfig { patience: 0, ..Default::default() }).unwrap();
+        assert_eq!([-1., -1.1, -1.1].map(|m| watch.observe(m)), [1., 1., 0.1]);
     }
 
     #[test]

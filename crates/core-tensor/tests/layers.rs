@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device, IndexOp, Tensor, Var};
+use candle_core::{D, DType, Device, IndexOp, Tensor, Var};
+use candle_nn::Module;
 use core_tensor::gradcheck::gradcheck;
-use core_tensor::ops::{self, AttentionConfig, Epilogue, Pool2dConfig};
+use core_tensor::ops::{self, AttentionConfig, Conv2dConfig, Epilogue, Pool2dConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::{Result, nn};
@@ -271,4 +272,27 @@ proptest! {
         let expected = candle_nn::ops::softmax(&scores, 3).unwrap().matmul(&x).unwrap();
         prop_assert!(difference(&ops::attention(&x, &x, &x, &AttentionConfig::default()).unwrap(), &expected) < 1e-10);
     }
+}
+
+#[test]
+fn kernels_may_be_rectangular_and_norms_without_parameters() -> Result<()> {
+    let store = ParamStore::new(1, DType::F64, &Device::Cpu);
+    let vb = store.var_builder();
+    let x = normal(3, (2, 4, 7, 9));
+    let wide = nn::conv2d(4, 6, (1, 5), Conv2dConfig::default(), vb.pp("wide"))?;
+    assert_eq!(wide.weight().dims(), [6, 4, 1, 5]);
+    assert_eq!(wide.forward(&x)?.dims(), [2, 6, 7, 5]);
+    let square = nn::conv2d_no_bias(4, 6, 3, Conv2dConfig::default(), vb.pp("square"))?;
+    assert_eq!(square.weight().dims(), [6, 4, 3, 3]);
+    let spread = nn::conv_transpose2d(4, 2, (2, 3), Default::default(), vb.pp("spread"))?;
+    assert_eq!(spread.forward(&x)?.dims(), [2, 2, 8, 11]);
+    let count = store.trainable().len();
+
+    let plain = nn::group_norm_no_affine(2, 4, 1e-5, vb.pp("norm"))?.forward(&x)?;
+    let affine = nn::group_norm(2, 4, 1e-5, ParamStore::new(0, DType::F64, &Device::Cpu).var_builder())?;
+    assert_eq!(difference(&plain, &affine.forward(&x)?), 0.);
+    let plain = nn::layer_norm_no_affine(9, 1e-5, vb.pp("norm"))?.forward(&x)?;
+    assert!(plain.mean_keepdim(D::Minus1)?.abs()?.max_all()?.to_scalar::<f64>()? < 1e-12);
+    assert_eq!(store.trainable().len(), count, "norms without parameters made some");
+    Ok(())
 }

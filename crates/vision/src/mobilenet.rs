@@ -6,6 +6,7 @@ use crate::{Error, ImageNetwork, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use core_tensor::nn::{Linear, linear};
+use core_tensor::rounding::floor_to_count;
 use core_tensor::{Mode, ops};
 
 /// The numbers of a [`MobileNet`].
@@ -38,7 +39,7 @@ impl MobileNetConfig {
             let reason = format!("is {width_multiplier}, expected a finite number above 0");
             return Err(Error::config("mobilenet", "width_multiplier", reason));
         }
-        let scaled = |width: usize| ((width as f64 * width_multiplier) as usize).max(8);
+        let scaled = |width: usize| floor_to_count(width as f64 * width_multiplier).max(8);
         let widths = WIDTHS.iter().map(|&width| scaled(width)).collect();
         Ok(Self { input_channels: 3, num_classes, stem_width: scaled(32), stem_stride: 2, widths })
     }

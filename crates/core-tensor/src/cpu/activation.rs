@@ -21,15 +21,32 @@ impl Function for Gelu {
 
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        T::of(0.5) * x * (T::ONE + Real::erf(x * T::of(std::f64::consts::FRAC_1_SQRT_2)))
+        x * x.normal().0
     }
 
     #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
-        // Φ(x) + x φ(x)
-        let distribution = T::of(0.5) * (T::ONE + Real::erf(x * T::of(std::f64::consts::FRAC_1_SQRT_2)));
-        let density = T::of(0.398_942_280_401_432_7) * Real::exp(T::of(-0.5) * x * x);
+        let (distribution, density) = x.normal();
         distribution + x * density
+    }
+}
+
+/// The distribution function of the standard normal.
+#[derive(Clone, Copy)]
+pub(crate) struct NormalDistribution;
+
+impl Function for NormalDistribution {
+    const NAME: &'static str = "normal-distribution";
+    const WORK: usize = 24;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        x.normal().0
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        x.normal().1
     }
 }
 
@@ -40,18 +57,23 @@ impl Function for GeluTanh {
     const NAME: &'static str = "gelu-tanh";
     const WORK: usize = 20;
 
+    // With ½ (1 + tanh u) = σ(2u), where no digits cancel.
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        let inner = T::of(0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
-        T::of(0.5) * x * (T::ONE + Real::tanh(inner))
+        let twice = T::of(2. * 0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
+        x / (T::ONE + Real::exp(-twice))
     }
 
     #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
-        let inner = T::of(0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
-        let slope = T::of(0.797_884_560_802_865_4) * (T::ONE + T::of(3. * 0.044_715) * x * x);
-        let tanh = Real::tanh(inner);
-        T::of(0.5) * (T::ONE + tanh + x * (T::ONE - tanh * tanh) * slope)
+        let twice = T::of(2. * 0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
+        let slope = T::of(2. * 0.797_884_560_802_865_4) * (T::ONE + T::of(3. * 0.044_715) * x * x);
+        let power = Real::exp(-Real::abs(twice));
+        let larger = T::ONE / (T::ONE + power);
+        let (sigmoid, rest) = if twice > T::ZERO { (larger, larger * power) } else { (larger * power, larger) };
+        // Far from 0 the slope is large and one of the factors 0.
+        let bend = if power > T::ZERO { x * rest * slope } else { T::ZERO };
+        sigmoid * (T::ONE + bend)
     }
 }
 
@@ -83,9 +105,7 @@ impl Function for Softplus {
 
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        let positive = if x > T::ZERO { x } else { T::ZERO };
-        // A NaN must not vanish in the comparison.
-        if Real::is_nan(x) { x } else { positive + Real::ln(T::ONE + Real::exp(-Real::abs(x))) }
+        x.softplus()
     }
 
     #[inline(always)]
@@ -121,12 +141,13 @@ impl Function for Relu {
 
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        LeakyRelu { negative_slope: 0. }.value(x)
+        // A NaN stays one, and −∞ gives 0.
+        if x <= T::ZERO { T::ZERO } else { x }
     }
 
     #[inline(always)]
-    fn derivative<T: Real>(self, x: T, y: T) -> T {
-        LeakyRelu { negative_slope: 0. }.derivative(x, y)
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        if x > T::ZERO { T::ONE } else { T::ZERO }
     }
 }
 

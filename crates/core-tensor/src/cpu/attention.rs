@@ -21,9 +21,12 @@ pub(crate) struct Attention {
     pub(crate) scale: f64,
     pub(crate) is_causal: bool,
     pub(crate) mask: Option<Vec<f64>>,
-    /// The logarithm of the sum of each query's powers.
-    pub(crate) log_sums: OnceLock<Vec<f64>>,
+    /// The largest score of each query, and the logarithm of the sum of its powers relative to that.
+    pub(crate) log_sums: OnceLock<Vec<[f64; 2]>>,
 }
+
+/// What a query that sees no key keeps: its powers are 0.
+const NOTHING: [f64; 2] = [f64::INFINITY, 0.];
 
 multiversion! {
     /// Scales a row of scores and subtracts its largest, which goes to `largest`.
@@ -69,9 +72,9 @@ multiversion! {
 }
 
 multiversion! {
-    fn scale_and_subtract<T>(row: &mut [T], scale: T, log_sum: T) {
+    fn scale_and_subtract<T>(row: &mut [T], scale: T, largest: T, log_sum: T) {
         for v in row {
-            *v = *v * scale - log_sum;
+            *v = (*v * scale - largest) - log_sum;
         }
     }
 }
@@ -83,10 +86,13 @@ impl Attention {
         if self.is_causal { (query + 1 + keys).saturating_sub(queries).min(keys) } else { keys }
     }
 
-    fn add_mask<T: Real>(&self, query: usize, scaled_by: f64, row: &mut [T]) {
-        let Some(mask) = &self.mask else { return };
+    /// The factor that is still to be applied to a row of products: with a mask, this applies it and adds the mask.
+    fn masked<T: Real>(&self, query: usize, row: &mut [T]) -> T {
+        let scale = T::of(self.scale);
+        let Some(mask) = &self.mask else { return scale };
         let mask = &mask[query * self.sizes.keys..];
-        row.iter_mut().zip(mask).for_each(|(v, &m)| *v += T::of(m / scaled_by));
+        row.iter_mut().zip(mask).for_each(|(v, &m)| *v = *v * scale + T::of(m));
+        T::ONE
     }
 
     /// The probabilities of some queries of one head from `q kᵀ`, with the stored sums or, forward, with new ones.
@@ -104,20 +110,19 @@ impl Attention {
         scores.resize(rows.len() * keys, T::ZERO);
         if seen == 0 {
             if let LogSums::New(sums) = log_sums {
-                sums.fill(f64::INFINITY);
+                sums.fill(NOTHING);
             }
             return;
         }
         let left = Matrix::new(&q[rows.start * depth..], rows.len(), depth);
         let right = Matrix::new(k, seen, depth).t();
         gemm_strided(left, right, scores, keys, false, false);
-        let scale = T::of(self.scale);
         match log_sums {
             LogSums::New(sums) => {
                 let mut largest = vec![T::ZERO; rows.len()];
                 for ((query, row), largest) in rows.clone().zip(scores.chunks_exact_mut(keys)).zip(&mut largest) {
                     let seen = self.seen(query);
-                    self.add_mask(query, self.scale, &mut row[..seen]);
+                    let scale = self.masked(query, &mut row[..seen]);
                     shift_row(&mut row[..seen], scale, largest);
                     exp_all(&mut row[..seen]);
                     row[seen..].fill(T::ZERO);
@@ -126,14 +131,14 @@ impl Attention {
                     let mut sum = T::ZERO;
                     normalise_row(row, &mut sum);
                     let is_visible = sum > T::ZERO || Real::is_nan(sum);
-                    *log_sum = if is_visible { largest.to_f64() + Real::ln(sum).to_f64() } else { f64::INFINITY };
+                    *log_sum = if is_visible { [largest.to_f64(), Real::ln(sum).to_f64()] } else { NOTHING };
                 }
             }
             LogSums::Known(sums) => {
-                for ((query, row), &log_sum) in rows.zip(scores.chunks_exact_mut(keys)).zip(sums) {
+                for ((query, row), &[largest, log_sum]) in rows.zip(scores.chunks_exact_mut(keys)).zip(sums) {
                     let seen = self.seen(query);
-                    self.add_mask(query, self.scale, &mut row[..seen]);
-                    scale_and_subtract(&mut row[..seen], scale, T::of(log_sum));
+                    let scale = self.masked(query, &mut row[..seen]);
+                    scale_and_subtract(&mut row[..seen], scale, T::of(largest), T::of(log_sum));
                     exp_all(&mut row[..seen]);
                     row[seen..].fill(T::ZERO);
                 }
@@ -143,8 +148,8 @@ impl Attention {
 }
 
 enum LogSums<'a> {
-    New(&'a mut [f64]),
-    Known(&'a [f64]),
+    New(&'a mut [[f64; 2]]),
+    Known(&'a [[f64; 2]]),
 }
 
 impl Kernel for Attention {
@@ -154,7 +159,7 @@ impl Kernel for Attention {
         let Sizes { queries, keys, depth, width } = self.sizes;
         let heads = if depth > 0 { x[0].len() / (queries * depth).max(1) } else { x[2].len() / (keys * width).max(1) };
         let mut out = vec![T::ZERO; heads * queries * width];
-        let mut log_sums = vec![f64::INFINITY; heads * queries];
+        let mut log_sums = vec![NOTHING; heads * queries];
         if keys > 0 && !out.is_empty() {
             let sums = Parts::new(&mut log_sums);
             let (q_len, k_len, v_len) = (queries * depth, keys * depth, keys * width);

@@ -1,36 +1,55 @@
 //! Cross-entropy and the mean squared error.
 
-use super::softmax::{EXP_WORK, for_exponential_rows};
-use crate::kernel::{Real, collect, for_slices, multiversion};
+use super::softmax::{EXP_WORK, for_exponential_rows, log_of_sum};
+use crate::kernel::{Real, collect, for_slices, multiversion, sum1};
 
 multiversion! {
-    /// `exp(x − shift) · factor`.
-    fn scaled_powers<T>(x: &[T], shift: T, factor: T, out: &mut [T]) {
+    /// `exp(x − largest − log_sum) · factor`.
+    fn scaled_powers<T>(x: &[T], largest: T, log_sum: T, factor: T, out: &mut [T]) {
         for (out, &x) in out.iter_mut().zip(x) {
-            *out = Real::exp(x - shift) * factor;
+            *out = Real::exp((x - largest) - log_sum) * factor;
         }
     }
 }
 
-/// The loss of each row, and `log Σ exp` of its logits. Targets are below `classes`.
-pub(crate) fn cross_entropy_rows<T: Real>(logits: &[T], targets: &[u32], classes: usize) -> (Vec<f64>, Vec<f64>) {
-    let mut rows = vec![(0f64, 0f64); targets.len()];
+/// What the loss of a row leaves for its gradient.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LossRow {
+    pub(crate) loss: f64,
+    /// The largest logit.
+    largest: f64,
+    /// `log Σ exp` of the logits relative to the largest.
+    log_sum: f64,
+}
+
+/// The loss of each row. Targets are below `classes`.
+pub(crate) fn cross_entropy_rows<T: Real>(logits: &[T], targets: &[u32], classes: usize) -> Vec<LossRow> {
+    let mut rows = vec![LossRow::default(); targets.len()];
     if classes > 0 {
         for_slices(&mut rows, 1, classes * EXP_WORK, &|first, rows| {
-            for_exponential_rows(logits, classes, first, (rows, 1), |row, x, _, sum, largest, out| {
-                let log_sum = largest.to_f64() + Real::ln(sum).to_f64();
-                out[0] = (log_sum - x[targets[row] as usize].to_f64(), log_sum);
+            for_exponential_rows(logits, classes, first, (rows, 1), |row, x, powers, sum, largest, out| {
+                let log_sum = log_of_sum(powers, sum).to_f64();
+                let target = targets[row] as usize;
+                let power = powers[target];
+                let loss = if power + power > sum {
+                    // log(1 + others / own), where the others may be tiny
+                    let others = sum1(&powers[..target], |p| p) + sum1(&powers[target + 1..], |p| p);
+                    Real::ln_1p(others / power).to_f64()
+                } else {
+                    (largest.to_f64() - x[target].to_f64()) + log_sum
+                };
+                out[0] = LossRow { loss, largest: largest.to_f64(), log_sum };
             });
         });
     }
-    rows.into_iter().unzip()
+    rows
 }
 
 /// The gradient of the logits; `factor` is that of each row's loss.
 pub(crate) fn cross_entropy_gradient<T: Real>(
     logits: &[T],
     targets: &[u32],
-    log_sums: &[f64],
+    rows: &[LossRow],
     factor: impl Fn(usize) -> T + Sync,
     classes: usize,
 ) -> Vec<T> {
@@ -42,12 +61,11 @@ pub(crate) fn cross_entropy_gradient<T: Real>(
         let start = first * classes;
         for (row, out) in out.chunks_exact_mut(classes).enumerate() {
             let factor = factor(first + row);
-            let log_sum = T::of(log_sums[first + row]);
+            let LossRow { loss, largest, log_sum } = rows[first + row];
             let logits = &logits[start + row * classes..];
-            scaled_powers(logits, log_sum, factor, out);
+            scaled_powers(logits, T::of(largest), T::of(log_sum), factor, out);
             // p − 1 without cancellation, for targets that are nearly certain.
-            let target = targets[first + row] as usize;
-            out[target] = Real::exp_m1(logits[target] - log_sum) * factor;
+            out[targets[first + row] as usize] = Real::exp_m1(T::of(-loss)) * factor;
         }
     });
     out

@@ -1,6 +1,6 @@
 //! Sums of a function of pairs of elements, and cross-entropy with distributions as targets.
 
-use super::softmax::{EXP_WORK, for_exponential_rows};
+use super::softmax::{EXP_WORK, for_exponential_rows, log_of_sum};
 use crate::kernel::{Gradients, Kernel, Real, collect, exp_all, for_slices, multiversion, sum2};
 use std::mem::MaybeUninit;
 
@@ -19,12 +19,16 @@ impl Pair for Bce {
     const NAME: &'static str = "bce-with-logits";
     #[inline(always)]
     fn value<T: Real>(self, a: T, b: T) -> T {
-        let positive = if a > T::ZERO { a } else { T::ZERO };
-        positive - a * b + Real::ln(T::ONE + Real::exp(-Real::abs(a)))
+        // max(a, 0) − a b, without the cancellation of large logits with targets near 1
+        let linear = if a > T::ZERO { a * (T::ONE - b) } else { -a * b };
+        linear + (-Real::abs(a)).softplus()
     }
     #[inline(always)]
     fn first<T: Real>(self, a: T, b: T) -> T {
-        T::ONE / (T::ONE + Real::exp(-a)) - b
+        // σ(a) − b, as (1 − b) − σ(−a) for positive logits, so that a nearly certain logit keeps the digits of what is left
+        let power = Real::exp(-Real::abs(a));
+        let small = power / (T::ONE + power);
+        if a > T::ZERO { (T::ONE - b) - small } else { small - b }
     }
     #[inline(always)]
     fn second<T: Real>(self, a: T, _b: T) -> T {
@@ -169,12 +173,12 @@ pub(crate) struct SoftCrossEntropy {
 }
 
 impl SoftCrossEntropy {
-    /// `log Σ exp` of each row.
-    fn log_sums<T: Real>(&self, logits: &[T]) -> Vec<T> {
-        let mut sums = vec![T::ZERO; logits.len() / self.classes];
+    /// The largest element of each row, and `log Σ exp` relative to it.
+    fn log_sums<T: Real>(&self, logits: &[T]) -> Vec<[T; 2]> {
+        let mut sums = vec![[T::ZERO; 2]; logits.len() / self.classes];
         for_slices(&mut sums, 1, self.classes * EXP_WORK, &|first, sums| {
-            for_exponential_rows(logits, self.classes, first, (sums, 1), |_, _, _, sum, largest, out| {
-                out[0] = largest + Real::ln(sum);
+            for_exponential_rows(logits, self.classes, first, (sums, 1), |_, _, powers, sum, largest, out| {
+                out[0] = [largest, log_of_sum(powers, sum)];
             });
         });
         sums
@@ -187,8 +191,13 @@ impl Kernel for SoftCrossEntropy {
     fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
         let sums = self.log_sums(x[0]);
         let rows = x[0].chunks_exact(self.classes).zip(x[1].chunks_exact(self.classes)).zip(sums);
+        // A class that is no target adds nothing, even at −∞.
+        let term = |t: T, x: T, largest: T, sum: T| if t == T::ZERO { t } else { t * ((largest - x) + sum) };
         let loss: f64 = rows
-            .map(|((x, t), sum)| x.iter().zip(t).fold(T::ZERO, |loss, (&x, &t)| loss + t * (sum - x)).to_f64())
+            .map(|((x, t), [largest, sum])| {
+                let terms = x.iter().zip(t).map(|(&x, &t)| term(t, x, largest, sum));
+                terms.fold(T::ZERO, |loss, term| loss + term).to_f64()
+            })
             .sum();
         Ok(vec![T::of(loss / self.divisor)])
     }
@@ -204,8 +213,8 @@ impl Kernel for SoftCrossEntropy {
         let (sums, classes) = (self.log_sums(x[0]), self.classes);
         let mut logs = x[0].to_vec();
         for_slices(&mut logs, classes, classes, &|first, logs| {
-            for (row, &sum) in logs.chunks_exact_mut(classes).zip(&sums[first..]) {
-                row.iter_mut().for_each(|v| *v -= sum);
+            for (row, &[largest, sum]) in logs.chunks_exact_mut(classes).zip(&sums[first..]) {
+                row.iter_mut().for_each(|v| *v = (*v - largest) - sum);
             }
         });
         let grad_targets = needs[1].then(|| logs.iter().map(|&l| -l * factor).collect());

@@ -11,28 +11,33 @@ pub(crate) struct ColumnSoftmax {
 
 multiversion! {
     fn columns<T>(x: &[T], inner: usize, is_log: bool, shift: &mut [T], out: &mut [T]) {
-        let (largest, sums) = shift.split_at_mut(inner);
+        let (largest, rest) = shift.split_at_mut(inner);
+        let (sums, ties) = rest.split_at_mut(inner);
         largest.fill(T::NEG_INFINITY);
         sums.fill(T::ZERO);
+        // Of the largest element's powers, which are 1, one is left out of the sums for the logarithm.
+        ties.fill(-T::ONE);
         for row in x.chunks_exact(inner) {
             for (m, &v) in largest.iter_mut().zip(row) {
                 *m = if v > *m || Real::is_nan(v) { v } else { *m };
             }
         }
         for (row, out) in x.chunks_exact(inner).zip(out.chunks_exact_mut(inner)) {
-            for (((out, &v), &m), s) in out.iter_mut().zip(row).zip(&*largest).zip(sums.iter_mut()) {
+            let sides = out.iter_mut().zip(row).zip(&*largest).zip(sums.iter_mut()).zip(ties.iter_mut());
+            for ((((out, &v), &m), s), t) in sides {
                 let power = Real::exp(v - m);
                 *out = power;
-                *s += power;
+                *s += if is_log && v >= m { T::ZERO } else { power };
+                *t += if v >= m { T::ONE } else { T::ZERO };
             }
         }
         if is_log {
-            for (m, &s) in largest.iter_mut().zip(&*sums) {
-                *m += Real::ln(s);
+            for (s, &t) in sums.iter_mut().zip(&*ties) {
+                *s = Real::ln_1p(t + *s);
             }
             for (row, out) in x.chunks_exact(inner).zip(out.chunks_exact_mut(inner)) {
-                for ((out, &v), &m) in out.iter_mut().zip(row).zip(&*largest) {
-                    *out = v - m;
+                for (((out, &v), &m), &s) in out.iter_mut().zip(row).zip(&*largest).zip(&*sums) {
+                    *out = (v - m) - s;
                 }
             }
         } else {
@@ -71,7 +76,7 @@ impl Kernel for ColumnSoftmax {
         let part = self.size * self.inner;
         let mut out = vec![T::ZERO; x[0].len()];
         for_slices(&mut out, part, part * EXP_WORK, &|first, out| {
-            let mut shift = vec![T::ZERO; 2 * self.inner];
+            let mut shift = vec![T::ZERO; 3 * self.inner];
             for (x, out) in x[0][first * part..].chunks_exact(part).zip(out.chunks_exact_mut(part)) {
                 columns(x, self.inner, self.is_log, &mut shift, out);
             }
@@ -170,6 +175,11 @@ pub(crate) fn for_exponential_rows<T: Real, O>(
     }
 }
 
+/// The logarithm of the sum of powers relative to the largest: of 1 + the others, where those are small, so that they keep their digits.
+pub(crate) fn log_of_sum<T: Real>(powers: &[T], sum: T) -> T {
+    if sum <= T::of(1.5) { Real::ln_1p(sum1(powers, |p| if p < T::ONE { p } else { T::ZERO })) } else { Real::ln(sum) }
+}
+
 multiversion! {
     fn scale_row<T>(x: &[T], factor: T, out: &mut [T]) {
         for (out, &x) in out.iter_mut().zip(x) {
@@ -179,9 +189,9 @@ multiversion! {
 }
 
 multiversion! {
-    fn shift_row<T>(x: &[T], shift: T, out: &mut [T]) {
+    fn shift_row<T>(x: &[T], largest: T, log_sum: T, out: &mut [T]) {
         for (out, &x) in out.iter_mut().zip(x) {
-            *out = x - shift;
+            *out = (x - largest) - log_sum;
         }
     }
 }
@@ -215,7 +225,7 @@ pub(crate) fn rows<T: Real>(x: &[T], width: usize, is_log: bool) -> Vec<T> {
     for_slices(&mut out, width, width * EXP_WORK, &|first, out| {
         for_exponential_rows(x, width, first, (out, width), |_, x, powers, sum, largest, out| {
             if is_log {
-                shift_row(x, largest + Real::ln(sum), out);
+                shift_row(x, largest, log_of_sum(powers, sum), out);
             } else {
                 scale_row(powers, T::ONE / sum, out);
             }

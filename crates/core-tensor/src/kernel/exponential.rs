@@ -1,4 +1,4 @@
-//! The exponential and the hyperbolic tangent of f32, written so that the compiler can compute many at once.
+//! The exponential and functions made of it, for f32, written so that the compiler can compute many at once.
 //!
 //! The method is the one of the Cephes library: `eˣ = 2ⁿ · eʳ` with `n` the nearest integer to `x / ln 2`, and a polynomial
 //! for `eʳ`. The largest relative errors found are 1.2e-7 (exp) and 4e-7 (tanh), see the tests.
@@ -53,7 +53,45 @@ pub(super) fn exp_m1_f32(x: f32) -> f32 {
     if x.abs() < 0.35 { near } else { far }
 }
 
-/// The error function by a rational approximation on |x| ≤ 4, beyond which it is ±1 in f32.
+/// `log(1 + eˣ)`: `max(x, 0) + log(1 + e)` with `e = e^{−|x|}`, and `log(1 + e) = 2 artanh s` with `s = e / (2 + e) ≤ 1/3`, which keeps the relative precision of small values.
+#[inline(always)]
+pub(super) fn softplus_f32(x: f32) -> f32 {
+    let e = exp_f32(-x.abs());
+    let s = e / (2. + e);
+    let q = s * s;
+    // artanh s = s (1 + s²/3 + s⁴/5 + …); what is left out is below 1e-8 of the value.
+    let series =
+        1. + q * (1. / 3. + q * (1. / 5. + q * (1. / 7. + q * (1. / 9. + q * (1. / 11. + q * (1. / 13. + q / 15.))))));
+    // A NaN must not vanish in the comparison.
+    let positive = if x <= 0. { 0. } else { x };
+    positive + 2. * s * series
+}
+
+/// The distribution function and the density of the standard normal. Both keep their relative precision as far as f32 reaches: `Φ(−a) = e^{−a²/2} t P(t)` with `t = 1 / (1 + 0.3 a)` and a
+/// polynomial that was fitted for the smallest relative error on 0 ≤ a ≤ 14.5, where the values become 0.
+#[inline(always)]
+pub(super) fn normal_f32(x: f32) -> (f32, f32) {
+    let a = x.abs();
+    // Written as a comparison that a NaN fails, so that it passes through.
+    let a = if a > 14.5 { 14.5 } else { a };
+    // a² in two parts: the first has few enough bits to be exact, so that the exponential does not magnify a rounding error.
+    let high = f32::from_bits(a.to_bits() & 0xffff_f000);
+    let rest = -0.5 * (a - high) * (a + high);
+    let power = exp_f32(-0.5 * high * high) * (1. + rest * (1. + rest * (0.5 + rest / 6.)));
+    let t = 1. / (1. + 0.3 * a);
+    let mut p = 0.035_423_89_f32;
+    p = p * t - 0.156_159_04;
+    p = p * t + 0.204_557_69;
+    p = p * t - 0.052_034_788;
+    p = p * t + 0.127_692_15;
+    p = p * t + 0.100_175_85;
+    p = p * t + 0.120_712_15;
+    p = p * t + 0.119_632_01;
+    let tail = p * t * power;
+    (if x > 0. { 1. - tail } else { tail }, 0.398_942_28 * power)
+}
+
+/// The error function by a rational approximation on |x| < 4, beyond which it is ±1 in f32.
 #[inline(always)]
 pub(super) fn erf_f32(x: f32) -> f32 {
     // As comparisons that a NaN fails, so that it passes through.
@@ -72,7 +110,7 @@ pub(super) fn erf_f32(x: f32) -> f32 {
     q = q * s - 1.682_827e-3;
     q = q * s - 7.373_329_2e-3;
     q = q * s - 1.426_473_9e-2;
-    c * p / q
+    if x.abs() >= 4. { 1f32.copysign(x) } else { c * p / q }
 }
 
 #[cfg(test)]
@@ -98,6 +136,11 @@ mod tests {
         assert!(worst(tanh_f32, f64::tanh, -12., 12.) < 5e-7);
         assert!(worst(exp_m1_f32, f64::exp_m1, -20., 20.) < 5e-7);
         assert!(worst(erf_f32, candle_core::cpu::erf::erf_f64, 1e-3, 6.) < 1e-6);
+        assert!(worst(softplus_f32, |x| x.exp().ln_1p(), -86., 80.) < 3e-7);
+        let distribution = |x: f64| 0.5 * candle_core::cpu::erf::erfc_f64(-x * std::f64::consts::FRAC_1_SQRT_2);
+        assert!(worst(|x| normal_f32(x).0, distribution, -12.9, 12.9) < 1e-6);
+        let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+        assert!(worst(|x| normal_f32(x).1, density, -12.9, 12.9) < 5e-7);
     }
 
     #[test]
@@ -114,7 +157,13 @@ mod tests {
         assert_eq!(exp_m1_f32(f32::NEG_INFINITY), -1.);
         assert!(exp_m1_f32(f32::NAN).is_nan());
         assert_eq!(erf_f32(0.), 0.);
-        assert!((erf_f32(f32::INFINITY) - 1.).abs() < 1e-6);
+        assert_eq!([erf_f32(4.), erf_f32(f32::INFINITY), erf_f32(-9.)], [1., 1., -1.]);
         assert!(erf_f32(f32::NAN).is_nan());
+        assert_eq!([f32::NEG_INFINITY, -1000.].map(softplus_f32), [0., 0.]);
+        assert_eq!([200., f32::INFINITY].map(softplus_f32), [200., f32::INFINITY]);
+        assert!(softplus_f32(f32::NAN).is_nan() && softplus_f32(-100.) > 0., "denormal");
+        assert_eq!([f32::NEG_INFINITY, -20., 20., f32::INFINITY].map(|x| normal_f32(x).0), [0., 0., 1., 1.]);
+        assert_eq!([f32::NEG_INFINITY, 20.].map(|x| normal_f32(x).1), [0., 0.]);
+        assert!(normal_f32(f32::NAN).0.is_nan() && normal_f32(f32::NAN).1.is_nan());
     }
 }

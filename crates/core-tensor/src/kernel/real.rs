@@ -1,7 +1,7 @@
 //! The element types of kernels: f32 and f64.
 
-use super::exponential::{erf_f32, exp_f32, exp_m1_f32, tanh_f32};
-use candle_core::cpu::erf::erf_f64;
+use super::exponential::{erf_f32, exp_f32, exp_m1_f32, normal_f32, softplus_f32, tanh_f32};
+use candle_core::cpu::erf::{erf_f64, erfc_f64};
 use candle_core::{CpuStorage, WithDType};
 use std::ops::Neg;
 
@@ -35,8 +35,14 @@ pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     fn tanh(self) -> Self;
     /// `eˣ − 1`, without cancellation near 0.
     fn exp_m1(self) -> Self;
-    /// The error function.
+    /// `log(1 + x)`, without cancellation near 0.
+    fn ln_1p(self) -> Self;
+    /// `log(1 + eˣ)`, to the relative precision of the type for any `x`.
+    fn softplus(self) -> Self;
+    /// The error function. `1 + erf(x)` has no correct digit where `erf` is nearly −1: for the normal distribution use [`Real::normal`].
     fn erf(self) -> Self;
+    /// The distribution function and the density of the standard normal, to the relative precision of the type for any argument.
+    fn normal(self) -> (Self, Self);
     /// `|x|`.
     fn abs(self) -> Self;
     /// Whether this is not a number.
@@ -61,11 +67,22 @@ pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     }
 }
 
+fn softplus_f64(x: f64) -> f64 {
+    // A NaN must not vanish in the comparison.
+    let positive = if x <= 0. { 0. } else { x };
+    positive + (-x.abs()).exp().ln_1p()
+}
+
+fn normal_f64(x: f64) -> (f64, f64) {
+    let distribution = 0.5 * erfc_f64(-x * std::f64::consts::FRAC_1_SQRT_2);
+    (distribution, 0.398_942_280_401_432_7 * (-0.5 * x * x).exp())
+}
+
 /// Elements of scratch memory that a thread keeps.
 const LARGEST_SCRATCH: usize = 4 << 20;
 
 macro_rules! real {
-    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $erf:path, $values:ident => $single:expr, $double:expr) => {
+    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $softplus:path, $erf:path, $normal:path, $values:ident => $single:expr, $double:expr) => {
         impl sealed::Sealed for $T {}
 
         impl Real for $T {
@@ -94,8 +111,20 @@ macro_rules! real {
                 $exp_m1(self)
             }
             #[inline(always)]
+            fn ln_1p(self) -> Self {
+                $T::ln_1p(self)
+            }
+            #[inline(always)]
+            fn softplus(self) -> Self {
+                $softplus(self)
+            }
+            #[inline(always)]
             fn erf(self) -> Self {
                 $erf(self)
+            }
+            #[inline(always)]
+            fn normal(self) -> (Self, Self) {
+                $normal(self)
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -140,5 +169,5 @@ macro_rules! real {
         }
     };
 }
-real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, erf_f32, values => Some(values), { let _ = values; None });
-real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, erf_f64, values => { let _ = values; None }, Some(values));
+real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, softplus_f32, erf_f32, normal_f32, values => Some(values), { let _ = values; None });
+real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, softplus_f64, erf_f64, normal_f64, values => { let _ = values; None }, Some(values));

@@ -69,11 +69,17 @@ pub fn bootstrap_interval(
     Ok(Interval { estimate, lower: quantile(&results, tail), upper: quantile(&results, 1. - tail) })
 }
 
-/// The quantile of sorted values, interpolated linearly.
+/// The quantile of sorted values, interpolated linearly; between an infinite value and another, the nearer one.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let position = share * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
-    below + (above - below) * (position - position.floor())
+    let fraction = position - position.floor();
+    if below.is_finite() && above.is_finite() {
+        // The difference of large numbers can overflow.
+        let value = below + (above - below) * fraction;
+        return if value.is_finite() { value } else { below * (1. - fraction) + above * fraction };
+    }
+    if fraction < 0.5 { below } else { above }
 }
 
 #[cfg(test)]
@@ -87,6 +93,15 @@ mod tests {
         let values: Vec<f64> = (0..400).map(|i| if i % 2 == 0 { 1. } else { -1. }).collect();
         let i = bootstrap_interval(&values, mean, 4000, 0.95, &mut rng).unwrap();
         assert!((i.upper - i.lower - 0.196).abs() < 0.02, "{i:?}");
+    }
+
+    #[test]
+    fn infinite_values_give_infinite_ends() {
+        let mut rng = Rng::new(3);
+        let i = bootstrap_interval(&[1., f64::INFINITY], mean, 200, 0.95, &mut rng).unwrap();
+        assert_eq!((i.lower, i.estimate, i.upper), (1., f64::INFINITY, f64::INFINITY));
+        assert_eq!(quantile(&[f64::NEG_INFINITY, 0.], 0.25), f64::NEG_INFINITY);
+        assert_eq!(quantile(&[f64::MIN, f64::MAX], 0.5), 0.);
     }
 
     #[test]

@@ -43,23 +43,44 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<f64> {
     pearson(&ranks(x), &ranks(y))
 }
 
-/// Pearson's correlation `cov(x, y) / √(var(x) var(y))`.
+/// Pearson's correlation `cov(x, y) / √(var(x) var(y))`, for numbers of any size.
 ///
 /// # Errors
 ///
-/// As for [`kendall_tau`].
+/// As for [`kendall_tau`], and when a value is infinite.
 pub fn pearson(x: &[f64], y: &[f64]) -> Result<f64> {
     check("pearson", x, y)?;
-    let n = x.len() as f64;
-    let (mean_x, mean_y) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
-    let (mut xx, mut yy, mut xy) = (0., 0., 0.);
-    for (&x, &y) in x.iter().zip(y) {
-        let (dx, dy) = (x - mean_x, y - mean_y);
-        xx += dx * dx;
-        yy += dy * dy;
-        xy += dx * dy;
+    for (what, values) in [("x", x), ("y", y)] {
+        if let Some(&got) = values.iter().find(|v| v.is_infinite()) {
+            return Err(Error::Value { operation: "pearson", what, got, expected: "finite numbers" });
+        }
     }
-    Ok((xy / (xx.sqrt() * yy.sqrt())).clamp(-1., 1.))
+    let (x, y) = (deviations(x), deviations(y));
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (xx, yy) = (product(&x, &x), product(&y, &y));
+    // One root is exact for more data than two, but the product can leave the range of f64.
+    let scale = if (1e-200..1e200).contains(&(xx * yy)) { (xx * yy).sqrt() } else { xx.sqrt() * yy.sqrt() };
+    Ok((product(&x, &y) / scale).clamp(-1., 1.))
+}
+
+/// Deviations from the mean, times a power of two where their squares would leave the range of f64.
+fn deviations(values: &[f64]) -> Vec<f64> {
+    let from_mean = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let deviations: Vec<f64> = values.iter().map(|v| v - mean).collect();
+        let largest = deviations.iter().fold(0f64, |m, d| m.max(d.abs()));
+        (deviations, largest)
+    };
+    let (deviations, largest) = from_mean(values);
+    if (1e-100..1e100).contains(&largest) {
+        return deviations;
+    }
+    // Both factors are exact. The second half matters for denormal numbers, whose scale has no reciprocal.
+    let size = values.iter().fold(0f64, |m, v| m.max(v.abs()));
+    let exponent = -size.log2().floor() as i32;
+    let factors = [2f64.powi(exponent / 2), 2f64.powi(exponent - exponent / 2)];
+    let scaled: Vec<f64> = values.iter().map(|v| v * factors[0] * factors[1]).collect();
+    from_mean(&scaled).0
 }
 
 fn check(operation: &'static str, x: &[f64], y: &[f64]) -> Result<()> {
@@ -181,6 +202,19 @@ mod tests {
             assert!(f(&[1., f64::NAN], &[1., 2.]).is_err());
             assert!(f(&[1., 2.], &[1.]).is_err());
         }
+    }
+
+    #[test]
+    fn pearson_does_not_depend_on_the_scale() {
+        let (x, y) = ([1., 2., 4., -1.], [2., 1., 5., 0.5]);
+        let expected = pearson(&x, &y).unwrap();
+        for (a, b) in [(1e200, 1.), (1e-200, 1e300), (1e307, 1e-310), (1e-160, 1e-160)] {
+            let scaled = pearson(&x.map(|v| v * a), &y.map(|v| v * b)).unwrap();
+            assert!((scaled - expected).abs() < 1e-10, "{a:e} {b:e}: {scaled} instead of {expected}");
+        }
+        assert_eq!(pearson(&[1e200, 2e200, 3e200], &[1., 2., 3.]).unwrap(), 1.);
+        assert_eq!(pearson(&[f64::MAX, f64::MIN], &[1., 2.]).unwrap(), -1.);
+        assert!(pearson(&[f64::INFINITY, 1.], &[1., 2.]).is_err());
     }
 
     #[test]

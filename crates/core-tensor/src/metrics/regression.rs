@@ -21,8 +21,18 @@ pub fn mae(predictions: &[f64], truth: &[f64]) -> Result<f64> {
 /// As for [`mae`].
 pub fn rmse(predictions: &[f64], truth: &[f64]) -> Result<f64> {
     check_lengths("rmse", "truth", truth.len(), predictions.len())?;
-    let sum: f64 = predictions.iter().zip(truth).map(|(p, t)| (p - t) * (p - t)).sum();
-    Ok((sum / truth.len() as f64).sqrt())
+    let errors = || predictions.iter().zip(truth).map(|(p, t)| p - t);
+    let root = |sum: f64| (sum / truth.len() as f64).sqrt();
+    let sum: f64 = errors().map(|e| e * e).sum();
+    if (1e-250..1e250).contains(&sum) || sum.is_nan() {
+        return Ok(root(sum));
+    }
+    // The squares left the range of f64, or there is no error at all.
+    let largest = errors().fold(0f64, |m, e| m.max(e.abs()));
+    if largest == 0. || largest.is_infinite() {
+        return Ok(largest);
+    }
+    Ok(largest * root(errors().map(|e| (e / largest) * (e / largest)).sum()))
 }
 
 /// The mean absolute percentage error, `mean |prediction − truth| / |truth|`, as a fraction rather than in per cent. Elements whose truth is 0 are left out, as is
@@ -59,6 +69,10 @@ mod tests {
         assert!((mae(&p, &t).unwrap() - 8. / 3.).abs() < 1e-15);
         assert!((rmse(&p, &t).unwrap() - 10f64.sqrt()).abs() < 1e-15);
         assert_eq!(mape(&p, &t).unwrap(), 0.5);
+        assert_eq!(rmse(&[1e200, -1e200], &[0., 0.]).unwrap(), 1e200);
+        assert_eq!(rmse(&[1e-200, 0.], &[0., 0.]).unwrap(), 1e-200 * 0.5f64.sqrt());
+        assert_eq!(rmse(&[2., f64::INFINITY], &[2., 0.]).unwrap(), f64::INFINITY);
+        assert_eq!(rmse(&[2.], &[2.]).unwrap(), 0.);
     }
 
     #[test]

@@ -58,6 +58,27 @@ layer! {
     ConvTranspose2d, ConvTranspose2dConfig, ops::conv_transpose2d
 }
 
+/// Height and width of a kernel, from `(height, width)` or from one number for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelSize {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl From<usize> for KernelSize {
+    fn from(size: usize) -> Self {
+        Self { height: size, width: size }
+    }
+}
+
+impl From<(usize, usize)> for KernelSize {
+    fn from((height, width): (usize, usize)) -> Self {
+        Self { height, width }
+    }
+}
+
 fn depth(op: &'static str, channels: usize, groups: usize) -> Result<usize> {
     if groups == 0 || !channels.is_multiple_of(groups) {
         return Err(Error::Value {
@@ -105,8 +126,8 @@ pub fn conv1d_no_bias(
     Ok(Conv1d { weight, bias: None, config })
 }
 
-/// A layer with square kernels and the parameters `weight` `[out, in / groups, kernel, kernel]` and `bias` `[out]`, both uniform in `±1/√fan` with
-/// `fan = in / groups · kernel²`.
+/// A layer with the parameters `weight` `[out, in / groups, height, width]` and `bias` `[out]`, both uniform in `±1/√fan` with `fan = in / groups · height · width`. `kernel` is
+/// a number for square kernels, or `(height, width)`.
 ///
 /// # Errors
 ///
@@ -114,7 +135,7 @@ pub fn conv1d_no_bias(
 pub fn conv2d(
     inputs: usize,
     outputs: usize,
-    kernel: usize,
+    kernel: impl Into<KernelSize>,
     config: Conv2dConfig,
     vb: VarBuilder<'_>,
 ) -> Result<Conv2d> {
@@ -132,18 +153,19 @@ pub fn conv2d(
 pub fn conv2d_no_bias(
     inputs: usize,
     outputs: usize,
-    kernel: usize,
+    kernel: impl Into<KernelSize>,
     config: Conv2dConfig,
     vb: VarBuilder<'_>,
 ) -> Result<Conv2d> {
     let depth = depth("conv2d", inputs, config.groups)?;
-    let hint = init::fan_in_uniform(depth * kernel * kernel);
-    let weight = vb.get_with_hints((outputs, depth, kernel, kernel), "weight", hint)?;
+    let KernelSize { height, width } = kernel.into();
+    let hint = init::fan_in_uniform(depth * height * width);
+    let weight = vb.get_with_hints((outputs, depth, height, width), "weight", hint)?;
     Ok(Conv2d { weight, bias: None, config })
 }
 
-/// A layer with square kernels and the parameters `weight` `[in, out / groups, kernel, kernel]` and `bias` `[out]`, both uniform in `±1/√fan` with
-/// `fan = out / groups · kernel²` as in PyTorch.
+/// A layer with the parameters `weight` `[in, out / groups, height, width]` and `bias` `[out]`, both uniform in `±1/√fan` with `fan = out / groups · height · width` as in PyTorch.
+/// `kernel` is a number for square kernels, or `(height, width)`.
 ///
 /// # Errors
 ///
@@ -151,13 +173,14 @@ pub fn conv2d_no_bias(
 pub fn conv_transpose2d(
     inputs: usize,
     outputs: usize,
-    kernel: usize,
+    kernel: impl Into<KernelSize>,
     config: ConvTranspose2dConfig,
     vb: VarBuilder<'_>,
 ) -> Result<ConvTranspose2d> {
     let depth = depth("conv_transpose2d", outputs, config.groups)?;
-    let hint = init::fan_in_uniform(depth * kernel * kernel);
-    let weight = vb.get_with_hints((inputs, depth, kernel, kernel), "weight", hint)?;
+    let KernelSize { height, width } = kernel.into();
+    let hint = init::fan_in_uniform(depth * height * width);
+    let weight = vb.get_with_hints((inputs, depth, height, width), "weight", hint)?;
     let bias = Some(vb.get_with_hints(outputs, "bias", hint)?);
     Ok(ConvTranspose2d { weight, bias, config })
 }

@@ -22,6 +22,21 @@ pub fn layer_norm(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<LayerNorm
     Ok(LayerNorm { weight, bias: vb.get_with_hints(size, "bias", Init::Const(0.))?, eps })
 }
 
+/// [`layer_norm`] without parameters, `elementwise_affine=False`; only device and dtype are those of `vb`.
+///
+/// # Errors
+///
+/// Those of Candle.
+pub fn layer_norm_no_affine(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<LayerNorm> {
+    let (weight, bias) = identity(size, &vb)?;
+    Ok(LayerNorm { weight, bias, eps })
+}
+
+/// The scale and the offset that change nothing.
+fn identity(size: usize, vb: &VarBuilder<'_>) -> Result<(Tensor, Tensor)> {
+    Ok((Tensor::ones(size, vb.dtype(), vb.device())?, Tensor::zeros(size, vb.dtype(), vb.device())?))
+}
+
 impl Module for LayerNorm {
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         Ok(ops::layer_norm(x, &self.weight, &self.bias, self.eps)?)
@@ -67,6 +82,16 @@ pub struct GroupNorm {
 pub fn group_norm(groups: usize, channels: usize, eps: f64, vb: VarBuilder<'_>) -> Result<GroupNorm> {
     let weight = vb.get_with_hints(channels, "weight", Init::Const(1.))?;
     Ok(GroupNorm { weight, bias: vb.get_with_hints(channels, "bias", Init::Const(0.))?, groups, eps })
+}
+
+/// [`group_norm`] without parameters, `affine=False`; only device and dtype are those of `vb`.
+///
+/// # Errors
+///
+/// Those of Candle.
+pub fn group_norm_no_affine(groups: usize, channels: usize, eps: f64, vb: VarBuilder<'_>) -> Result<GroupNorm> {
+    let (weight, bias) = identity(channels, &vb)?;
+    Ok(GroupNorm { weight, bias, groups, eps })
 }
 
 impl Module for GroupNorm {

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::cpu::activation::{
-    Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, Sigmoid, Silu, Softplus, Tanh, gradient, values,
+    Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, NormalDistribution, Relu, Sigmoid, Silu, Softplus, Tanh, gradient,
+    values,
 };
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
@@ -13,7 +14,11 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 ///
 /// When `x` is not a float; so for the others.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    leaky_relu(x, 0.)
+    if x.device().is_cpu() {
+        return activate(x, Relu);
+    }
+    // A NaN stays one, and −∞ gives 0.
+    Ok(x.le(0.)?.where_cond(&x.zeros_like()?, x)?)
 }
 
 /// `x` where `x > 0`, else `negative_slope · x`; the derivative at 0 is `negative_slope`.
@@ -92,8 +97,19 @@ pub fn softplus(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         return activate(x, Softplus);
     }
-    // max(x, 0) + log(1 + e^{−|x|})
-    Ok((x.relu()? + (x.abs()?.neg()?.exp()? + 1.)?.log()?)?)
+    Ok((x.relu()? + log_one_plus(&x.abs()?.neg()?.exp()?)?)?)
+}
+
+/// `log(1 + e)` for `0 ≤ e ≤ 1` of operations that Candle has everywhere: by its series where the sum would lose the digits of `e`.
+pub(crate) fn log_one_plus(e: &Tensor) -> candle_core::Result<Tensor> {
+    const TERMS: i32 = 8;
+    // e − e²/2 + e³/3 − …, by Horner's scheme
+    let coefficient = |k: i32| (if k % 2 == 0 { -1. } else { 1. }) / f64::from(k);
+    let mut series = e.affine(coefficient(TERMS), coefficient(TERMS - 1))?;
+    for k in (1..TERMS - 1).rev() {
+        series = (series * e)?.affine(1., coefficient(k))?;
+    }
+    e.lt(0.1)?.where_cond(&(series * e)?, &e.affine(1., 1.)?.log()?)
 }
 
 /// `eˣ`.
@@ -113,9 +129,13 @@ trait Differentiable: Function {
 
 impl Differentiable for Gelu {
     fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
-        let distribution = x.affine(std::f64::consts::FRAC_1_SQRT_2, 0.)?.erf()?.affine(0.5, 0.5)?;
-        let density = x.sqr()?.affine(-0.5, 0.)?.exp()?.affine(0.398_942_280_401_432_7, 0.)?;
-        distribution + (x * density)?
+        activate(x, NormalDistribution)? + (x * NormalDistribution.derivative_tensor(x, x)?)?
+    }
+}
+
+impl Differentiable for NormalDistribution {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.sqr()?.affine(-0.5, 0.)?.exp()?.affine(0.398_942_280_401_432_7, 0.)
     }
 }
 
@@ -145,6 +165,12 @@ impl Differentiable for Softplus {
 impl Differentiable for Exp {
     fn derivative_tensor(self, _x: &Tensor, y: &Tensor) -> candle_core::Result<Tensor> {
         Ok(y.clone())
+    }
+}
+
+impl Differentiable for Relu {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.gt(0.)?.to_dtype(x.dtype())
     }
 }
 

@@ -57,7 +57,6 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -
         return Err(Error::shape(OP, "mask", mask.shape(), format!("[{queries}, {keys}]")));
     }
     let scale = config.scale.unwrap_or(1. / (depth.max(1) as f64).sqrt());
-    // The mask is divided by the scale, to be added before the scores are multiplied by it.
     if !scale.is_finite() || scale == 0. {
         return Err(Error::Value { operation: OP, what: "scale", got: scale, expected: "finite and not zero" });
     }

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     check_targets("cross_entropy", "logits", logits, targets)?;
     if logits.device().is_cpu() {
-        let op = CrossEntropy { is_mean: true, log_sums: OnceLock::new() };
+        let op = CrossEntropy { is_mean: true, rows: OnceLock::new() };
         return Ok(contiguous(logits)?.apply_op2(&contiguous(targets)?, op)?);
     }
     Ok(cross_entropy_each(logits, targets)?.mean_all()?)
@@ -40,7 +40,7 @@ pub fn cross_entropy_each(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
         check_targets(OP, "logits", logits, targets)?;
     }
     if logits.device().is_cpu() {
-        let op = CrossEntropy { is_mean: false, log_sums: OnceLock::new() };
+        let op = CrossEntropy { is_mean: false, rows: OnceLock::new() };
         return Ok(contiguous(logits)?.apply_op2(&contiguous(targets)?, op)?);
     }
     let picked = super::log_softmax(logits)?.gather(&targets.unsqueeze(1)?, 1)?;
@@ -117,25 +117,26 @@ fn check_range(op: &'static str, targets: &[u32], classes: usize) -> Result<()> 
 
 struct CrossEntropy {
     is_mean: bool,
-    /// `log Σ exp` of each row, for the backward pass.
-    log_sums: OnceLock<Vec<f64>>,
+    /// For the backward pass.
+    rows: OnceLock<Vec<loss::LossRow>>,
 }
 
 impl CrossEntropy {
     fn run<T: Real>(&self, logits: &[T], targets: &[u32], classes: usize) -> candle_core::Result<(CpuStorage, Shape)> {
         check_range(self.name(), targets, classes)?;
-        let (losses, log_sums) = loss::cross_entropy_rows(logits, targets, classes);
-        let _ = self.log_sums.set(log_sums);
-        if self.is_mean {
-            let mean = losses.iter().sum::<f64>() / losses.len() as f64;
-            return Ok((into_storage(vec![T::of(mean)]), Shape::from(())));
-        }
-        let shape = Shape::from(losses.len());
-        Ok((into_storage(losses.into_iter().map(T::of).collect()), shape))
+        let rows = loss::cross_entropy_rows(logits, targets, classes);
+        let result = if self.is_mean {
+            let mean = rows.iter().map(|row| row.loss).sum::<f64>() / rows.len() as f64;
+            (into_storage(vec![T::of(mean)]), Shape::from(()))
+        } else {
+            (into_storage(rows.iter().map(|row| T::of(row.loss)).collect()), Shape::from(rows.len()))
+        };
+        let _ = self.rows.set(rows);
+        Ok(result)
     }
 
     fn gradient<T: Real>(&self, logits: &Tensor, targets: &Tensor, grad: &Tensor) -> candle_core::Result<Tensor> {
-        let Some(log_sums) = self.log_sums.get() else {
+        let Some(loss_rows) = self.rows.get() else {
             return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
         };
         let (rows, classes) = logits.dims2()?;
@@ -145,7 +146,7 @@ impl CrossEntropy {
                 with_slice::<T, _>(grad, op, |grad| {
                     let scale = if self.is_mean { T::of(1. / rows as f64) } else { T::ONE };
                     let factor = |row: usize| grad[if self.is_mean { 0 } else { row }] * scale;
-                    Ok(loss::cross_entropy_gradient(logits, targets, log_sums, factor, classes))
+                    Ok(loss::cross_entropy_gradient(logits, targets, loss_rows, factor, classes))
                 })
             })
         })?;

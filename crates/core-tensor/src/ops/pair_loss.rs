@@ -16,7 +16,8 @@ pub fn bce_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     if logits.device().is_cpu() {
         return apply(PairLoss { function: Bce, divisor: logits.elem_count() as f64 }, &[&logits, &targets], ());
     }
-    let stable = ((logits.relu()? - (&logits * &targets)?)? + (logits.abs()?.neg()?.exp()? + 1.)?.log()?)?;
+    let small = super::activation::log_one_plus(&logits.abs()?.neg()?.exp()?)?;
+    let stable = ((logits.relu()? - (&logits * &targets)?)? + small)?;
     Ok(stable.mean_all()?)
 }
 

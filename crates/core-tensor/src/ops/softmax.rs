@@ -3,6 +3,7 @@
 use crate::cpu::softmax::{self, ColumnSoftmax};
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::{Error, Result};
+use candle_core::shape::Dim;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Shape, Tensor};
 
 /// `y[…, j] = exp(x[…, j]) / Σ_k exp(x[…, k])`, computed relative to the largest element of each row.
@@ -25,28 +26,25 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
     apply(x, true)
 }
 
-/// [`softmax`] over dimension `dim`, which need not be the last.
+/// [`softmax`] over dimension `dim`, which need not be the last: a number or a [`D`], as for `candle_nn::ops::softmax`.
 ///
 /// # Errors
 ///
 /// When `x` has no such dimension.
-pub fn softmax_dim(x: &Tensor, dim: usize) -> Result<Tensor> {
-    along("softmax_dim", x, dim, false)
+pub fn softmax_dim(x: &Tensor, dim: impl Dim) -> Result<Tensor> {
+    along(x, dim.to_index(x.shape(), "softmax_dim")?, false)
 }
 
-/// [`log_softmax`] over dimension `dim`, which need not be the last.
+/// [`log_softmax`] over dimension `dim`, which need not be the last: a number or a [`D`], as for `candle_nn::ops::log_softmax`.
 ///
 /// # Errors
 ///
 /// When `x` has no such dimension.
-pub fn log_softmax_dim(x: &Tensor, dim: usize) -> Result<Tensor> {
-    along("log_softmax_dim", x, dim, true)
+pub fn log_softmax_dim(x: &Tensor, dim: impl Dim) -> Result<Tensor> {
+    along(x, dim.to_index(x.shape(), "log_softmax_dim")?, true)
 }
 
-fn along(op: &'static str, x: &Tensor, dim: usize, is_log: bool) -> Result<Tensor> {
-    if dim >= x.rank() {
-        return Err(Error::shape(op, "x", x.shape(), format!("more than {dim} dimensions")));
-    }
+fn along(x: &Tensor, dim: usize, is_log: bool) -> Result<Tensor> {
     if dim + 1 == x.rank() {
         return apply(x, is_log);
     }
