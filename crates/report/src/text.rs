@@ -8,6 +8,10 @@ const MAX_QUOTED: usize = 200;
 /// What stands in the place of a character that is not shown.
 const REPLACEMENT: char = '\u{fffd}';
 
+/// For the head of a page: no script, nothing from elsewhere, no form; styles within the page, and images as `data:` addresses.
+pub const PAGE_POLICY: &str = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+    style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">";
+
 /// Whether a terminal or a page would act on a character instead of showing it: control characters, and marks that change the
 /// direction of the text after them, which can make a text read as another one.
 pub fn is_mark(character: char) -> bool {
