@@ -210,7 +210,8 @@ fn no_source_outside_of_core_tensor_has_unsafe_code() {
             for path in sources(&package.directory.join(folder)) {
                 let text = std::fs::read_to_string(&path).expect("a source file can be read");
                 let code = text.lines().map(|line| line.split("//").next().unwrap_or(line));
-                let found = code.filter(|code| ["unsafe {", "unsafe impl", "unsafe fn"].iter().any(|word| code.contains(word)));
+                let found =
+                    code.filter(|code| ["unsafe {", "unsafe impl", "unsafe fn"].iter().any(|word| code.contains(word)));
                 assert_eq!(found.filter(|code| !code.contains('"')).count(), 0, "{} has unsafe code", path.display());
             }
         }

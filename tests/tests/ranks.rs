@@ -30,7 +30,8 @@ fn program() -> &'static (PathBuf, bool) {
         match example_with("distributed", "data_parallel", "mpi") {
             Ok(program) => (program, true),
             Err(text) => {
-                let reason = reason_to_skip(&text).unwrap_or_else(|| panic!("the feature `mpi` does not build: {text}"));
+                let reason =
+                    reason_to_skip(&text).unwrap_or_else(|| panic!("the feature `mpi` does not build: {text}"));
                 println!("skipped: {reason}");
                 (example("distributed", "data_parallel"), false)
             }

@@ -28,10 +28,11 @@ pub(crate) fn advisories() -> Result<Outcome> {
     }
     let mut found = BTreeSet::new();
     let mut command = workspace::cargo();
-    let code = process::run_reading_errors(command.args(["deny", "--color", "never", "check", "advisories"]), |line| {
-        found.extend(advisory_names(line));
-        complain!("{line}");
-    })?;
+    let code =
+        process::run_reading_errors(command.args(["deny", "--color", "never", "check", "advisories"]), |line| {
+            found.extend(advisory_names(line));
+            complain!("{line}");
+        })?;
     Ok(judged(code, &found))
 }
 
@@ -79,7 +80,8 @@ mod tests {
 
     #[test]
     fn the_step_says_which_advisories_there_are_and_never_fails() {
-        let lines = ["error[vulnerability]: a", "   ├ ID: RUSTSEC-2024-0421", "= https://x/RUSTSEC-2021-0145.html, RUSTSEC-x"];
+        let lines =
+            ["error[vulnerability]: a", "   ├ ID: RUSTSEC-2024-0421", "= https://x/RUSTSEC-2021-0145.html, RUSTSEC-x"];
         let found: BTreeSet<String> = lines.iter().flat_map(|line| advisory_names(line)).collect();
         let said = judged(1, &found).word();
         assert!(said.starts_with("noted: 2 advisories: RUSTSEC-2021-0145, RUSTSEC-2024-0421"), "{said}");

@@ -154,7 +154,10 @@ mod tests {
     #[test]
     fn a_page_without_runs_says_which_papers_are_missing() {
         let page = html(&[]);
-        assert!(page.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src"), "{page}");
+        assert!(
+            page.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src"),
+            "{page}"
+        );
         assert!(page.contains("Runs: 0, of 0 of 15 papers") && page.contains("sep, lagraph"), "{page}");
     }
 }

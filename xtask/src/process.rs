@@ -161,8 +161,7 @@ fn killed_by(_: ExitStatus) -> i32 {
 /// # Errors
 /// When it cannot be started or fails; its standard error is part of the message.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let mut running =
-        Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let mut running = Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     // Both at once: a program that fills one while nobody reads it stands still.
     let streams = (running.child.stdout.take(), running.child.stderr.take());

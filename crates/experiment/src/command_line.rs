@@ -65,7 +65,10 @@ mod tests {
             assert_eq!(jobs(&arguments).to_string(), number);
         }
         for number in ["0", "-1", "18446744073709551616", "NaN", "1e300", "x"] {
-            assert!(CommandLine::try_parse_from(["program".to_owned(), format!("--jobs={number}")]).is_err(), "{number}");
+            assert!(
+                CommandLine::try_parse_from(["program".to_owned(), format!("--jobs={number}")]).is_err(),
+                "{number}"
+            );
         }
     }
 }

@@ -185,8 +185,10 @@ fn a_second_ctrl_c_ends_at_once() {
     while !folder(out.path()).join("checkpoints/folds").exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(300));
+    // Two signals together are one, as `timeout` sends them.
+    let command = format!("kill -INT {0}; kill -TERM {0}", child.id());
+    assert!(std::process::Command::new("sh").args(["-c", &command]).status().is_ok_and(|status| status.success()));
+    std::thread::sleep(Duration::from_millis(400));
     assert!(child.try_wait().unwrap().is_none(), "the first Ctrl-C must wait for the trial");
     signal(&child, "INT");
     assert_eq!(exit_code(&child.wait_with_output().unwrap()), 130);

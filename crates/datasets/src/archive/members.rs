@@ -94,15 +94,10 @@ fn too_long(path: &str) -> Error {
     Error::unsafe_member(path, "the archive holds more bytes than the limit allows")
 }
 
-/// The refusal of a name of so many bytes.
-pub(super) fn long_name(start: &str, length: u64) -> Error {
-    Error::unsafe_member(start, format!("a name of {length} bytes, more than {MAX_NAME}"))
-}
-
 /// Accepts plain relative paths, and gives them without a closing slash.
 fn check_path(path: &str) -> Result<&str> {
     if path.len() > MAX_NAME {
-        return Err(long_name(path, path.len() as u64));
+        return Err(Error::unsafe_member(path, format!("a name of {} bytes, more than {MAX_NAME}", path.len())));
     }
     let trimmed = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
     // One spelling for each path, so that none comes twice: `a//b` and `a/./b` are refused.

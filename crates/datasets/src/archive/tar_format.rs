@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 
 use super::limits::Limits;
-use super::members::{MAX_NAME, Members, long_name};
+use super::members::{MAX_NAME, Members};
 use crate::error::{Error, Result};
 use crate::text::quoted_bytes;
 
@@ -95,7 +95,8 @@ fn read(entry: &mut impl Read, index: usize, size: u64, limit: u64) -> Result<Ve
         let mut start = Vec::new();
         // Only for the message: an error here is that of a damaged archive, too.
         let _ = entry.take(MAX_NAME as u64).read_to_end(&mut start);
-        return Err(long_name(&quoted_bytes(&start), size));
+        let reason = format!("a name or header of {size} bytes, more than {limit}");
+        return Err(Error::unsafe_member(&quoted_bytes(&start), reason));
     }
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes).map_err(|error| damaged(&format!("entry {index}"), &error))?;
