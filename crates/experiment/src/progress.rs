@@ -102,8 +102,8 @@ impl GroupProgress {
         counts.done += 1;
         counts.done_here += 1;
         let remaining = counts.to_do_here.saturating_sub(counts.done_here);
-        let seconds = self.started.elapsed().as_secs_f64() * (remaining as f64 / counts.done_here as f64);
-        let left = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let ahead = self.started.elapsed().as_secs_f64() * (remaining as f64 / counts.done_here as f64);
+        let left = Duration::try_from_secs_f64(ahead).unwrap_or(Duration::MAX);
         let left = if remaining == 0 { "done".to_owned() } else { format!("about {} left", duration_words(left)) };
         match &self.bar {
             Some(bar) => {

@@ -247,10 +247,12 @@ mod tests {
             }
         }
         let both = [
-            rank("0", "4294967296").as_slice(),
-            &[("SLURM_ARRAY_TASK_ID", "1"), ("SLURM_ARRAY_TASK_COUNT", "4294967296")],
+            ("SLURM_PROCID", "0"),
+            ("SLURM_NTASKS", "4294967296"),
+            ("SLURM_ARRAY_TASK_ID", "1"),
+            ("SLURM_ARRAY_TASK_COUNT", "4294967296"),
         ];
-        assert!(shard(&both.concat()).unwrap_err().to_string().contains("too many"));
+        assert!(shard(&both).unwrap_err().to_string().contains("too many"));
     }
 
     #[test]
