@@ -79,13 +79,13 @@ fn main() -> ExitCode {
         Command::Api(arguments) => api::run(arguments),
         Command::Doctor => Ok(doctor::run()),
     };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            complain!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    let code = outcome.unwrap_or_else(|error| {
+        complain!("error: {error}");
+        error.exit_code()
+    });
+    // Whatever a program that was told to end has made of it.
+    let is_cut_short = code != exit::OK && process::is_interrupted();
+    ExitCode::from(if is_cut_short { exit::INTERRUPTED } else { code })
 }
 
 #[cfg(test)]
