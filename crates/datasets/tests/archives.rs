@@ -216,7 +216,7 @@ fn contradictions_of_tar_headers_are_refused() {
         vec![name(), name(), file()],
         vec![file(), name()],
         vec![with_pax(tar::EntryType::XGlobalHeader, &[pax_record("path", "b")]), file()],
-        vec![pax(&[b"9 path=b\n".to_vec()]), file()],
+        vec![pax(&[b"8 path=b\n".to_vec()]), file()],
         vec![pax(&[b"99999999999999999999 path=b\n".to_vec()]), file()],
         vec![pax(&[pax_record("GNU.sparse.major", "1")]), file()],
     ] {
