@@ -397,7 +397,8 @@ fn renamed(error: Error, destination: &Path) -> Error {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 

@@ -116,7 +116,8 @@ fn refusal(path: &Path, reason: &str) -> Error {
     Error::io("use", path, io::Error::other(reason))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::io::Write;
     use std::os::unix::fs::symlink;
