@@ -240,7 +240,7 @@ fn long_foreign_texts_are_cut_in_every_message() {
         tu::parse_graphs(&long).unwrap_err(),
         tu::parse_graphs(&format!("1\n1 0\n0 0 {long}\n")).unwrap_err(),
         tu::parse_folds(&format!("{{\"test\": \"{}\"}}", "x".repeat(100_000)), 4).unwrap_err(),
-        tu::parse_fold_lists(&[long.clone()], 4).unwrap_err(),
+        tu::parse_fold_lists(std::slice::from_ref(&long), 4).unwrap_err(),
         morse::parse(&format!("{{\"items\": \"{}\"}}", "x".repeat(100_000))).unwrap_err(),
         datasets::table::parse_numeric(format!("a\n{long}\n").as_bytes(), &table).unwrap_err(),
         idx::parse(&[&[0, 0, 8, 255][..], &[255; 4 * 255]].concat()).unwrap_err(),
