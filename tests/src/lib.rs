@@ -2,6 +2,8 @@
 //!
 //! Everything here serves tests and fails them by a panic that says what is wrong.
 
+#![forbid(unsafe_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -64,6 +66,14 @@ pub fn xtask() -> Command {
 /// When it does not build.
 pub fn example(package: &str, name: &str) -> PathBuf {
     build(&["--release", "--package", package, "--example", name])
+}
+
+/// Builds the development form of an example and returns the program.
+///
+/// # Panics
+/// When it does not build.
+pub fn development_example(package: &str, name: &str) -> PathBuf {
+    build(&["--package", package, "--example", name])
 }
 
 /// [`cargo`] with the network: what only a feature needs has not been downloaded by whoever started these tests.

@@ -5,6 +5,8 @@
 //! dependencies, and a child that takes `super::Item` depends on its parent only when the parent itself defines `Item`.
 //! Code for tests does not count.
 
+#![forbid(unsafe_code)]
+
 mod rust_files;
 
 use std::collections::{BTreeMap, BTreeSet};

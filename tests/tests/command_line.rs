@@ -1,5 +1,7 @@
 //! xtask as scripts and people meet it: names, help, messages and exit codes.
 
+#![forbid(unsafe_code)]
+
 use std::path::Path;
 use std::process::Output;
 

@@ -1,5 +1,7 @@
 //! The certificate's solver with HiGHS, which is built from C++ sources: tested where cmake, a C++ compiler and libclang are.
 
+#![forbid(unsafe_code)]
+
 use std::process::{Command, Stdio};
 
 use integration_tests::{cargo_for_features, reason_to_skip};

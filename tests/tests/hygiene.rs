@@ -1,5 +1,7 @@
 //! Who depends on whom: a library crate pulls in no harness, and the harness no library.
 
+#![forbid(unsafe_code)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -165,12 +167,61 @@ fn library(directory: &Path) -> String {
 /// Libraries that may hold `unsafe`: core-tensor, for its kernels.
 const UNSAFE: [&str; 1] = ["core-tensor"];
 
+/// Whether the compiler refuses unsafe code in what this file is the root of.
+fn forbids_unsafe_code(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).expect("a source file can be read");
+    text.lines().any(|line| line == "#![forbid(unsafe_code)]")
+}
+
 #[test]
 fn the_compiler_forbids_unsafe_code_outside_of_core_tensor() {
-    let crates = Some(root().join("crates"));
-    let libraries = packages().into_iter().filter(|package| package.directory.parent() == crates.as_deref());
-    for package in libraries.filter(|package| !UNSAFE.contains(&package.name.as_str())) {
-        let is_forbidden = library(&package.directory).lines().any(|line| line == "#![forbid(unsafe_code)]");
-        assert!(is_forbidden, "src/lib.rs of {} lacks #![forbid(unsafe_code)]", package.name);
+    let packages: Vec<Package> =
+        packages().into_iter().filter(|package| !UNSAFE.contains(&package.name.as_str())).collect();
+    for name in ["xtask", "integration-tests", "miri-tests", "gnn", "experiment"] {
+        assert!(packages.iter().any(|package| package.name == name), "{name} is not looked at");
     }
+    for package in packages {
+        let roots = ["lib.rs", "main.rs"].map(|name| package.directory.join("src").join(name));
+        let roots: Vec<_> = roots.into_iter().filter(|path| path.is_file()).collect();
+        assert!(!roots.is_empty(), "{} has no root", package.name);
+        for path in roots {
+            assert!(forbids_unsafe_code(&path), "{} lacks #![forbid(unsafe_code)]", path.display());
+        }
+    }
+}
+
+/// Each test program is a crate of its own, which its package's library does not bind.
+#[test]
+fn the_compiler_forbids_unsafe_code_in_the_tests_across_crates() {
+    for folder in ["tests/tests", "tests/miri/tests"] {
+        let entries = std::fs::read_dir(root().join(folder)).expect("a folder of tests");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
+            assert!(forbids_unsafe_code(&path), "{} lacks #![forbid(unsafe_code)]", path.display());
+        }
+    }
+}
+
+/// Our own sources elsewhere, such as benchmarks and examples, are crates of their own too: none has an unsafe block.
+#[test]
+fn no_source_outside_of_core_tensor_has_unsafe_code() {
+    for package in packages().into_iter().filter(|package| !UNSAFE.contains(&package.name.as_str())) {
+        for folder in ["src", "examples", "tests", "benches"] {
+            for path in sources(&package.directory.join(folder)) {
+                let text = std::fs::read_to_string(&path).expect("a source file can be read");
+                let code = text.lines().map(|line| line.split("//").next().unwrap_or(line));
+                let found =
+                    code.filter(|code| ["unsafe {", "unsafe impl", "unsafe fn"].iter().any(|word| code.contains(word)));
+                assert_eq!(found.filter(|code| !code.contains('"')).count(), 0, "{} has unsafe code", path.display());
+            }
+        }
+    }
+}
+
+/// The source files in a folder and below; none where there is no folder.
+fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let deep = paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    deep.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }

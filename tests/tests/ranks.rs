@@ -2,6 +2,7 @@
 //!
 //! The program is `distributed`'s example `data_parallel`. What needs MPI skips itself where `mpirun`, `mpicc` or libclang is absent.
 
+#![forbid(unsafe_code)]
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,7 @@
 //! The README promises nothing that is not there: its commands exist, and its table comes from the committed reports.
 
+#![forbid(unsafe_code)]
+
 use integration_tests::{packages, root, run, stdout, xtask};
 
 /// The commands in the README's code blocks, without prompts and comments.

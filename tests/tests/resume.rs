@@ -2,6 +2,7 @@
 //!
 //! The reproduction is that of `sep` at smoke scale, started as the program that `cargo xtask reproduce` starts.
 
+#![forbid(unsafe_code)]
 #![cfg(unix)]
 
 use std::path::{Path, PathBuf};

@@ -2,6 +2,8 @@
 //!
 //! Every paper's smoke run, started as the program that `cargo xtask reproduce` starts, with one seed twice and with another one.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

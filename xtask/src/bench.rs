@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
+use report::text::quoted;
 
 use crate::error::{Error, Result};
 use crate::papers::PAPERS;
@@ -35,10 +36,10 @@ pub(crate) struct Bench {
     #[arg(long)]
     record: bool,
     /// How often both programs are run, in turns
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
     /// Threads that both sides may use; more than the machine has idle cores measures the scheduler
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     threads: u32,
     /// Python environment for the peers, made when absent [default: in the user's cache folder]
     #[arg(long, value_name = "DIR")]
@@ -243,8 +244,8 @@ fn sample(target: &Target, threads: u32, command: &mut Command) -> Result<BTreeM
         let Some(parsed) = pairing::parse(line) else { return };
         match parsed {
             Ok((name, sample)) if !samples.contains_key(&name) => _ = samples.insert(name, sample),
-            Ok((name, _)) => problem = Some(format!("it printed `{name}` twice")),
-            Err(error) => problem = Some(format!("`{line}`: {error}")),
+            Ok((name, _)) => problem = Some(format!("it printed `{}` twice", quoted(&name))),
+            Err(error) => problem = Some(format!("`{}`: {}", quoted(line), quoted(&error.to_string()))),
         }
     })?;
     if process::is_interrupted() {

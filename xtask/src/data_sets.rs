@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use datasets::registry::DataSet;
 use datasets::store::download::{Progress, ProgressCallback};
 use datasets::{Store, StoreConfig};
+use report::text::printable;
 
 use crate::error::Result;
 
@@ -94,8 +95,11 @@ fn progress_line() -> ProgressCallback {
     let last: Mutex<Option<Instant>> = Mutex::new(None);
     ProgressCallback::new(move |progress: Progress<'_>| {
         if progress.is_finished {
-            let start = if is_terminal { "\r\x1b[K" } else { "" };
-            complain!("{start}downloaded {}", text(&progress));
+            if is_terminal {
+                // Clears the line of the progress.
+                let _ = write!(std::io::stderr(), "\r\x1b[K");
+            }
+            complain!("downloaded {}", text(&progress));
             return;
         }
         // A poisoned lock only means that another thread died while it printed.
@@ -103,7 +107,7 @@ fn progress_line() -> ProgressCallback {
         if is_terminal && last.is_none_or(|last| last.elapsed() >= PAUSE) {
             // Nothing is lost when a progress line cannot be shown.
             let mut terminal = std::io::stderr();
-            let _ = write!(terminal, "\r\x1b[K{}", text(&progress)).and_then(|()| terminal.flush());
+            let _ = write!(terminal, "\r\x1b[K{}", printable(&text(&progress))).and_then(|()| terminal.flush());
             *last = Some(Instant::now());
         }
     })

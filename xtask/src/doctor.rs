@@ -41,7 +41,7 @@ pub(crate) fn run() -> u8 {
                 None => say!("  missing  {}: {}", finding.what, finding.remedy),
             }
         }
-        say!();
+        say!("");
     }
     if lacks_needed {
         say!("The default build lacks what is marked MISSING.");

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use report::text::quoted;
+
 use crate::exit;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -9,16 +11,16 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 /// Why a command stopped. Each message says what to do where that is known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("no paper is called `{name}`; {nearest} (`cargo xtask list` shows all)")]
+    #[error("no paper is called `{}`; {nearest} (`cargo xtask list` shows all)", quoted(.name))]
     UnknownPaper { name: String, nearest: String },
 
-    #[error("no data set and no paper is called `{name}`; {nearest} (`cargo xtask data list` shows all)")]
+    #[error("no data set and no paper is called `{}`; {nearest} (`cargo xtask data list` shows all)", quoted(.name))]
     UnknownData { name: String, nearest: String },
 
-    #[error("no crate of this workspace is called `{name}`; {nearest}")]
+    #[error("no crate of this workspace is called `{}`; {nearest}", quoted(.name))]
     UnknownPackage { name: String, nearest: String },
 
-    #[error("no paper or crate with a benchmark is called `{name}`; {nearest}")]
+    #[error("no paper or crate with a benchmark is called `{}`; {nearest}", quoted(.name))]
     UnknownBench { name: String, nearest: String },
 
     #[error("{0}")]
@@ -36,7 +38,7 @@ pub(crate) enum Error {
     #[error("`{program}` failed{detail}")]
     Program { program: String, detail: String },
 
-    #[error("`{program}` answered with something unexpected: {source}")]
+    #[error("`{program}` answered with something unexpected: {}", quoted(&.source.to_string()))]
     Answer { program: String, source: serde_json::Error },
 
     #[error("{} is not a report of this version: {reason}", .path.display())]

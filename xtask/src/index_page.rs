@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use report::text::{PAGE_POLICY, is_mark};
 use report::{ClaimResult, Verdict};
 
 use crate::error::{Result, file};
@@ -41,7 +42,7 @@ pub(crate) fn write(runs: &[Run], out: &Path) -> Result<()> {
 
 fn html(runs: &[Run]) -> String {
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{PAGE_POLICY}\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Reproductions</title>\n\
          <style>\n{STYLE}\n</style>\n</head>\n<body>\n<h1>Reproductions</h1>\n<p>{}</p>\n",
         summary(runs)
@@ -128,13 +129,15 @@ fn summary(runs: &[Run]) -> String {
     format!("Runs: {}, of {} of {} papers.{rest}", runs.len(), PAPERS.len() - missing.len(), PAPERS.len())
 }
 
+/// Text for HTML: no markup, and nothing that changes the direction of the text after it.
 fn escape_html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    escaped.replace('\'', "&#39;").replace(['\n', '\r', '\t'], " ").replace(is_mark, "\u{fffd}")
 }
 
 /// Keeps a cell inside its column: no column marks, no line breaks, and no HTML.
 fn escape_markdown(text: &str) -> String {
-    escape_html(text).replace('|', "\\|").replace(['\n', '\r'], " ")
+    escape_html(text).replace('|', "\\|")
 }
 
 #[cfg(test)]
@@ -145,11 +148,16 @@ mod tests {
     fn markup_in_a_report_stays_text() {
         assert_eq!(escape_html("<script>\"&"), "&lt;script&gt;&quot;&amp;");
         assert_eq!(escape_markdown("a|b\nc"), "a\\|b c");
+        assert_eq!(escape_html("a\u{202e}\u{1b}[2J'"), "a\u{fffd}\u{fffd}[2J&#39;");
     }
 
     #[test]
     fn a_page_without_runs_says_which_papers_are_missing() {
         let page = html(&[]);
+        assert!(
+            page.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src"),
+            "{page}"
+        );
         assert!(page.contains("Runs: 0, of 0 of 15 papers") && page.contains("sep, lagraph"), "{page}");
     }
 }

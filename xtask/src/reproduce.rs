@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use report::{Arguments, ClaimResult, REPORT_FILE, Verdict, run_directory};
+use report::text::quoted;
+use report::{Arguments, ClaimResult, LIFELINE, REPORT_FILE, Verdict, run_directory};
 
 use crate::data_sets::Source;
 use crate::error::{Error, Result};
@@ -53,7 +54,8 @@ fn feature(device: &str) -> Result<Option<&'static str>> {
         Some(("cuda", index)) if is_number(index) => Ok(Some("cuda")),
         Some(("metal", index)) if is_number(index) => Ok(Some("metal")),
         _ => Err(Error::Usage(format!(
-            "--device: unknown device `{device}`, expected cpu, cuda:N or metal:N, such as cuda:0"
+            "--device: unknown device `{}`, expected cpu, cuda:N or metal:N, such as cuda:0",
+            quoted(device)
         ))),
     }
 }
@@ -118,7 +120,7 @@ fn one(paper: &Paper, arguments: &Arguments) -> Result<u8> {
             complain!("note: --offline uses what is on this machine, --synthetic generated data");
         })?;
     }
-    let code = process::run(&mut program(paper, arguments)?)?;
+    let code = process::run_with_lifeline(&mut program(paper, arguments)?)?;
     let code = match u8::try_from(code) {
         // Whatever the programs end with after Ctrl-C, such as a build that is cut short.
         _ if process::is_interrupted() => exit::INTERRUPTED,
@@ -154,8 +156,22 @@ fn program(paper: &Paper, arguments: &Arguments) -> Result<Command> {
     let absolute = |path: &Option<PathBuf>| path.as_deref().map(workspace::absolute);
     let handed_on =
         Arguments { data_dir: absolute(&arguments.data_dir), out: absolute(&arguments.out), ..arguments.clone() };
-    command.arg("--").args(handed_on.words());
+    command.arg("--").args(handed_on.words()).arg(LIFELINE);
     Ok(command)
+}
+
+/// What is done with arguments before anything is started, for a test with extreme ones.
+#[cfg(test)]
+pub(crate) fn check_extremes(arguments: &Arguments) {
+    let paper = papers::find("sep").expect("a paper");
+    match program(paper, arguments) {
+        Ok(command) => assert!(process::shown(&command).contains("--example sep")),
+        Err(error) => assert!(error.to_string().contains("--device"), "{error}"),
+    }
+    if let Some(Ok(shard)) = arguments.shard.map(|shard| shard.resolve()) {
+        assert!([0, usize::MAX].iter().filter(|&&index| shard.owns("group", index)).count() <= 2);
+    }
+    assert!(serde_json::to_string(arguments).is_ok());
 }
 
 /// Prints the claims of a run that is finished.
@@ -184,7 +200,7 @@ mod tests {
         let arguments = Arguments { device: "cuda:1".to_owned(), ..Arguments::default() };
         let shown = process::shown(&program(paper, &arguments).unwrap());
         assert!(shown.contains("--package pruning --example structured_lottery_tickets --features cuda --"), "{shown}");
-        assert!(shown.contains("--device cuda:1"), "{shown}");
+        assert!(shown.contains("--device=cuda:1") && shown.ends_with(" --lifeline"), "{shown}");
     }
 
     #[test]
@@ -192,7 +208,17 @@ mod tests {
         let paper = papers::find("sep").unwrap();
         let arguments = Arguments { out: Some("runs".into()), ..Arguments::default() };
         let shown = process::shown(&program(paper, &arguments).unwrap());
-        assert!(shown.contains(&format!("--out {}", workspace::absolute(Path::new("runs")).display())), "{shown}");
+        assert!(shown.contains(&format!("--out={}", workspace::absolute(Path::new("runs")).display())), "{shown}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_unicode_is_handed_on_as_it_is() {
+        use std::os::unix::ffi::{OsStrExt, OsStringExt};
+        let out = std::ffi::OsString::from_vec(b"/runs-\xff\xfe".to_vec());
+        let arguments = Arguments { out: Some(out.into()), ..Arguments::default() };
+        let command = program(papers::find("sep").unwrap(), &arguments).unwrap();
+        assert!(command.get_args().any(|word| word.as_bytes() == b"--out=/runs-\xff\xfe"), "{command:?}");
     }
 
     #[test]

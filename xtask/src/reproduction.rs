@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use report::text::quoted;
 use report::{REPORT_FILE, Report, Scale, Tally, run_directory};
 
 use crate::error::{Error, Result, file};
@@ -27,7 +28,7 @@ pub(crate) fn find_runs(out: &Path) -> Result<Vec<Run>> {
             if path.is_file() {
                 let report = read(&path)?;
                 if report.paper != paper.slug || report.scale != scale {
-                    let reason = format!("it says {} at scale {}", report.paper, report.scale.name());
+                    let reason = format!("it says {} at scale {}", quoted(&report.paper), report.scale.name());
                     return Err(Error::Report { path, reason });
                 }
                 runs.push(Run { paper, scale, report });
@@ -42,6 +43,10 @@ pub(crate) fn find_runs(out: &Path) -> Result<Vec<Run>> {
 /// # Errors
 /// When the file cannot be read, or is not a report of this version.
 pub(crate) fn read(path: &Path) -> Result<Report> {
+    // A pipe in its place would keep us waiting for ever.
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::Report { path: path.to_owned(), reason: "it is not a regular file".to_owned() });
+    }
     let text = std::fs::read_to_string(path).map_err(file("read", path))?;
     Report::parse(&text).map_err(|error| Error::Report { path: path.to_owned(), reason: error.to_string() })
 }

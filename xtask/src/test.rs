@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Test) -> Result<u8> {
     let mut output = TestOutput::default();
     let code = process::run_reading(&mut command, |line| {
         if let Some(line) = output.visible(line) {
-            say!("{line}");
+            relay!(line);
         }
     })?;
     if !output.skipped.is_empty() {

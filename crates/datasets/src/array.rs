@@ -1,6 +1,7 @@
 //! An array of numbers with a shape: what `.npy` and IDX files hold.
 
 use crate::error::{Error, Result};
+use crate::text::quoted;
 
 /// Numbers in row-major order with a shape.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,8 +103,17 @@ impl Values {
     /// The elements as `f32`, rounded to the nearest.
     pub fn to_f32(&self) -> Vec<f32> {
         match self {
+            Values::Bool(values) => values.iter().map(|&value| f32::from(u8::from(value))).collect(),
+            Values::I8(values) => values.iter().map(|&value| value.into()).collect(),
+            Values::I16(values) => values.iter().map(|&value| value.into()).collect(),
+            Values::I32(values) => values.iter().map(|&value| value as f32).collect(),
+            Values::I64(values) => values.iter().map(|&value| value as f64 as f32).collect(),
+            Values::U8(values) => values.iter().map(|&value| value.into()).collect(),
+            Values::U16(values) => values.iter().map(|&value| value.into()).collect(),
+            Values::U32(values) => values.iter().map(|&value| value as f32).collect(),
+            Values::U64(values) => values.iter().map(|&value| value as f64 as f32).collect(),
             Values::F32(values) => values.clone(),
-            other => other.to_f64().into_iter().map(|value| value as f32).collect(),
+            Values::F64(values) => values.iter().map(|&value| value as f32).collect(),
         }
     }
 
@@ -119,6 +129,36 @@ impl Values {
             Values::U16(values) => as_integers!(values),
             Values::U32(values) => as_integers!(values),
             Values::U64(values) => values.iter().map(|&value| i64::try_from(value).ok()).collect(),
+            Values::F32(_) | Values::F64(_) => None,
+        }
+    }
+
+    /// What `convert` makes of each position and element, without a copy in between; `None` where the elements are no integers
+    /// (or `bool`).
+    pub(crate) fn convert_integers<T>(&self, convert: impl FnMut(usize, i128) -> Result<T>) -> Option<Result<Vec<T>>> {
+        fn all<N: Copy + Into<i128>, T>(
+            values: &[N],
+            mut convert: impl FnMut(usize, i128) -> Result<T>,
+        ) -> Option<Result<Vec<T>>> {
+            let mut converted = Vec::with_capacity(values.len());
+            for (position, &value) in values.iter().enumerate() {
+                match convert(position, value.into()) {
+                    Ok(value) => converted.push(value),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            Some(Ok(converted))
+        }
+        match self {
+            Values::Bool(values) => all(values, convert),
+            Values::I8(values) => all(values, convert),
+            Values::I16(values) => all(values, convert),
+            Values::I32(values) => all(values, convert),
+            Values::I64(values) => all(values, convert),
+            Values::U8(values) => all(values, convert),
+            Values::U16(values) => all(values, convert),
+            Values::U32(values) => all(values, convert),
+            Values::U64(values) => all(values, convert),
             Values::F32(_) | Values::F64(_) => None,
         }
     }
@@ -149,12 +189,16 @@ impl Values {
         }
     }
 
-    /// Elements at these positions, in this order. The positions must exist.
-    pub(crate) fn gather(&self, positions: &[usize]) -> Self {
+    /// Elements at these positions, in this order. The positions must exist, and be as many as the elements.
+    pub(crate) fn gather(&self, positions: impl Iterator<Item = usize>) -> Self {
         macro_rules! gather {
             ($($variant:ident),*) => {
                 match self {
-                    $(Values::$variant(values) => Values::$variant(positions.iter().map(|&at| values[at]).collect()),)*
+                    $(Values::$variant(values) => {
+                        let mut gathered = Vec::with_capacity(values.len());
+                        gathered.extend(positions.map(|at| values[at]));
+                        Values::$variant(gathered)
+                    })*
                 }
             };
         }
@@ -196,8 +240,14 @@ pub(crate) fn check_length(format: &'static str, shape: &[usize], element: Eleme
     match expected == Some(bytes.len()) {
         true => Ok(()),
         false => {
-            let reason = format!("{} bytes for shape {shape:?} of {}-byte elements", bytes.len(), element.size());
+            let reason =
+                format!("{} bytes for shape {} of {}-byte elements", bytes.len(), shown(shape), element.size());
             Err(Error::invalid_data(format, "data", reason))
         }
     }
+}
+
+/// A shape for a message: a file may claim any number of axes.
+pub(crate) fn shown(shape: &[usize]) -> String {
+    quoted(&format!("{shape:?}"))
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::text;
+
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -11,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// No data set of that name is registered, and none of the data folders has it.
-    #[error("unknown data set `{name}`{}", suggestion(.nearest))]
+    #[error("unknown data set `{}`{}", text::quoted(.name), suggestion(.nearest))]
     UnknownDataSet {
         /// The name that was asked for.
         name: String,
@@ -20,7 +22,7 @@ pub enum Error {
     },
 
     /// The data set is registered but has no such file.
-    #[error("data set `{set}` has no file `{file}`; it has {}", .known.join(", "))]
+    #[error("data set `{set}` has no file `{}`; it has {}", text::quoted(.file), .known.join(", "))]
     UnknownFile {
         /// Name of the data set.
         set: String,
@@ -31,7 +33,7 @@ pub enum Error {
     },
 
     /// A data set's or a file's name is not one plain path component.
-    #[error("`{name}` is not a valid name of a data set or file: expected one plain path component")]
+    #[error("`{}` is not a valid name of a data set or file: expected one plain path component", text::quoted(.name))]
     InvalidName {
         /// The refused name.
         name: String,
@@ -169,10 +171,21 @@ pub enum Error {
     /// An archive holds something that must not be unpacked.
     #[error("archive, member `{member}`: {reason}")]
     UnsafeArchive {
-        /// The member's name as stored.
+        /// The member's name as stored, at most 200 characters of it.
         member: String,
         /// Why it is refused.
         reason: String,
+    },
+
+    /// A value would take more memory than the limit allows; the caller can raise the limit.
+    #[error("{what}: {needed}, more than the limit of {limit} bytes")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How much it needs, in words.
+        needed: String,
+        /// The most bytes that are allowed.
+        limit: u64,
     },
 
     /// An argument or a setting is out of its range.
@@ -188,7 +201,17 @@ pub enum Error {
 impl Error {
     /// A [`Error::InvalidData`].
     pub(crate) fn invalid_data(format: &'static str, position: impl Into<String>, reason: impl Into<String>) -> Self {
-        Error::InvalidData { format, position: position.into(), reason: reason.into() }
+        Error::InvalidData { format, position: position.into(), reason: text::reason(&reason.into()) }
+    }
+
+    /// An [`Error::InvalidData`] with what another library says, which may quote anything at any length.
+    pub(crate) fn refused(format: &'static str, position: impl Into<String>, error: &dyn std::fmt::Display) -> Self {
+        Error::invalid_data(format, position, text::quoted(&error.to_string()))
+    }
+
+    /// An [`Error::UnsafeArchive`].
+    pub(crate) fn unsafe_member(member: &str, reason: impl Into<String>) -> Self {
+        Error::UnsafeArchive { member: text::quoted(member), reason: reason.into() }
     }
 
     /// An [`Error::InvalidConfig`].

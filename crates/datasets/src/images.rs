@@ -1,7 +1,7 @@
 //! Images with labels, and the loaders that give them.
 
 use crate::archive::{self, Limits};
-use crate::array::{Array, Values};
+use crate::array::{Array, Values, shown};
 use crate::error::{Error, Result};
 use crate::idx;
 use crate::store::Store;
@@ -32,9 +32,9 @@ impl LabelledImages {
         self.labels.is_empty()
     }
 
-    /// Bytes of an image.
+    /// Bytes of an image; the largest number where the extents overflow it.
     pub fn image_size(&self) -> usize {
-        self.channels * self.height * self.width
+        self.channels.saturating_mul(self.height).saturating_mul(self.width)
     }
 
     /// The pixels of one image, `[channels, height, width]`; `None` if there is no such image.
@@ -78,7 +78,8 @@ pub fn from_idx(images: Array, labels: Array) -> Result<LabelledImages> {
             Ok(LabelledImages { channels: 1, height, width, pixels, labels })
         }
         (shapes, images, labels) => {
-            let reason = format!("{} {:?} and {} {:?}", images.type_name(), shapes.0, labels.type_name(), shapes.1);
+            let reason =
+                format!("{} {} and {} {}", images.type_name(), shown(shapes.0), labels.type_name(), shown(shapes.1));
             Err(Error::invalid_data(
                 "IDX",
                 "images and labels",
@@ -161,7 +162,7 @@ pub fn load_yale_faces(store: &Store) -> Result<LabelledImages> {
 /// # Errors
 /// [`Error::InvalidData`]: not safetensors, or other tensors.
 pub fn parse_faces(bytes: &[u8]) -> Result<LabelledImages> {
-    let invalid = |error: safetensors::SafeTensorError| Error::invalid_data("safetensors", "header", error.to_string());
+    let invalid = |error: safetensors::SafeTensorError| Error::refused("safetensors", "header", &error);
     let tensors = safetensors::SafeTensors::deserialize(bytes).map_err(invalid)?;
     let (images, labels) = (tensors.tensor("images").map_err(invalid)?, tensors.tensor("labels").map_err(invalid)?);
     let is_bytes = images.dtype() == safetensors::Dtype::U8 && labels.dtype() == safetensors::Dtype::U8;
@@ -174,7 +175,7 @@ pub fn parse_faces(bytes: &[u8]) -> Result<LabelledImages> {
             labels: labels.data().to_vec(),
         }),
         (images, labels) => {
-            let reason = format!("expected u8 [n, h, w] and u8 [n], found {images:?} and {labels:?}");
+            let reason = format!("expected u8 [n, h, w] and u8 [n], found {} and {}", shown(images), shown(labels));
             Err(Error::invalid_data("safetensors", "images and labels", reason))
         }
     }

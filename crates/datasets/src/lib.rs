@@ -17,6 +17,7 @@ pub mod sparse_graph;
 pub mod store;
 pub mod synthetic;
 pub mod table;
+mod text;
 pub mod tu;
 
 pub use error::{Error, Result};

@@ -42,8 +42,7 @@ pub fn parse(json: &str) -> Result<Vec<MorseItem>> {
     struct Stored {
         items: Vec<(String, [usize; 2])>,
     }
-    let stored: Stored =
-        serde_json::from_str(json).map_err(|error| Error::invalid_data(FORMAT, "the file", error.to_string()))?;
+    let stored: Stored = serde_json::from_str(json).map_err(|error| Error::refused(FORMAT, "the file", &error))?;
     let item = |(index, (digits, marked)): (usize, (String, [usize; 2]))| {
         let digits =
             <[u8; 10]>::try_from(digits.as_bytes()).ok().filter(|digits| digits.iter().all(u8::is_ascii_digit));

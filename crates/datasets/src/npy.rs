@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::archive;
 use crate::array::{self, Array, ElementType, Values};
 use crate::error::{Error, Result};
+use crate::text;
 
 const FORMAT: &str = "npy";
 
@@ -46,24 +47,37 @@ pub fn parse(bytes: &[u8]) -> Result<Array> {
     array::check_length(FORMAT, &header.shape, header.element, data)?;
     let mut values = Values::decode(header.element, header.is_big_endian, data);
     if header.is_fortran_order && header.shape.len() > 1 && !values.is_empty() {
-        values = values.gather(&row_major_positions(&header.shape));
+        values = values.gather(row_major_positions(&header.shape));
     }
     Ok(Array { shape: header.shape, values })
 }
 
-/// For each element in row-major order, its position in column-major order.
-fn row_major_positions(shape: &[usize]) -> Vec<usize> {
-    let mut positions = vec![0];
+/// For each element in row-major order, its position in column-major order. The shape is that of at least one element.
+fn row_major_positions(shape: &[usize]) -> impl Iterator<Item = usize> {
     let mut stride = 1;
-    let mut strides: Vec<usize> = Vec::with_capacity(shape.len());
-    for extent in shape {
-        strides.push(stride);
+    // Extent, stride and current index of each axis.
+    let mut axes: Vec<(usize, usize, usize)> = Vec::with_capacity(shape.len());
+    for &extent in shape {
+        axes.push((extent, stride, 0));
         stride *= extent;
     }
-    for (&extent, &stride) in shape.iter().zip(&strides) {
-        positions = positions.iter().flat_map(|&base| (0..extent).map(move |index| base + index * stride)).collect();
-    }
-    positions
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let position = next?;
+        let mut following = position;
+        // As on an odometer: the last axis that is not at its end moves on, and those behind it start again.
+        for (extent, stride, index) in axes.iter_mut().rev() {
+            if *index + 1 < *extent {
+                *index += 1;
+                next = Some(following + *stride);
+                return Some(position);
+            }
+            following -= *index * *stride;
+            *index = 0;
+        }
+        next = None;
+        Some(position)
+    })
 }
 
 struct Header {
@@ -76,8 +90,9 @@ struct Header {
 impl Header {
     /// Reads `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`, the keys in any order.
     fn parse(text: &str) -> Result<Self> {
-        let invalid =
-            |reason: &str| Error::invalid_data(FORMAT, "header", format!("{reason}: {:.200}", text.trim_end()));
+        let invalid = |reason: &str| {
+            Error::invalid_data(FORMAT, "header", format!("{reason}: {}", text::quoted(text.trim_end())))
+        };
         let body = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         let mut rest = body.ok_or_else(|| invalid("expected a dictionary"))?.trim();
         let (mut descr, mut order, mut shape) = (None, None, None);

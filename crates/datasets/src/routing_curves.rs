@@ -4,6 +4,7 @@ use crate::archive;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::table::{TableConfig, parse_text};
+use crate::text::quoted;
 use std::collections::BTreeMap;
 
 const FORMAT: &str = "routing curves";
@@ -142,7 +143,7 @@ pub fn parse(bytes: &[u8]) -> Result<Curves> {
             Error::invalid_data(
                 FORMAT,
                 format!("row {index}, column `{name}`"),
-                format!("{cell:?}, expected {expected}"),
+                format!("\"{}\", expected {expected}", quoted(cell)),
             )
         };
         let number = |at: usize| {

@@ -3,6 +3,7 @@
 use crate::archive::{self, Limits};
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::text::quoted;
 
 const FORMAT: &str = "WAV";
 
@@ -49,7 +50,7 @@ pub fn load_fsdd(store: &Store) -> Result<Vec<SpokenDigit>> {
         let Some((digit @ 0..=9, speaker, take)) = parsed else {
             return Err(Error::invalid_data(
                 "fsdd",
-                format!("member `{name}`"),
+                format!("member `{}`", quoted(&name)),
                 "expected <digit>_<speaker>_<take>.wav",
             ));
         };

@@ -2,6 +2,7 @@
 //! and Physics.
 
 use crate::archive;
+use crate::array::shown;
 use crate::error::{Error, Result};
 use crate::npz::Archive;
 use crate::planetoid::SparseFeatures;
@@ -48,7 +49,9 @@ pub fn load(store: &Store, name: &str) -> Result<AttributedGraph> {
 /// feature that is not finite. Errors of the archive as [`Archive::parse`].
 pub fn parse(bytes: &[u8]) -> Result<AttributedGraph> {
     let archive = Archive::parse(bytes)?;
-    let labels = integers(&archive, "labels")?;
+    // As for Planetoid: a damaged label must not ask for billions of classes.
+    let labels: Vec<u32> =
+        integers(&archive, "labels", "0 to 65535", |label| u16::try_from(label).ok().map(u32::from))?;
     let num_nodes = labels.len();
     let adjacency = matrix(&archive, "adj", num_nodes)?;
     if adjacency.num_columns != num_nodes {
@@ -59,12 +62,6 @@ pub fn parse(bytes: &[u8]) -> Result<AttributedGraph> {
         ));
     }
     let features = matrix(&archive, "attr", num_nodes)?;
-    let label = |(node, &label): (usize, &i64)| match label {
-        // As for Planetoid: a damaged label must not ask for billions of classes.
-        0..=0xffff => Ok(label as u32),
-        _ => Err(Error::invalid_data(FORMAT, format!("labels, node {node}"), format!("{label}, expected 0 to 65535"))),
-    };
-    let labels: Vec<u32> = labels.iter().enumerate().map(label).collect::<Result<_>>()?;
     let mut edges = Vec::new();
     for node in 0..num_nodes {
         let neighbours = adjacency.row(node).filter(|&(neighbour, weight)| neighbour as usize != node && weight != 0.0);
@@ -85,37 +82,33 @@ pub fn parse(bytes: &[u8]) -> Result<AttributedGraph> {
 /// The CSR matrix of the four arrays with this prefix.
 fn matrix(archive: &Archive, prefix: &str, num_rows: usize) -> Result<SparseFeatures> {
     let array = |part: &str| format!("{prefix}_{part}");
-    let natural = |name: String| -> Result<Vec<usize>> {
-        let convert = |value: i64| {
-            usize::try_from(value)
-                .map_err(|_| Error::invalid_data(FORMAT, name.as_str(), format!("{value} is negative")))
-        };
-        integers(archive, &name)?.into_iter().map(convert).collect()
-    };
-    let shape = natural(array("shape"))?;
+    let natural = |part: &str| integers(archive, &array(part), "0 or more", |value| usize::try_from(value).ok());
+    let shape = natural("shape")?;
     let &[rows, num_columns] = shape.as_slice() else {
         return Err(Error::invalid_data(FORMAT, array("shape"), format!("{} axes, expected 2", shape.len())));
     };
-    let indptr = natural(array("indptr"))?;
+    let indptr = natural("indptr")?;
     if rows != num_rows || Some(indptr.len()) != num_rows.checked_add(1) {
         let reason = format!("{rows} rows and {} row starts for {num_rows} nodes", indptr.len());
         return Err(Error::invalid_data(FORMAT, array("shape"), reason));
     }
-    let narrow = |column: usize| {
-        u32::try_from(column).map_err(|_| Error::invalid_data(FORMAT, array("indices"), format!("column {column}")))
-    };
-    let indices = natural(array("indices"))?.into_iter().map(narrow).collect::<Result<_>>()?;
+    let indices = integers(archive, &array("indices"), "0 to 4294967295", |column| u32::try_from(column).ok())?;
     let values = archive.array(&array("data"))?.values.to_f32();
     SparseFeatures { num_columns, indptr, indices, values }.check(FORMAT)
 }
 
-fn integers(archive: &Archive, name: &str) -> Result<Vec<i64>> {
+/// A list of integers, each converted; `None` of the conversion is an error that says what is expected.
+fn integers<T>(archive: &Archive, name: &str, expected: &str, convert: impl Fn(i128) -> Option<T>) -> Result<Vec<T>> {
     let array = archive.array(name)?;
-    match (array.shape.len(), array.values.to_i64()) {
-        (1, Some(values)) => Ok(values),
+    let converted = array.values.convert_integers(|position, value| {
+        let at = || format!("{name}, entry {position}");
+        convert(value).ok_or_else(|| Error::invalid_data(FORMAT, at(), format!("{value}, expected {expected}")))
+    });
+    match (array.shape.len(), converted) {
+        (1, Some(values)) => values,
         _ => {
             let reason =
-                format!("{} of shape {:?}, expected a list of integers", array.values.type_name(), array.shape);
+                format!("{} of shape {}, expected a list of integers", array.values.type_name(), shown(&array.shape));
             Err(Error::invalid_data(FORMAT, name, reason))
         }
     }

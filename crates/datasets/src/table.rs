@@ -1,6 +1,7 @@
 //! Comma-separated tables: of numbers, or of text.
 
 use crate::error::{Error, Result};
+use crate::text::quoted;
 
 const FORMAT: &str = "CSV";
 
@@ -74,7 +75,7 @@ pub fn parse_numeric(bytes: &[u8], config: &TableConfig) -> Result<NumericTable>
         for (column, cell) in record.iter().enumerate() {
             let value = number(cell.trim(), config.allows_missing).ok_or_else(|| {
                 let at = format!("line {line}, column {column}");
-                Error::invalid_data(FORMAT, at, format!("{cell:?}, expected a finite number"))
+                Error::invalid_data(FORMAT, at, format!("\"{}\", expected a finite number", quoted(cell)))
             })?;
             table.values.push(value);
         }
@@ -113,7 +114,7 @@ fn visit_rows(
 ) -> Result<Vec<String>> {
     let invalid = |error: csv::Error| {
         let at = error.position().map_or("the file".to_owned(), |position| format!("line {}", position.line()));
-        Error::invalid_data(FORMAT, at, error.to_string())
+        Error::refused(FORMAT, at, &error)
     };
     let mut reader =
         csv::ReaderBuilder::new().delimiter(config.delimiter).has_headers(config.has_header).from_reader(bytes);

@@ -18,6 +18,7 @@ use crate::archive;
 use crate::error::{Error, Result};
 use crate::registry;
 use crate::store::Store;
+use crate::text::quoted;
 
 const FORMAT: &str = "graph text";
 const FOLDS: &str = "folds";
@@ -235,14 +236,16 @@ fn numbers<T: FromStr + Copy + Default, const N: usize>(number: usize, line: &st
     }
     match words.next() {
         None => Ok(values),
-        Some(word) => Err(Error::invalid_data(FORMAT, format!("line {number}"), format!("`{word}` after {wanted}"))),
+        Some(word) => {
+            Err(Error::invalid_data(FORMAT, format!("line {number}"), format!("`{}` after {wanted}", quoted(word))))
+        }
     }
 }
 
 fn number_of<T: FromStr>(word: Option<&str>, number: usize, wanted: &str) -> Result<T> {
     let found = word.unwrap_or("the end of the line");
     found.parse().map_err(|_| {
-        Error::invalid_data(FORMAT, format!("line {number}"), format!("expected {wanted}, found {found:?}"))
+        Error::invalid_data(FORMAT, format!("line {number}"), format!("expected {wanted}, found \"{}\"", quoted(found)))
     })
 }
 
@@ -266,8 +269,7 @@ pub fn parse_folds(json: &str, num_graphs: usize) -> Result<Folds> {
         n_graphs: Option<usize>,
         test: Vec<Vec<usize>>,
     }
-    let stored: Stored =
-        serde_json::from_str(json).map_err(|error| Error::invalid_data(FOLDS, "the file", error.to_string()))?;
+    let stored: Stored = serde_json::from_str(json).map_err(|error| Error::refused(FOLDS, "the file", &error))?;
     if let Some(stored) = stored.n_graphs.filter(|&stored| stored != num_graphs) {
         return Err(Error::invalid_data(FOLDS, "n_graphs", format!("{stored}, expected {num_graphs}")));
     }
@@ -281,8 +283,9 @@ pub fn parse_folds(json: &str, num_graphs: usize) -> Result<Folds> {
 pub fn parse_fold_lists(texts: &[String], num_graphs: usize) -> Result<Folds> {
     let parse = |(fold, text): (usize, &String)| {
         let index = |word: &str| {
-            word.parse()
-                .map_err(|_| Error::invalid_data(FOLDS, format!("fold {fold}"), format!("`{word}` is not an index")))
+            word.parse().map_err(|_| {
+                Error::invalid_data(FOLDS, format!("fold {fold}"), format!("`{}` is not an index", quoted(word)))
+            })
         };
         text.split_ascii_whitespace().map(index).collect::<Result<Vec<usize>>>()
     };

@@ -5,9 +5,9 @@
 
 mod sound_files;
 
-use datasets::planetoid::{OriginalFiles, parse_converted, parse_original};
+use datasets::planetoid::{OriginalFiles, SparseFeatures, parse_converted, parse_original, parse_original_within};
 use datasets::{Error, idx, images, morse, sparse_graph, tu};
-use sound_files::{graph_pickle, npz_graph, tensors};
+use sound_files::{graph_pickle, npz_graph, npz_graph_of, tensors};
 
 fn is_format_error<T>(outcome: Result<T, Error>) -> bool {
     matches!(outcome, Err(Error::InvalidData { .. }))
@@ -90,7 +90,7 @@ fn converted_citation_graphs_are_checked() {
     assert_eq!((sound.edges, sound.labels, sound.num_classes), (vec![(0, 1)], vec![Some(1), None], 2));
     let features = sound.features.unwrap();
     assert_eq!((features.indices.as_slice(), features.values.as_slice()), (&[0, 3][..], &[1.0, 3.0][..]));
-    assert_eq!(features.to_dense(), [1.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(features.to_dense().unwrap(), [1.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0]);
 
     let labels: (&str, &[i64]) = ("labels", &[0, 0]);
     assert!(is_format_error(with(&[labels], None)), "no edges");
@@ -154,6 +154,112 @@ fn pickles_that_are_truncated_nested_or_self_referring_are_refused() {
         [&b"\x80\x02t."[..], b"\x80\x02\x86.", b"\x80\x02(N\x86t.", b"\x80\x02q\x00.", b"\x80\x02NN.", b"\x80\x02N.N"]
     {
         assert!(is_format_error(with_graph(program)), "{program:?}");
+    }
+}
+
+#[test]
+fn a_pickle_takes_a_small_multiple_of_its_length() {
+    let with_graph = |graph: Vec<u8>| parse_original(&OriginalFiles { graph, ..Default::default() });
+    // Operations of one byte that make values, marks, lists and notes of them.
+    let notes = |count: u32| (0..count).flat_map(|key| [&b"r"[..], &key.to_le_bytes()].concat()).collect::<Vec<u8>>();
+    let start = b"\x80\x02".to_vec();
+    for part in [
+        b"N".repeat(3_000_000),
+        b"(".repeat(3_000_000),
+        b"]".repeat(3_000_000),
+        b"}".repeat(3_000_000),
+        b")".repeat(3_000_000),
+        [b"}".to_vec(), b"NNs".repeat(1_000_000)].concat(),
+        [b"N".to_vec(), b"q\x00h\x00".repeat(1_000_000)].concat(),
+        [b"K\x01".to_vec(), notes(600_000)].concat(),
+    ] {
+        let outcome = with_graph([start.clone(), part.clone(), b".".to_vec()].concat());
+        let is_refused = matches!(outcome, Err(Error::TooLarge { .. } | Error::InvalidData { .. }));
+        assert!(is_refused, "{:?}: {outcome:?}", &part[..4]);
+    }
+    let graph = [start, b"N".repeat(3_000_000), b".".to_vec()].concat();
+    let files = OriginalFiles { graph, ..Default::default() };
+    assert!(matches!(parse_original(&files), Err(Error::TooLarge { limit: 25_048_600, .. })));
+    // The limit is the caller's to raise: then it is the content that is refused.
+    let raised = parse_original_within(&files, |_| u64::MAX);
+    assert!(matches!(raised, Err(Error::InvalidData { .. })), "{raised:?}");
+    // A graph as the files have them stays far below.
+    let lists: Vec<(u8, &[u8])> = (0..=255).map(|node| (node, &[0, 1, 2, 3][..])).collect();
+    let graph = graph_pickle(&lists);
+    let sound = parse_original_within(&OriginalFiles { graph, ..Default::default() }, |length| length * 8);
+    assert!(sound.unwrap_err().to_string().contains("pickle, byte 0"), "the next file, which is empty, is refused");
+}
+
+#[test]
+fn a_matrix_that_claims_many_columns_is_not_made_dense() {
+    let claimed = |num_columns: usize, column: u32| SparseFeatures {
+        num_columns,
+        indptr: vec![0, 1, 1, 1, 1, 1, 1, 1, 1],
+        indices: vec![column],
+        values: vec![1.0],
+    };
+    for columns in [1 << 33, 1 << 61, (1 << 63) - 1, usize::MAX, u32::MAX as usize] {
+        let outcome = claimed(columns, u32::MAX - 1).to_dense();
+        assert!(matches!(outcome, Err(Error::TooLarge { limit: 4_294_967_296, .. })), "{columns}");
+        assert!(matches!(claimed(columns, 0).to_dense_within(100), Err(Error::TooLarge { limit: 100, .. })));
+    }
+    assert_eq!(claimed(2, 1).to_dense_within(64).unwrap()[..3], [0.0, 1.0, 0.0]);
+    assert!(claimed(2, 1).to_dense_within(63).is_err());
+    // A limit beyond what any machine has is an error of the memory, not an abort.
+    assert!(matches!(claimed(1 << 58, 0).to_dense_within(u64::MAX), Err(Error::TooLarge { .. })));
+    assert!(claimed(0, 1).to_dense().unwrap().is_empty());
+}
+
+#[test]
+fn a_npz_graph_may_claim_any_shape_and_column() {
+    for (columns, column, is_sound) in [
+        (1_i64 << 33, 5, true),
+        (1 << 61, 5, true),
+        (i64::MAX, 5, true),
+        (4_294_967_296, 4_294_967_295, true),
+        (4_294_967_295, 4_294_967_295, false),
+        (i64::MAX, 4_294_967_296, false),
+        (-1, 0, false),
+        (i64::MIN, 0, false),
+        (0, 0, false),
+    ] {
+        let parsed = sparse_graph::parse(&npz_graph_of(columns, column));
+        assert_eq!(parsed.is_ok(), is_sound, "{columns} {column}");
+        match parsed {
+            Ok(graph) => assert!(matches!(graph.features.to_dense(), Err(Error::TooLarge { .. }))),
+            Err(error) => assert!(matches!(error, Error::InvalidData { .. }), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn long_foreign_texts_are_cut_in_every_message() {
+    let long = format!("\u{1b}[2J{}", "x".repeat(100_000));
+    let table = datasets::table::TableConfig::default();
+    let mut errors = vec![
+        tu::parse_graphs(&long).unwrap_err(),
+        tu::parse_graphs(&format!("1\n1 0\n0 0 {long}\n")).unwrap_err(),
+        tu::parse_folds(&format!("{{\"test\": \"{}\"}}", "x".repeat(100_000)), 4).unwrap_err(),
+        tu::parse_fold_lists(std::slice::from_ref(&long), 4).unwrap_err(),
+        morse::parse(&format!("{{\"items\": \"{}\"}}", "x".repeat(100_000))).unwrap_err(),
+        datasets::table::parse_numeric(format!("a\n{long}\n").as_bytes(), &table).unwrap_err(),
+        idx::parse(&[&[0, 0, 8, 255][..], &[255; 4 * 255]].concat()).unwrap_err(),
+        parse_original(&OriginalFiles {
+            graph: [b"\x80\x02c".to_vec(), long.clone().into_bytes(), b"\nx\n.".to_vec()].concat(),
+            ..Default::default()
+        })
+        .unwrap_err(),
+        datasets::npy::parse(&{
+            let header = format!("{{'{long}");
+            [&b"\x93NUMPY\x02\x00"[..], &(header.len() as u32).to_le_bytes(), header.as_bytes()].concat()
+        })
+        .unwrap_err(),
+    ];
+    let npz = datasets::npz::Archive::parse(&npz_graph()).unwrap();
+    errors.push(npz.array(&long).unwrap_err());
+    for error in errors {
+        let text = error.to_string();
+        assert!(text.chars().count() < 500 && !text.contains('\u{1b}'), "{} characters: {text:.300}", text.len());
     }
 }
 

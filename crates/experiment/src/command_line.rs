@@ -12,6 +12,9 @@ use report::Arguments;
 pub(crate) struct CommandLine {
     #[command(flatten)]
     pub(crate) arguments: Arguments,
+    /// [`report::LIFELINE`]: standard input is a line to xtask
+    #[arg(long, hide = true)]
+    pub(crate) lifeline: bool,
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -35,4 +38,37 @@ pub(crate) fn jobs(arguments: &Arguments) -> NonZeroUsize {
 pub(crate) fn data_dir(arguments: &Arguments) -> Option<PathBuf> {
     let from_environment = || std::env::var_os("DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     arguments.data_dir.clone().or_else(from_environment)
+}
+
+/// The arguments that this process got, without the program and without what only concerns xtask. What is not Unicode is
+/// changed where it is not.
+pub(crate) fn words() -> Vec<String> {
+    let words = std::env::args_os().skip(1).filter(|word| word != report::LIFELINE);
+    words.map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lifeline_is_understood_and_in_no_help() {
+        use clap::CommandFactory;
+        assert!(CommandLine::parse_from(["program", report::LIFELINE]).lifeline);
+        assert!(!CommandLine::command().render_long_help().to_string().contains(report::LIFELINE));
+    }
+
+    #[test]
+    fn any_number_of_jobs_is_one_that_can_be_counted() {
+        for number in ["1", "4294967296", "18446744073709551615"] {
+            let CommandLine { arguments, .. } = CommandLine::parse_from(["program", "--jobs", number]);
+            assert_eq!(jobs(&arguments).to_string(), number);
+        }
+        for number in ["0", "-1", "18446744073709551616", "NaN", "1e300", "x"] {
+            assert!(
+                CommandLine::try_parse_from(["program".to_owned(), format!("--jobs={number}")]).is_err(),
+                "{number}"
+            );
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::terminal::tell;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use report::text::printable;
 
 /// Plain lines about epochs come at most this often: a log of a long run stays readable.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -54,7 +55,7 @@ impl Progress {
         let bar = self.bars.as_ref().map(|bars| {
             let style = "{prefix:>20} {bar:30} {pos}/{len} trials, {elapsed} elapsed, {msg}";
             let bar = bars.add(ProgressBar::new(total as u64).with_style(style_of(style)));
-            bar.set_prefix(group.to_owned());
+            bar.set_prefix(printable(group).into_owned());
             bar.set_position(done as u64);
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
@@ -89,7 +90,7 @@ impl GroupProgress {
     pub(crate) fn trial(&self, id: &str) -> TrialProgress {
         let bar = self.run.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(0).with_style(style_of("{prefix:>20} {spinner} {elapsed} elapsed")));
-            bar.set_prefix(id.to_owned());
+            bar.set_prefix(printable(id).into_owned());
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
@@ -101,7 +102,8 @@ impl GroupProgress {
         counts.done += 1;
         counts.done_here += 1;
         let remaining = counts.to_do_here.saturating_sub(counts.done_here);
-        let left = self.started.elapsed().mul_f64(remaining as f64 / counts.done_here as f64);
+        let ahead = self.started.elapsed().as_secs_f64() * (remaining as f64 / counts.done_here as f64);
+        let left = Duration::try_from_secs_f64(ahead).unwrap_or(Duration::MAX);
         let left = if remaining == 0 { "done".to_owned() } else { format!("about {} left", duration_words(left)) };
         match &self.bar {
             Some(bar) => {
@@ -132,7 +134,7 @@ impl TrialProgress {
                 }
                 bar.set_length(of as u64);
                 bar.set_position(epoch as u64);
-                bar.set_message(message.to_owned());
+                bar.set_message(printable(message).into_owned());
             }
             None if self.run.is_line_due() => tell(&format!("{}: epoch {epoch}/{of} {message}", self.name)),
             None => {}

@@ -8,10 +8,11 @@ use clap::{CommandFactory, FromArgMatches};
 use report::{Arguments, Shard, exit};
 
 use crate::atomic_file;
-use crate::command_line::{CommandLine, data_dir};
+use crate::command_line::{self, CommandLine, data_dir};
 use crate::context::{Content, Context};
 use crate::error::{BoxError, Error, Result};
 use crate::interruption::Interruption;
+use crate::lifeline;
 use crate::paper::Paper;
 use crate::progress::{Progress, duration_words};
 use crate::report_files::FullReport;
@@ -36,10 +37,14 @@ enum Ending {
 pub fn main(paper: &'static Paper, run: impl FnOnce(&mut Context) -> Result<()>) -> ExitCode {
     let command = CommandLine::command().name(paper.slug).about(format!("Reproduces: {}", paper.title));
     let parsed = command.try_get_matches().and_then(|matches| CommandLine::from_arg_matches(&matches));
-    let arguments = match parsed {
-        Ok(command_line) => command_line.arguments,
+    let CommandLine { arguments, lifeline } = match parsed {
+        Ok(command_line) => command_line,
         Err(error) => error.exit(),
     };
+    // Before the run's folder is touched: the xtask that started this program may have ended while cargo built it.
+    if lifeline && let Err(error) = lifeline::hold(std::io::stdin()) {
+        tell(&format!("warning: this run will not end with xtask: {error}"));
+    }
     let shard = match arguments.shard.map(|choice| choice.resolve()).transpose() {
         Ok(shard) => shard,
         Err(error) => {
@@ -67,8 +72,7 @@ fn reproduce(
 ) -> Result<Ending> {
     let started = Instant::now();
     paper.check()?;
-    let command_line = std::env::args().skip(1).collect();
-    let details = RunDetails::collect(paper.slug, command_line, &arguments);
+    let details = RunDetails::collect(paper.slug, command_line::words(), &arguments);
     let entry = Entry {
         shard,
         resume: arguments.resume,

@@ -1,6 +1,5 @@
 //! Where a run comes from: arguments, code, machine, time. Written to `run.json` when the run starts.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use report::Arguments;
 use serde::Serialize;
 
-use crate::command_line;
+use crate::{command_line, regular_file};
 
 /// The content of `run.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -18,7 +17,8 @@ pub(crate) struct RunDetails {
     /// The arguments as they were typed, without the program.
     pub(crate) command_line: Vec<String>,
     pub(crate) arguments: Arguments,
-    pub(crate) data_dir: Option<PathBuf>,
+    /// As text: a path that is not Unicode is changed where it is not.
+    pub(crate) data_dir: Option<String>,
     pub(crate) commit: Option<String>,
     /// Whether tracked files differed from the commit; `None` when git could not tell.
     pub(crate) is_dirty: Option<bool>,
@@ -49,7 +49,7 @@ impl RunDetails {
             paper: paper.to_owned(),
             command_line,
             arguments: arguments.clone(),
-            data_dir: command_line::data_dir(arguments),
+            data_dir: command_line::data_dir(arguments).map(|path| path.display().to_string()),
             commit: commit(&source),
             is_dirty: is_dirty(&source),
             rustc: answer(Command::new("rustc").arg("--version")),
@@ -95,12 +95,12 @@ fn commit(source: &Path) -> Option<String> {
 fn commit_without_git(source: &Path) -> Option<String> {
     let source = source.canonicalize().ok()?;
     let git = source.ancestors().map(|folder| folder.join(".git")).find(|git| git.is_dir())?;
-    let head = fs::read_to_string(git.join("HEAD")).ok()?;
+    let head = regular_file::read(&git.join("HEAD")).ok()?;
     let Some(name) = head.trim().strip_prefix("ref: ") else { return Some(head.trim().to_owned()) };
-    if let Ok(commit) = fs::read_to_string(git.join(name)) {
+    if let Ok(commit) = regular_file::read(&git.join(name)) {
         return Some(commit.trim().to_owned());
     }
-    let packed = fs::read_to_string(git.join("packed-refs")).ok()?;
+    let packed = regular_file::read(&git.join("packed-refs")).ok()?;
     packed.lines().find_map(|line| Some(line.strip_suffix(name)?.trim().to_owned()))
 }
 
@@ -112,7 +112,7 @@ fn is_dirty(source: &Path) -> Option<bool> {
 
 fn packages(source: &Path) -> Vec<String> {
     let Ok(source) = source.canonicalize() else { return Vec::new() };
-    let lock = source.ancestors().find_map(|folder| fs::read_to_string(folder.join("Cargo.lock")).ok());
+    let lock = source.ancestors().find_map(|folder| regular_file::read(&folder.join("Cargo.lock")).ok());
     let lock = lock.unwrap_or_default();
     let value =
         |line: &str, key: &str| line.strip_prefix(key).map(|rest| rest.trim_matches(&[' ', '=', '"'][..]).to_owned());
@@ -130,13 +130,13 @@ fn packages(source: &Path) -> Vec<String> {
 
 fn memory_bytes() -> Option<u64> {
     if let Some(text) = field_of_file("/proc/meminfo", "MemTotal", ':') {
-        return text.trim_end_matches("kB").trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024);
+        return text.trim_end_matches("kB").trim().parse::<u64>().ok().map(|kibibytes| kibibytes.saturating_mul(1024));
     }
     answer(Command::new("sysctl").args(["-n", "hw.memsize"]))?.parse().ok()
 }
 
 fn field_of_file(path: &str, key: &str, separator: char) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = regular_file::read(Path::new(path)).ok()?;
     let mut fields = text.lines().filter_map(|line| line.split_once(separator));
     fields.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
 }
@@ -166,6 +166,7 @@ fn rfc_3339(time: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use super::*;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic_file;
 use crate::error::{Error, file_error};
+use crate::regular_file;
 use crate::terminal::tell;
 
 /// What must be equal for shards to work on one result, and which of them have started.
@@ -150,7 +151,7 @@ fn remove_if_present(path: &Path) -> Result<(), Error> {
 }
 
 fn read_sharding(path: &Path) -> Option<Sharding> {
-    serde_json::from_str(&fs::read_to_string(path.join("sharding.json")).ok()?).ok()
+    serde_json::from_str(&regular_file::read(&path.join("sharding.json")).ok()?).ok()
 }
 
 fn write_sharding(path: &Path, sharding: &Sharding) -> Result<(), Error> {
@@ -160,6 +161,10 @@ fn write_sharding(path: &Path, sharding: &Sharding) -> Result<(), Error> {
 }
 
 fn open_lock(path: &Path) -> Result<File, Error> {
+    match regular_file::check(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file_error("open", path)(error)),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).open(path).map_err(file_error("open", path))
 }
@@ -228,6 +233,18 @@ mod tests {
         assert!(RunDirectory::enter(folder.path(), &entry(Some((1, 2)), false)).is_err());
         drop(first);
         assert!(RunDirectory::enter(folder.path(), &entry(None, true)).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_in_the_place_of_locks_and_lists_do_not_hang() {
+        for name in ["start.lock", "run.lock", "shard-1-of-2.lock", "sharding.json", "trials", "report.json"] {
+            let folder = tempfile::tempdir().unwrap();
+            assert!(std::process::Command::new("mkfifo").arg(folder.path().join(name)).status().unwrap().success());
+            let entered = RunDirectory::enter(folder.path(), &entry(Some((1, 2)), false));
+            let is_data = matches!(name, "sharding.json" | "report.json");
+            assert_eq!(entered.is_ok(), is_data, "{name}: {entered:?}");
+        }
     }
 
     #[test]

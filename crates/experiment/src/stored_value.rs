@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value, json};
 
 use crate::error::Error;
+use report::text::quoted;
 
 const FLOAT: &str = "$float";
 const MAP: &str = "$map";
@@ -24,7 +25,8 @@ pub(crate) fn to_json<T: Serialize>(what: &str, value: &T) -> Result<Value, Erro
 pub(crate) fn from_json<T: DeserializeOwned>(what: &str, value: Value) -> Result<T, Error> {
     let stored_error = |reason: String| Error::Stored { what: what.to_owned(), reason };
     let exact = decode(value).map_err(stored_error)?;
-    exact.deserialized().map_err(|error| stored_error(error.to_string()))
+    // The error may quote a text of any length.
+    exact.deserialized().map_err(|error| stored_error(quoted(&error.to_string())))
 }
 
 fn encode(exact: Exact) -> Result<Value, String> {
@@ -57,7 +59,7 @@ fn encode(exact: Exact) -> Result<Value, String> {
             pairs.sort_by_cached_key(Value::to_string);
             json!({ MAP: pairs })
         }
-        other => return Err(format!("{other:?} has no form in JSON")),
+        other => return Err(format!("{} has no form in JSON", quoted(&format!("{other:?}")))),
     })
 }
 
@@ -79,14 +81,14 @@ fn decode_number(number: &Number) -> Result<Exact, String> {
     if let Some(integer) = number.as_i64() {
         return Ok(Exact::Integer(integer.into()));
     }
-    number.as_f64().map(Exact::Float).ok_or_else(|| format!("{number} is no number of 64 bits"))
+    number.as_f64().map(Exact::Float).ok_or_else(|| format!("{} is no number of 64 bits", quoted(&number.to_string())))
 }
 
 fn decode_map(map: Map<String, Value>) -> Result<Exact, String> {
     if map.len() == 1 {
         match (map.get(FLOAT), map.get(MAP)) {
             (Some(Value::String(text)), _) => {
-                return text.parse().map(Exact::Float).map_err(|_| format!("`{text}` is not a number"));
+                return text.parse().map(Exact::Float).map_err(|_| format!("`{}` is not a number", quoted(text)));
             }
             (_, Some(Value::Array(pairs))) => {
                 return pairs.iter().map(decode_pair).collect::<Result<_, _>>().map(Exact::Map);
@@ -101,7 +103,7 @@ fn decode_map(map: Map<String, Value>) -> Result<Exact, String> {
 fn decode_pair(pair: &Value) -> Result<(Exact, Exact), String> {
     match pair.as_array().map(Vec::as_slice) {
         Some([key, value]) => Ok((decode(key.clone())?, decode(value.clone())?)),
-        _ => Err(format!("{pair} is not a pair of key and value")),
+        _ => Err(format!("{} is not a pair of key and value", quoted(&pair.to_string()))),
     }
 }
 

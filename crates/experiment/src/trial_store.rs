@@ -1,6 +1,5 @@
 //! Results of trials on disk: `trials/<group>/<id>.json`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::atomic_file;
 use crate::error::Error;
+use crate::regular_file;
 
 /// What one finished trial leaves behind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl TrialStore {
     /// The stored trial, when it is whole and was made from the same parameters and seed. Anything else means that the
     /// trial has to be run again.
     pub(crate) fn load(&self, group: &str, id: &str, fingerprint: &str) -> Option<StoredTrial> {
-        let text = fs::read_to_string(self.path(group, id)).ok()?;
+        let text = regular_file::read(&self.path(group, id)).ok()?;
         let trial = parse(&text)?;
         let is_this_trial = trial.schema == SCHEMA && trial.group == group && trial.id == id;
         (is_this_trial && trial.fingerprint == fingerprint).then_some(trial)
@@ -147,6 +147,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -136,11 +136,47 @@ fn run_json_says_where_the_run_comes_from() {
     assert!(details["started"].as_str().unwrap().ends_with('Z'));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_that_are_not_unicode_are_used_as_they_are() {
+    use std::os::unix::ffi::OsStrExt;
+    let out = tempfile::tempdir().unwrap();
+    let named = out.path().join(std::ffi::OsStr::from_bytes(b"runs-\xff\xfe"));
+    let output = toy(&named, &[]).arg("--data-dir").arg(&named).output().unwrap();
+    assert_eq!(exit_code(&output), 0, "{}", stderr(&output));
+    assert_eq!(report(&named)["complete"], true);
+    let text = fs::read_to_string(folder(&named).join("run.json")).unwrap();
+    assert!(text.contains("runs-\u{fffd}\u{fffd}"), "{text}");
+}
+
+#[test]
+fn launchers_with_impossible_numbers_are_answered_with_2() {
+    let out = tempfile::tempdir().unwrap();
+    for number in ["4294967296", "18446744073709551615", "-1", "1e300"] {
+        let mut command = toy(out.path(), &["--shard", "auto"]);
+        command.env("SLURM_PROCID", "1").env("SLURM_NTASKS", number);
+        command.env("SLURM_ARRAY_TASK_ID", "1").env("SLURM_ARRAY_TASK_COUNT", number);
+        let output = command.output().unwrap();
+        assert_eq!(exit_code(&output), 2, "{}", stderr(&output));
+        assert!(stderr(&output).starts_with("error: shard: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn what_a_terminal_would_act_on_is_not_printed() {
+    let out = tempfile::tempdir().unwrap();
+    let output = toy(&out.path().join("a\u{1b}[2Jb\u{202e}c"), &[]).output().unwrap();
+    assert_eq!(exit_code(&output), 0);
+    assert!(!stderr(&output).contains(['\u{1b}', '\u{202e}']) && stderr(&output).contains("a\u{fffd}[2Jb\u{fffd}c"));
+}
+
 #[test]
 fn the_page_loads_nothing_from_elsewhere() {
     let out = tempfile::tempdir().unwrap();
     run(out.path(), &[]);
     let page = fs::read_to_string(folder(out.path()).join("report.html")).unwrap();
+    assert!(page.contains("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src"));
+    assert_eq!(page.matches("'unsafe-inline'").count(), 1);
     for tag in ["<script", "<img", "<iframe", "<object", "<embed", "@import", "url(", "src=", "srcset=", "@font-face"] {
         assert!(!page.contains(tag), "{tag}");
     }

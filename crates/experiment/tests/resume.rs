@@ -100,6 +100,45 @@ fn another_seed_makes_stored_results_out_of_date() {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_trial_is_replaced_and_does_not_hang() {
+    let out = tempfile::tempdir().unwrap();
+    run(out.path(), &[]);
+    let expected = results(out.path());
+    let report_json = folder(out.path()).join("report.json");
+    for file in [&trial_files(out.path())[0], &report_json] {
+        fs::remove_file(file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(file).status().unwrap().success());
+    }
+    let output = run(out.path(), &["--resume"]);
+    assert!(stderr(&output).contains("11 done before, 1 to do here"), "{}", stderr(&output));
+    assert_eq!(results(out.path()), expected);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_ends_with_the_xtask_that_started_it() {
+    let out = tempfile::tempdir().unwrap();
+    // An epoch of a minute: only the end of the line can end it.
+    let mut command = toy_process::toy(out.path(), &["--lifeline"]);
+    command.env("TOY_MILLISECONDS", "60000").stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !folder(out.path()).join("checkpoints/folds").exists() {
+        assert!(Instant::now() < deadline, "the first trial did not start within a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(exit_code(&output), 130);
+    assert!(stderr(&output).contains("--resume continues"), "{}", stderr(&output));
+    assert_eq!(exit_code(&run(out.path(), &["--resume"])), 0);
+    let text = fs::read_to_string(folder(out.path()).join("run.json")).unwrap();
+    assert!(!text.contains("lifeline"));
+}
+
+#[cfg(unix)]
 fn signal(child: &std::process::Child, name: &str) {
     let command = format!("kill -{name} {}", child.id());
     assert!(std::process::Command::new("sh").args(["-c", &command]).status().is_ok_and(|status| status.success()));
@@ -146,8 +185,10 @@ fn a_second_ctrl_c_ends_at_once() {
     while !folder(out.path()).join("checkpoints/folds").exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(300));
+    // Two signals together are one, as `timeout` sends them.
+    let command = format!("kill -INT {0}; kill -TERM {0}", child.id());
+    assert!(std::process::Command::new("sh").args(["-c", &command]).status().is_ok_and(|status| status.success()));
+    std::thread::sleep(Duration::from_millis(400));
     assert!(child.try_wait().unwrap().is_none(), "the first Ctrl-C must wait for the trial");
     signal(&child, "INT");
     assert_eq!(exit_code(&child.wait_with_output().unwrap()), 130);

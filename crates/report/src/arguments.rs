@@ -1,12 +1,17 @@
 //! The command line of a reproduction.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::run_directory::DEFAULT_OUT;
 use crate::{Scale, ShardChoice};
+
+/// The option by which xtask tells a paper's program that its standard input is a line to xtask: nothing comes through it, and
+/// when it is closed, xtask has ended, and the program ends too. Not for people, so no help shows it.
+pub const LIFELINE: &str = "--lifeline";
 
 /// The options of a reproduction, as they were typed.
 #[derive(Debug, Clone, PartialEq, Serialize, clap::Args)]
@@ -22,6 +27,7 @@ pub struct Arguments {
     pub seed: u64,
     /// Folder with data sets as SET/FILE; searched before $DATA_DIR and the user's cache
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "path_as_text")]
     pub data_dir: Option<PathBuf>,
     /// Trials that run side by side [default: as many as cores on the CPU, one on another device]
     #[arg(long, value_name = "N")]
@@ -40,6 +46,7 @@ pub struct Arguments {
     pub synthetic: bool,
     /// Folder for the results, which go to DIR/PAPER/SCALE [default: target/reproduce]
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "path_as_text")]
     pub out: Option<PathBuf>,
 }
 
@@ -67,22 +74,33 @@ impl Arguments {
         self.out.as_deref().unwrap_or(Path::new(DEFAULT_OUT))
     }
 
-    /// The command line that means these arguments. Paths that are not Unicode are changed to some that are.
-    pub fn words(&self) -> Vec<String> {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    /// The command line that means these arguments. Values stand behind an equals sign: one may begin with a dash.
+    pub fn words(&self) -> Vec<OsString> {
+        let text = |text: String| Some(OsString::from(text));
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.as_os_str().to_owned());
         let values = [
-            ("--scale", Some(self.scale.name().to_owned())),
-            ("--device", Some(self.device.clone())),
-            ("--seed", Some(self.seed.to_string())),
-            ("--data-dir", path(&self.data_dir)),
-            ("--jobs", self.jobs.map(|jobs| jobs.to_string())),
-            ("--shard", self.shard.map(|shard| shard.to_string())),
-            ("--out", path(&self.out)),
+            ("--scale=", text(self.scale.name().to_owned())),
+            ("--device=", text(self.device.clone())),
+            ("--seed=", text(self.seed.to_string())),
+            ("--data-dir=", path(&self.data_dir)),
+            ("--jobs=", self.jobs.and_then(|jobs| text(jobs.to_string()))),
+            ("--shard=", self.shard.and_then(|shard| text(shard.to_string()))),
+            ("--out=", path(&self.out)),
         ];
         let flags = [("--resume", self.resume), ("--offline", self.offline), ("--synthetic", self.synthetic)];
-        let values = values.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten();
-        values.chain(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.to_owned())).collect()
+        let joined = |(name, value): (&str, Option<OsString>)| {
+            let mut word = OsString::from(name);
+            word.push(value?);
+            Some(word)
+        };
+        let values = values.into_iter().filter_map(joined);
+        values.chain(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.into())).collect()
     }
+}
+
+/// A path in a file of text. One that is not Unicode is changed where it is not: serde would refuse it.
+fn path_as_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.display().to_string()).serialize(serializer)
 }
 
 #[cfg(test)]
@@ -124,7 +142,8 @@ mod tests {
             resume: true,
             ..Arguments::default()
         };
-        assert_eq!(arguments.words().join(" "), "--scale laptop --device cuda:1 --seed 3 --jobs 2 --resume");
+        let words = arguments.words().join(std::ffi::OsStr::new(" "));
+        assert_eq!(words, "--scale=laptop --device=cuda:1 --seed=3 --jobs=2 --resume");
     }
 
     #[test]
@@ -132,10 +151,64 @@ mod tests {
         for words in [
             "--scale paper --device metal:0 --seed 18446744073709551615 --shard 2/3 --out /a --offline",
             "--data-dir b --shard auto --synthetic --jobs 1 --resume",
+            "--device=-1 --data-dir=--out --out=-x",
         ] {
             let arguments = parse(&words.split(' ').collect::<Vec<_>>());
-            let again = arguments.words();
-            assert_eq!(parse(&again.iter().map(String::as_str).collect::<Vec<_>>()), arguments, "{words}");
+            assert_eq!(parse_words(arguments.words()), arguments, "{words}");
+        }
+    }
+
+    fn parse_words(words: Vec<OsString>) -> Arguments {
+        CommandLine::try_parse_from([OsString::from("program")].into_iter().chain(words)).unwrap().arguments
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_unicode_is_handed_on_and_can_be_written_down() {
+        use std::os::unix::ffi::OsStringExt;
+        let path = PathBuf::from(OsString::from_vec(b"runs-\xff\xfe".to_vec()));
+        let arguments = Arguments { out: Some(path.clone()), data_dir: Some(path), ..Arguments::default() };
+        assert_eq!(parse_words(arguments.words()), arguments);
+        let text = serde_json::to_string(&arguments).unwrap();
+        assert!(text.contains("runs-\u{fffd}\u{fffd}"), "{text}");
+    }
+
+    #[test]
+    fn no_number_makes_the_command_line_panic() {
+        let numbers = [
+            "0",
+            "1",
+            "2147483648",
+            "4294967296",
+            "9223372036854775808",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-1",
+            "-9223372036854775808",
+            "NaN",
+            "inf",
+            "-inf",
+            "1e300",
+            "-0.0",
+            "0.5",
+            "",
+            " ",
+            "x",
+            "1_000",
+            "\u{661}",
+        ];
+        for option in ["--seed", "--jobs", "--shard", "--device", "--scale", "--out", "--data-dir"] {
+            let pairs = numbers.iter().flat_map(|one| numbers.map(|other| format!("{one}/{other}")));
+            for value in numbers.iter().map(|&number| number.to_owned()).chain(pairs) {
+                let parsed = CommandLine::try_parse_from(["program".to_owned(), format!("{option}={value}")]);
+                let Ok(CommandLine { arguments }) = parsed else { continue };
+                assert_eq!(parse_words(arguments.words()), arguments, "{option} {value}");
+                assert!(serde_json::to_string(&arguments).is_ok());
+                let Some(Ok(shard)) = arguments.shard.map(ShardChoice::resolve) else { continue };
+                for index in [0, 1, 1 << 31, 1 << 32, usize::MAX] {
+                    shard.owns("a group", index);
+                }
+            }
         }
     }
 }

@@ -9,8 +9,9 @@ mod report_json;
 mod run_directory;
 mod scale;
 mod shard;
+pub mod text;
 
-pub use arguments::Arguments;
+pub use arguments::{Arguments, LIFELINE};
 pub use error::Error;
 pub use numbers::{number, short_number, significant};
 pub use report_json::{ClaimResult, Report, SCHEMA, Tally, Verdict};

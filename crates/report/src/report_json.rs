@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::numbers::{number, significant};
+use crate::text::quoted;
 use crate::{Error, Scale};
 
 /// The version of `report.json` that is written and read here.
@@ -133,7 +134,9 @@ impl Report {
     /// [`Error::InvalidReport`] when the text is not JSON, has another schema, or lacks a field.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let invalid = |reason: String| Error::InvalidReport { reason };
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        // What serde_json says may quote a text of any length.
+        let unreadable = |error: serde_json::Error| invalid(quoted(&error.to_string()));
+        let value: serde_json::Value = serde_json::from_str(text).map_err(unreadable)?;
         match value.get("schema").and_then(serde_json::Value::as_u64) {
             Some(SCHEMA) => {}
             Some(other) => {
@@ -141,7 +144,7 @@ impl Report {
             }
             None => return Err(invalid(format!("it has no integer `schema`, expected {SCHEMA}"))),
         }
-        serde_json::from_value(value).map_err(|error| invalid(error.to_string()))
+        serde_json::from_value(value).map_err(unreadable)
     }
 
     /// The text of the `report.json`.

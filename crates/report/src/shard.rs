@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::text::quoted;
 
 /// Part `index` (from 0) of `count` parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ impl FromStr for ShardChoice {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        let expected = || shard_error(format!("`{text}` is neither `auto` nor K/N with 1 <= K <= N"));
+        let expected = || shard_error(format!("`{}` is neither `auto` nor K/N with 1 <= K <= N", quoted(text)));
         let (place, count) = text.split_once('/').ok_or_else(expected)?;
         let place: usize = place.parse().map_err(|_| expected())?;
         let count: usize = count.parse().map_err(|_| expected())?;
@@ -60,7 +61,8 @@ impl ShardChoice {
     pub fn resolve(self) -> Result<Shard, Error> {
         match self {
             Self::Given(shard) => Ok(shard),
-            Self::Auto => Shard::from_environment(|name| std::env::var(name).ok()),
+            // What is not Unicode is no number either: the error shows it.
+            Self::Auto => Shard::from_environment(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned())),
         }
     }
 }
@@ -70,7 +72,9 @@ impl Shard {
     /// do not all land on the first.
     pub fn owns(self, group: &str, index: usize) -> bool {
         let offset = group.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        (offset % self.count + index) % self.count == self.index
+        // Wide enough for the sum of any two places.
+        let place = (offset as u128 + index as u128).checked_rem(self.count as u128);
+        place == Some(self.index as u128)
     }
 
     /// Reads the place from the launcher: the rank in a job (Open MPI, PMI, Slurm, in this order, because `mpirun`
@@ -78,7 +82,10 @@ impl Shard {
     fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let number = |name: &str| -> Result<Option<usize>, Error> {
             let Some(text) = variable(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-            text.trim().parse().map(Some).map_err(|_| shard_error(format!("{name}=`{text}` is not a whole number")))
+            text.trim()
+                .parse()
+                .map(Some)
+                .map_err(|_| shard_error(format!("{name}=`{}` is not a whole number", quoted(&text))))
         };
         let task = task_of_job(&number)?;
         let element = element_of_array(&number)?;
@@ -89,7 +96,11 @@ impl Shard {
         }
         let whole = Self { index: 0, count: 1 };
         let (task, element) = (task.unwrap_or(whole), element.unwrap_or(whole));
-        Ok(Self { index: element.index * task.count + task.index, count: element.count * task.count })
+        let place = |at: usize, index: usize| at.checked_mul(task.count)?.checked_add(index);
+        match (place(element.index, task.index), place(element.count, 0)) {
+            (Some(index), Some(count)) => Ok(Self { index, count }),
+            _ => Err(shard_error(format!("{} elements of {} tasks are too many", element.count, task.count))),
+        }
     }
 }
 
@@ -126,8 +137,10 @@ fn element_of_array(number: Number<'_>) -> Result<Option<Shard>, Error> {
     let step = number("SLURM_ARRAY_TASK_STEP")?.unwrap_or(1).max(1);
     let count = match (number("SLURM_ARRAY_TASK_MAX")?, number("SLURM_ARRAY_TASK_COUNT")?) {
         (Some(last), _) if last < first => return Err(shard_error("SLURM_ARRAY_TASK_MAX is below _MIN")),
-        (Some(last), None) => (last - first) / step + 1,
-        (Some(last), Some(count)) if (last - first) / step + 1 == count => count,
+        (Some(last), None) => ((last - first) / step)
+            .checked_add(1)
+            .ok_or_else(|| shard_error(format!("SLURM_ARRAY_TASK_MAX={last} is too large")))?,
+        (Some(last), Some(count)) if Some((last - first) / step) == count.checked_sub(1) => count,
         (None, Some(count)) => count,
         (Some(_), Some(_)) => {
             let problem = "the Slurm array has gaps, so a task cannot know its place; use --array=0-M, or give K/N";
@@ -169,6 +182,8 @@ mod tests {
                 }
             }
         }
+        let last = Shard { index: usize::MAX - 1, count: usize::MAX };
+        assert!(last.owns("", usize::MAX - 1) && !last.owns("", usize::MAX));
     }
 
     #[test]
@@ -207,6 +222,37 @@ mod tests {
             }
         }
         assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn no_environment_makes_the_place_panic() {
+        let numbers =
+            ["0", "1", "2", "4294967296", "9223372036854775808", "18446744073709551615", "-1", "1e9", "\u{fffd}"];
+        let rank = |rank, size| [("SLURM_PROCID", rank), ("SLURM_NTASKS", size)];
+        for (size, count) in numbers.iter().flat_map(|size| numbers.map(|count| (*size, count))) {
+            for id in numbers {
+                let element = [("SLURM_ARRAY_TASK_ID", id), ("SLURM_ARRAY_TASK_COUNT", count)];
+                for variables in [
+                    [rank("0", size).as_slice(), &element].concat(),
+                    [rank("1", size).as_slice(), &element].concat(),
+                    vec![("SLURM_ARRAY_TASK_ID", id), ("SLURM_ARRAY_TASK_MAX", size), ("SLURM_ARRAY_TASK_STEP", count)],
+                    vec![("SLURM_ARRAY_TASK_ID", id), ("SLURM_ARRAY_TASK_MAX", size), ("SLURM_ARRAY_TASK_MIN", count)],
+                    [element.as_slice(), &[("SLURM_ARRAY_TASK_MAX", size)]].concat(),
+                ] {
+                    if let Ok(shard) = shard(&variables) {
+                        assert!(shard.index < shard.count, "{variables:?}");
+                        assert!([0, 1, usize::MAX].iter().filter(|&&index| shard.owns("g", index)).count() <= 3);
+                    }
+                }
+            }
+        }
+        let both = [
+            ("SLURM_PROCID", "0"),
+            ("SLURM_NTASKS", "4294967296"),
+            ("SLURM_ARRAY_TASK_ID", "1"),
+            ("SLURM_ARRAY_TASK_COUNT", "4294967296"),
+        ];
+        assert!(shard(&both).unwrap_err().to_string().contains("too many"));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //!
 //! Miri knows no AVX, so kernels run in their portable form: what stays unseen are the vector loads and stores of `cpu/transpose.rs`.
 
+#![forbid(unsafe_code)]
+
 use candle_core::{DType, Device, Tensor, Var};
 
 /// Numbers between −1 and 1 without ties, the same in every run.

@@ -3,6 +3,8 @@
 //! Where inner dimensions are at most 2, the `gemm` crate takes a short way; on its general one it clears some thousand flags for each product, whatever its
 //! size, which takes Miri a second.
 
+#![forbid(unsafe_code)]
+
 use candle_core::{DType, Device, Tensor};
 use core_tensor::ops::{self, AttentionConfig, Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, Pool2dConfig};
 use core_tensor::random::{Rng, dropout};

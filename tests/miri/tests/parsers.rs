@@ -1,5 +1,6 @@
 //! The parsers of datasets: whole files are read, and cut or damaged ones give errors or values.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use datasets::archive::{Limits, members};

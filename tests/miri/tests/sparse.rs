@@ -1,5 +1,6 @@
 //! Sparse and segment kernels of core-tensor.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core_tensor::sparse::{Index, Segments, SparsePattern, gather};

@@ -1,5 +1,7 @@
 //! The wire format and the compressors of distributed.
 
+#![forbid(unsafe_code)]
+
 use distributed::wire::{WireFormat, from_bytes, to_bytes};
 use distributed::{Compression, Key};
 use distributed::{Encoded, Result};

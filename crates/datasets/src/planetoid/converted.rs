@@ -13,8 +13,7 @@ use crate::error::{Error, Result};
 /// [`Error::InvalidData`]: not safetensors, a tensor absent or of another type or shape, an index out of range, a value that is
 /// not finite.
 pub fn parse_converted(bytes: &[u8]) -> Result<NodeSet> {
-    let tensors = SafeTensors::deserialize(bytes)
-        .map_err(|error| Error::invalid_data("safetensors", "header", error.to_string()))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| Error::refused("safetensors", "header", &error))?;
     let labels: Vec<i64> = integers(&tensors, "labels")?;
     let num_nodes = labels.len();
     let flat_edges = node_indices(&tensors, "edges", num_nodes)?;
@@ -71,7 +70,7 @@ fn features(tensors: &SafeTensors<'_>, num_nodes: usize) -> Result<SparseFeature
 }
 
 fn tensor<'data>(tensors: &SafeTensors<'data>, name: &'static str, dtype: Dtype) -> Result<TensorView<'data>> {
-    let view = tensors.tensor(name).map_err(|error| Error::invalid_data(FORMAT, name, error.to_string()))?;
+    let view = tensors.tensor(name).map_err(|error| Error::refused(FORMAT, name, &error))?;
     if view.dtype() != dtype {
         return Err(Error::invalid_data(FORMAT, name, format!("element type {:?}, expected {dtype:?}", view.dtype())));
     }

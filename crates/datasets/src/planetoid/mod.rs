@@ -11,7 +11,7 @@ mod pickle_value;
 
 pub use converted::parse_converted;
 pub use node_set::{NodeSet, SparseFeatures};
-pub use original::{OriginalFiles, parse_original};
+pub use original::{OriginalFiles, parse_original, parse_original_within};
 
 use crate::archive;
 use crate::error::{Error, Result};

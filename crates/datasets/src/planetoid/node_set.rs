@@ -58,8 +58,30 @@ impl SparseFeatures {
     }
 
     /// The matrix with all its zeros, row by row: `num_rows · num_columns` values.
-    pub fn to_dense(&self) -> Vec<f32> {
-        let mut dense = vec![0.0; self.num_rows() * self.num_columns];
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when they would take more than 4 GiB, or more memory than there is: the number of columns is what a
+    /// file claims. [`SparseFeatures::to_dense_within`] takes another limit.
+    pub fn to_dense(&self) -> Result<Vec<f32>> {
+        self.to_dense_within(4 << 30)
+    }
+
+    /// As [`SparseFeatures::to_dense`], with a limit in bytes of your own.
+    ///
+    /// # Errors
+    /// As [`SparseFeatures::to_dense`].
+    pub fn to_dense_within(&self, max_bytes: u64) -> Result<Vec<f32>> {
+        let too_large = || {
+            let needed = format!("{} × {} numbers of 4 bytes", self.num_rows(), self.num_columns);
+            Error::TooLarge { what: "a dense matrix", needed, limit: max_bytes }
+        };
+        let count = self.num_rows().checked_mul(self.num_columns).ok_or_else(too_large)?;
+        if (count as u64).checked_mul(4).is_none_or(|bytes| bytes > max_bytes) {
+            return Err(too_large());
+        }
+        let mut dense = Vec::new();
+        dense.try_reserve_exact(count).map_err(|_| too_large())?;
+        dense.resize(count, 0.0);
         for (row, chunk) in dense.chunks_exact_mut(self.num_columns.max(1)).enumerate() {
             for (column, value) in self.row(row) {
                 if let Some(entry) = chunk.get_mut(column as usize) {
@@ -67,7 +89,7 @@ impl SparseFeatures {
                 }
             }
         }
-        dense
+        Ok(dense)
     }
 
     /// Checks the form, sorts the columns of each row, and refuses values that are not finite.

@@ -2,8 +2,10 @@
 
 use super::node_set::{FORMAT, NodeSet, SparseFeatures};
 use super::pickle;
-use super::pickle_value::{Array, Value};
+use super::pickle_value::Value;
+use crate::array::shown;
 use crate::error::{Error, Result};
+use crate::text::quoted;
 
 /// Nodes after the training nodes that are the validation set.
 const NUM_VALIDATION: usize = 500;
@@ -40,13 +42,25 @@ impl OriginalFiles {
 ///
 /// # Errors
 /// [`Error::InvalidData`]: a pickle that holds anything but the arrays that these files have, shapes that do not fit each other, an
-/// index out of range, a value that is not finite.
+/// index out of range, a value that is not finite. [`Error::TooLarge`]: a pickle whose values take more than a MiB and eight
+/// times the file, which no sound file's do.
 pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
-    let (num_nodes, edges) = edges(&files.graph)?;
+    parse_original_within(files, |length| length.saturating_mul(8).saturating_add(1 << 20))
+}
+
+/// As [`parse_original`], with a limit of your own: how many bytes the values of a file of a given length may take.
+///
+/// # Errors
+/// As [`parse_original`].
+pub fn parse_original_within(files: &OriginalFiles, limit: impl Fn(u64) -> u64) -> Result<NodeSet> {
+    let unpickle = |bytes| pickle::parse(bytes, limit(bytes.len() as u64));
+    let (num_nodes, edges) = edges(unpickle(&files.graph)?)?;
     let test_rows = test_nodes(&files.test_index, num_nodes)?;
-    let (x, y) = (Matrix::parse("x", &files.x)?, OneHot::parse("y", &files.y)?);
-    let (tx, ty) = (Matrix::parse("tx", &files.tx)?, OneHot::parse("ty", &files.ty)?);
-    let (allx, ally) = (Matrix::parse("allx", &files.allx)?, OneHot::parse("ally", &files.ally)?);
+    let matrix = |file, bytes| Matrix::of(file, unpickle(bytes)?);
+    let one_hot = |file, bytes| OneHot::of(file, unpickle(bytes)?);
+    let (x, y) = (matrix("x", &files.x)?, one_hot("y", &files.y)?);
+    let (tx, ty) = (matrix("tx", &files.tx)?, one_hot("ty", &files.ty)?);
+    let (allx, ally) = (matrix("allx", &files.allx)?, one_hot("ally", &files.ally)?);
     let expect = |what: &str, found: usize, expected: usize| match found == expected {
         true => Ok(()),
         false => Err(Error::invalid_data(FORMAT, what, format!("{found}, expected {expected}"))),
@@ -107,9 +121,9 @@ pub fn parse_original(files: &OriginalFiles) -> Result<NodeSet> {
 }
 
 /// Number of nodes and edges of `graph`, whose keys must be 0, 1, …, each once.
-fn edges(bytes: &[u8]) -> Result<(usize, Vec<(u32, u32)>)> {
+fn edges(graph: Value<'_>) -> Result<(usize, Vec<(u32, u32)>)> {
     let invalid = |reason: String| Err(Error::invalid_data(FORMAT, "graph", reason));
-    let Value::Dictionary(entries, _) = pickle::parse(bytes)? else {
+    let Value::Dictionary(entries, _) = graph else {
         return invalid("not a dictionary".into());
     };
     let num_nodes = entries.len();
@@ -145,7 +159,7 @@ fn test_nodes(bytes: &[u8], num_nodes: usize) -> Result<Vec<u32>> {
         _ => Err(Error::invalid_data(
             FORMAT,
             format!("test.index, entry {line}"),
-            format!("{word:.20}, expected a node below {num_nodes}"),
+            format!("{}, expected a node below {num_nodes}", quoted(word)),
         )),
     };
     text.split_ascii_whitespace().enumerate().map(parse).collect()
@@ -158,8 +172,8 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn parse(file: &'static str, bytes: &[u8]) -> Result<Self> {
-        let Value::Matrix(attributes) = pickle::parse(bytes)? else {
+    fn of(file: &'static str, value: Value<'_>) -> Result<Self> {
+        let Value::Matrix(attributes) = value else {
             return Err(Error::invalid_data(FORMAT, file, "not a CSR matrix"));
         };
         let missing =
@@ -202,16 +216,15 @@ struct OneHot {
 }
 
 impl OneHot {
-    fn parse(file: &'static str, bytes: &[u8]) -> Result<Self> {
-        let value = pickle::parse(bytes)?;
-        let Value::Array(Some(array @ Array { .. })) = &value else {
+    fn of(file: &'static str, value: Value<'_>) -> Result<Self> {
+        let Value::Array(Some(array)) = &value else {
             return Err(Error::invalid_data(FORMAT, file, "not an array"));
         };
         let &[_, num_classes] = array.shape.as_slice() else {
             return Err(Error::invalid_data(
                 FORMAT,
                 file,
-                format!("shape {:?}, expected [nodes, classes]", array.shape),
+                format!("shape {}, expected [nodes, classes]", shown(&array.shape)),
             ));
         };
         let label = |(row, values): (usize, &[f64])| {

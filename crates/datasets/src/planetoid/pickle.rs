@@ -3,18 +3,24 @@
 //!
 //! A pickle is a program, and running one in general runs whatever its author wants. This reader knows six names and gives
 //! each exactly one meaning; every other name, and every operation that those files do not need, is refused. It holds no
-//! reference to anything mutable, nests to a fixed depth, and allocates nothing by a claimed count.
+//! reference to anything mutable, nests to a fixed depth, allocates nothing by a claimed count, and counts what its values
+//! take: an operation of one byte makes a value of many.
 
 use std::collections::HashMap;
 
 use super::pickle_value::{Array, ElementType, MAX_DEPTH, Name, Value, depth};
+use crate::array::shown;
 use crate::error::{Error, Result};
+use crate::text::{quoted, quoted_bytes};
 
 const FORMAT: &str = "pickle";
 
-/// Reads the one value that the pickle makes.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value<'_>> {
-    Machine { bytes, position: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }.run()
+/// Bytes of a value by itself.
+const VALUE: u64 = size_of::<Value<'_>>() as u64;
+
+/// Reads the one value that the pickle makes, whose parts may take `limit` bytes together.
+pub(super) fn parse(bytes: &[u8], limit: u64) -> Result<Value<'_>> {
+    Machine { bytes, position: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), inner: 0, limit }.run()
 }
 
 struct Machine<'a> {
@@ -22,14 +28,18 @@ struct Machine<'a> {
     position: usize,
     stack: Vec<Value<'a>>,
     marks: Vec<usize>,
-    /// Immutable values only; `None` stands for one that may not be fetched again.
-    memo: HashMap<u32, Option<Value<'a>>>,
+    /// Small immutable values only.
+    memo: HashMap<u32, Value<'a>>,
+    /// Bytes of what lies within the values of the stack, and of the memo.
+    inner: u64,
+    limit: u64,
 }
 
 impl<'a> Machine<'a> {
     fn run(mut self) -> Result<Value<'a>> {
         loop {
             let start = self.position;
+            self.check_size()?;
             match self.take(1)?[0] {
                 0x80 => {
                     if self.take(1)?[0] != 2 {
@@ -115,6 +125,18 @@ impl<'a> Machine<'a> {
         Err(Error::invalid_data(FORMAT, format!("byte {at}"), reason))
     }
 
+    /// Refuses to go on when the values take too much.
+    fn check_size(&self) -> Result<()> {
+        let stack = self.stack.len() as u64 * VALUE + (self.marks.len() * size_of::<usize>()) as u64;
+        match stack.saturating_add(self.inner) <= self.limit {
+            true => Ok(()),
+            false => {
+                let needed = format!("the values before byte {} of {}", self.position, self.bytes.len());
+                Err(Error::TooLarge { what: FORMAT, needed, limit: self.limit })
+            }
+        }
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.position..];
         match rest.get(..length) {
@@ -160,8 +182,8 @@ impl<'a> Machine<'a> {
             (b"collections", b"defaultdict") => Name::DefaultDictionary,
             (b"__builtin__", b"list") => Name::List,
             (module, name) => {
-                let shown = format!("{}.{}", module.escape_ascii(), name.escape_ascii());
-                return self.refuse(start, &format!("the name {shown:.80}, which is not allowed"));
+                let shown = quoted(&format!("{}.{}", quoted_bytes(module), quoted_bytes(name)));
+                return self.refuse(start, &format!("the name {shown}, which is not allowed"));
             }
         };
         self.stack.push(Value::Name(name));
@@ -192,6 +214,7 @@ impl<'a> Machine<'a> {
         if depth > MAX_DEPTH {
             return self.refuse(at, "too deeply nested");
         }
+        self.inner += items.len() as u64 * VALUE;
         self.stack.push(Value::Tuple(items, depth));
         Ok(())
     }
@@ -204,6 +227,7 @@ impl<'a> Machine<'a> {
                 _ => return self.refuse(at, "a list of items other than integers"),
             }
         }
+        self.inner += size_of_val(integers.as_slice()) as u64;
         match self.stack.last_mut() {
             Some(Value::List(list)) => {
                 list.append(&mut integers);
@@ -225,6 +249,7 @@ impl<'a> Machine<'a> {
             return self.refuse(at, "set items of a value that is not a dictionary");
         };
         *depth = (*depth).max(deepest);
+        self.inner += items.len() as u64 * VALUE;
         let mut items = items.into_iter();
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
             entries.push((key, value));
@@ -236,18 +261,24 @@ impl<'a> Machine<'a> {
     fn remember(&mut self, at: usize, key: u32) -> Result<()> {
         let note = match self.stack.last() {
             Some(value @ (Value::Name(_) | Value::Bytes(_) | Value::Integer(_) | Value::ElementType(_))) => {
-                Some(value.clone())
+                value.clone()
             }
-            Some(_) => None,
+            Some(_) => {
+                self.memo.remove(&key);
+                return Ok(());
+            }
             None => return self.refuse(at, "nothing to note"),
         };
-        self.memo.insert(key, note);
+        if self.memo.insert(key, note).is_none() {
+            // The table has up to twice as many places as notes.
+            self.inner += 2 * (VALUE + size_of::<u32>() as u64);
+        }
         Ok(())
     }
 
     fn recall(&mut self, at: usize, key: u32) -> Result<()> {
         match self.memo.get(&key) {
-            Some(Some(value)) => {
+            Some(value) => {
                 self.stack.push(value.clone());
                 Ok(())
             }
@@ -268,7 +299,7 @@ impl<'a> Machine<'a> {
                 b"f8" => ElementType::F64,
                 b"i4" => ElementType::I32,
                 b"i8" => ElementType::I64,
-                other => return self.refuse(at, &format!("element type {:.20}", other.escape_ascii().to_string())),
+                other => return self.refuse(at, &format!("element type {}", quoted_bytes(other))),
             }),
             (Name::DefaultDictionary, [Value::Name(Name::List)]) => Value::Dictionary(Vec::new(), 1),
             _ => return self.refuse(at, "a call with arguments that such files never have"),
@@ -280,7 +311,9 @@ impl<'a> Machine<'a> {
     fn build(&mut self, at: usize) -> Result<()> {
         let mut operands = self.pop_many(at, 2)?.into_iter();
         let built = match (operands.next(), operands.next()) {
-            (Some(Value::Array(None)), Some(Value::Tuple(state, _))) => Value::Array(Some(self.array_of(at, &state)?)),
+            (Some(Value::Array(None)), Some(Value::Tuple(state, _))) => {
+                Value::Array(Some(Box::new(self.array_of(at, &state)?)))
+            }
             (Some(Value::Matrix(attributes)), Some(Value::Dictionary(entries, _))) if attributes.is_empty() => {
                 Value::Matrix(entries)
             }
@@ -315,7 +348,7 @@ impl<'a> Machine<'a> {
         };
         let size = shape.iter().try_fold(element_type.size(), |size, &extent| size.checked_mul(extent));
         if size != Some(bytes.len()) {
-            return self.refuse(at, &format!("an array of shape {shape:?} with {} bytes", bytes.len()));
+            return self.refuse(at, &format!("an array of shape {} with {} bytes", shown(&shape), bytes.len()));
         }
         Ok(Array { shape, element_type: *element_type, is_fortran_order: *order, bytes })
     }

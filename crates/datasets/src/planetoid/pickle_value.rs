@@ -16,7 +16,7 @@ pub(super) enum Value<'a> {
     Name(Name),
     ElementType(ElementType),
     /// `None` until its state is set.
-    Array(Option<Array<'a>>),
+    Array(Option<Box<Array<'a>>>),
     /// The attributes of a CSR matrix; empty until set.
     Matrix(Vec<(Value<'a>, Value<'a>)>),
 }

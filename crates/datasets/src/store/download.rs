@@ -2,20 +2,27 @@
 //!
 //! The bytes are collected in `<destination>.part`, verified, and renamed. A validator of the server's file (its ETag, else
 //! its date) is kept in `<destination>.part.validator`: a later attempt, also of a later process, continues only if the
-//! server confirms that its file is still the same one. `<destination>.lock` keeps two processes from doing it at once.
+//! server confirms that its file is still the same one. `<destination>.lock` keeps two processes from doing it at once. None
+//! of these files is written through a link.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{checksum, lock};
+use super::pace::Pace;
+use super::plain_file::{self, Links};
+use super::{checksum, lock, validator};
 use crate::error::{Error, Result};
 use crate::registry::Checksum;
+use crate::text::quoted;
 
 /// What a file of unknown length may have at most: 4 GiB.
 const MAX_BYTES: u64 = 4 << 30;
+
+/// No wait is longer than this: about three years. A clock cannot be asked for the end of an endless one.
+const MAX_WAIT: Duration = Duration::from_secs(100_000_000);
 
 /// Redirections that are followed.
 const MAX_REDIRECTIONS: u32 = 8;
@@ -42,13 +49,26 @@ pub struct DownloadConfig {
     pub max_attempts: u32,
     /// The pause before the second attempt; it doubles with each further one. Default: 1 s.
     pub first_pause: Duration,
+    /// The least rate, in bytes per second averaged over [`patience`](Self::patience): a slower connection is given up, and
+    /// counts as a failed attempt. 0 for none. Default: 1024.
+    pub least_rate: u64,
+    /// The longest time that a download may take in all, with every attempt and pause, and with waiting for another process
+    /// that downloads the same file. Default: 6 h.
+    pub deadline: Duration,
     /// Told about the progress. Default: nobody.
     pub progress: Option<ProgressCallback>,
 }
 
 impl Default for DownloadConfig {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(30), max_attempts: 5, first_pause: Duration::from_secs(1), progress: None }
+        Self {
+            patience: Duration::from_secs(30),
+            max_attempts: 5,
+            first_pause: Duration::from_secs(1),
+            least_rate: 1024,
+            deadline: Duration::from_secs(6 * 3600),
+            progress: None,
+        }
     }
 }
 
@@ -90,12 +110,14 @@ impl std::fmt::Debug for ProgressCallback {
 /// checksum is there already (because another process was quicker), nothing is downloaded.
 ///
 /// # Errors
-/// [`Error::Status`] for an answer that no repetition will better; [`Error::Network`] when the attempts are used up;
-/// [`Error::WrongChecksum`], [`Error::TooLong`], [`Error::DiskFull`], [`Error::Io`].
+/// [`Error::Status`] for an answer that no repetition will better; [`Error::Network`] when the attempts or the time are used
+/// up; [`Error::WrongChecksum`], [`Error::TooLong`], [`Error::DiskFull`]; [`Error::Io`], also where something else than a
+/// regular file has the name of one of the files beside the destination.
 pub fn download(request: &Request<'_>, destination: &Path, config: &DownloadConfig) -> Result<()> {
     let folder = destination.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|source| Error::io("create", folder, source))?;
-    let lock = lock::acquire(&with_suffix(destination, ".lock"))?;
+    let deadline = Instant::now() + config.deadline.min(MAX_WAIT);
+    let lock = lock::acquire(&with_suffix(destination, ".lock"), Some(deadline))?;
     let is_wanted = |path: &Path| checksum::verify(path, request.checksum, request.contents_sha256);
     if destination.is_file() && is_wanted(destination).is_ok() {
         return Ok(());
@@ -105,7 +127,8 @@ pub fn download(request: &Request<'_>, destination: &Path, config: &DownloadConf
         true => with_suffix(destination, ".part"),
         false => with_suffix(destination, &format!(".{}.part", std::process::id())),
     };
-    let mut transfer = Transfer { request, destination, config, agent: agent(request.url, config), part, attempts: 0 };
+    let agent = agent(request.url, config);
+    let mut transfer = Transfer { request, destination, config, deadline, agent, part, attempts: 0 };
     let was_resumed = transfer.run()?;
     if let Err(error) = is_wanted(&transfer.part) {
         transfer.forget();
@@ -127,6 +150,7 @@ struct Transfer<'a> {
     request: &'a Request<'a>,
     destination: &'a Path,
     config: &'a DownloadConfig,
+    deadline: Instant,
     agent: ureq::Agent,
     part: PathBuf,
     /// Connections that were made so far.
@@ -154,19 +178,23 @@ impl Transfer<'_> {
         let mut pause = self.config.first_pause;
         loop {
             self.attempts += 1;
-            let before = self.part_length();
+            let before = plain_file::length(&self.part);
             let reason = match self.attempt() {
                 Ok(was_resumed) => return Ok(was_resumed),
                 Err(Failure::Lasting(error)) => return Err(error),
                 Err(Failure::Passing(reason)) => reason,
             };
             // A connection that brought something is worth another, however often a long file is cut.
-            if self.part_length() > before.saturating_add(1 << 20) {
+            if plain_file::length(&self.part) > before.saturating_add(1 << 20) {
                 (failed_in_a_row, pause) = (0, self.config.first_pause);
             }
             failed_in_a_row += 1;
             if failed_in_a_row >= self.config.max_attempts {
                 return Err(self.network_error(reason));
+            }
+            if self.time_left() <= pause {
+                let limit = self.config.deadline.as_secs_f64();
+                return Err(self.network_error(format!("not done within {limit:.1} s; the last attempt: {reason}")));
             }
             std::thread::sleep(pause);
             pause = pause.saturating_mul(2);
@@ -174,9 +202,9 @@ impl Transfer<'_> {
     }
 
     fn attempt(&self) -> Result<bool, Failure> {
-        let mut have = self.part_length();
-        let validator = fs::read_to_string(self.validator_path()).ok().filter(|_| have > 0);
-        let mut call = self.agent.get(self.request.url);
+        let mut have = plain_file::length(&self.part);
+        let validator = validator::read(&self.validator_path())?.filter(|_| have > 0);
+        let mut call = self.agent.get(self.request.url).config().timeout_global(Some(self.time_left())).build();
         match &validator {
             Some(validator) => {
                 call = call.header("Range", format!("bytes={have}-")).header("If-Range", validator.as_str());
@@ -197,8 +225,9 @@ impl Transfer<'_> {
         match status {
             206 if starts_at == Some(have) => {}
             200 => have = 0,
-            // A range that the server cannot serve: the part is longer than its file, or the answer is confused.
-            206 | 416 => {
+            // A range that the server cannot serve: the part is longer than its file, the answer is confused, or the server
+            // does not like what was remembered.
+            206 | 400 | 412 | 416 if validator.is_some() || status == 206 || status == 416 => {
                 self.forget();
                 return Err(Failure::Passing(format!("the server refused to continue at byte {have}")));
             }
@@ -208,8 +237,11 @@ impl Transfer<'_> {
         let remaining: Option<u64> =
             response.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
         let mut part = self.open_part(have)?;
-        self.remember(response.headers())?;
-        let total = remaining.map(|remaining| have + remaining);
+        match validator::of(response.headers()) {
+            Some(validator) => validator::write(&self.validator_path(), validator)?,
+            None => validator::remove(&self.validator_path())?,
+        }
+        let total = remaining.map(|remaining| have.saturating_add(remaining));
         let mut reader = response.into_body().into_reader();
         // A compressed file from another program may have another length than the registry's.
         let total = total.or(self.request.bytes.filter(|_| self.request.contents_sha256.is_none()));
@@ -232,8 +264,12 @@ impl Transfer<'_> {
         let limit = self.limit();
         let mut received = have;
         let mut buffer = vec![0; 1 << 16];
+        let mut pace = Pace::new(self.config.least_rate, self.config.patience);
         self.report(received, total, false);
         loop {
+            if self.time_left().is_zero() {
+                return Err(Failure::Passing("the time is used up".to_owned()));
+            }
             let length = match reader.read(&mut buffer) {
                 Ok(0) => return Ok(received),
                 Ok(length) => length,
@@ -247,6 +283,9 @@ impl Transfer<'_> {
             }
             part.write_all(&buffer[..length]).map_err(|source| Error::io("write", &self.part, source))?;
             self.report(received, total, false);
+            if let Some(reason) = pace.count(length as u64) {
+                return Err(Failure::Passing(reason));
+            }
         }
     }
 
@@ -261,42 +300,26 @@ impl Transfer<'_> {
     }
 
     fn network_error(&self, reason: String) -> Error {
-        Error::Network { url: self.request.url.to_owned(), reason, attempts: self.attempts }
+        Error::Network { url: self.request.url.to_owned(), reason: quoted(&reason), attempts: self.attempts }
     }
 
-    fn part_length(&self) -> u64 {
-        fs::metadata(&self.part).map_or(0, |metadata| metadata.len())
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Opens the part for writing at `length`, cutting off what is behind.
     fn open_part(&self, length: u64) -> Result<File> {
-        let open = || {
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&self.part)?;
-            if file.metadata()?.is_file() {
-                file.set_len(length)?;
-                file.seek(SeekFrom::Start(length))?;
-            }
-            Ok(file)
+        let mut file = plain_file::open(&self.part, Links::Removed)?;
+        let mut start_at = |length| {
+            file.set_len(length)?;
+            file.seek(SeekFrom::Start(length))
         };
-        open().map_err(|source| Error::io("write", &self.part, source))
+        start_at(length).map_err(|source| Error::io("write", &self.part, source))?;
+        Ok(file)
     }
 
     fn validator_path(&self) -> PathBuf {
         with_suffix(&self.part, ".validator")
-    }
-
-    /// Keeps what identifies the server's file. A weak ETag does not promise equal bytes, so it does not count.
-    fn remember(&self, headers: &ureq::http::HeaderMap) -> Result<()> {
-        let text = |name| headers.get(name).and_then(|value: &ureq::http::HeaderValue| value.to_str().ok());
-        let validator = text("etag").filter(|tag| tag.starts_with('"')).or_else(|| text("last-modified"));
-        let path = self.validator_path();
-        match validator {
-            Some(validator) => fs::write(&path, validator).map_err(|source| Error::io("write", &path, source)),
-            None => {
-                let _ = fs::remove_file(&path);
-                Ok(())
-            }
-        }
     }
 
     /// Drops what was received. A part that cannot be removed is overwritten by the next attempt.
@@ -307,7 +330,17 @@ impl Transfer<'_> {
 
     /// Gives the verified part its name.
     fn place(&self) -> Result<()> {
-        let received = self.part_length();
+        // A link in its place now would be renamed as a link.
+        let received = match plain_file::look(&self.part)? {
+            plain_file::Found::File(metadata) => metadata.len(),
+            _ => {
+                return Err(Error::io(
+                    "rename",
+                    &self.part,
+                    io::Error::other("it is no longer the file that was written"),
+                ));
+            }
+        };
         fs::rename(&self.part, self.destination).map_err(|source| Error::io("rename", self.destination, source))?;
         let _ = fs::remove_file(self.validator_path());
         self.report(received, Some(received), true);
@@ -329,11 +362,13 @@ impl Transfer<'_> {
 }
 
 fn agent(url: &str, config: &DownloadConfig) -> ureq::Agent {
-    let patience = Some(config.patience);
+    let patience = Some(config.patience.min(MAX_WAIT));
     let mut config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(MAX_REDIRECTIONS)
+        .timeout_resolve(patience)
         .timeout_connect(patience)
+        .timeout_send_request(patience)
         .timeout_recv_response(patience)
         .timeout_per_read(patience)
         // What is pinned is the file itself, not a form that the server compressed for the way.
@@ -359,5 +394,34 @@ fn renamed(error: Error, destination: &Path) -> Error {
             Error::WrongChecksum { path: destination.to_owned(), expected, got }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_reported_as_such() {
+        let request = Request { url: "", checksum: Checksum::Sha256(""), contents_sha256: None, bytes: None };
+        let config = DownloadConfig::default();
+        let transfer = Transfer {
+            request: &request,
+            destination: Path::new("file"),
+            config: &config,
+            deadline: Instant::now() + Duration::from_secs(60),
+            agent: agent("", &config),
+            part: PathBuf::from("file.part"),
+            attempts: 1,
+        };
+        // /dev/full answers every write as a full file system does.
+        let mut part = File::options().write(true).open("/dev/full").unwrap();
+        match transfer.copy(&mut &[0; 1000][..], &mut part, 0, None) {
+            Err(Failure::Lasting(error @ Error::DiskFull { .. })) => {
+                assert!(error.to_string().contains("file.part: no space left"), "{error}");
+            }
+            _ => panic!("a full disk went unseen"),
+        }
     }
 }

@@ -7,6 +7,9 @@
 mod checksum;
 pub mod download;
 mod lock;
+mod pace;
+mod plain_file;
+mod validator;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -35,6 +38,11 @@ pub struct StoreConfig {
     pub max_attempts: u32,
     /// The pause before the second attempt; it doubles with each further one. Default: 1 s.
     pub first_pause: Duration,
+    /// The least rate of a download, in bytes per second averaged over [`patience`](Self::patience); a slower connection counts
+    /// as a failed attempt. 0 for none. Default: 1024.
+    pub least_rate: u64,
+    /// The longest time that the download of one file may take in all. Default: 6 h.
+    pub deadline: Duration,
     /// Told about each download as it goes on. Default: nobody.
     pub progress: Option<ProgressCallback>,
 }
@@ -51,6 +59,8 @@ impl Default for StoreConfig {
             patience: download.patience,
             max_attempts: download.max_attempts,
             first_pause: download.first_pause,
+            least_rate: download.least_rate,
+            deadline: download.deadline,
             progress: None,
         }
     }
@@ -88,6 +98,8 @@ impl Store {
             patience: config.patience,
             max_attempts: config.max_attempts,
             first_pause: config.first_pause,
+            least_rate: config.least_rate,
+            deadline: config.deadline,
             progress: config.progress,
         };
         Ok(Self { folders, cache, is_offline: config.is_offline, base_url: config.base_url, download })

@@ -44,6 +44,13 @@ fn npy_of_i32(values: &[i32]) -> Vec<u8> {
 
 /// A `.npz` graph: 0 → 1, 1 → 0, 2 → 2, 2 → 1, and a feature each.
 pub(crate) fn npz_graph() -> Vec<u8> {
+    npz_graph_of(5, 4)
+}
+
+/// [`npz_graph`] with features of so many columns, the middle one in this column.
+pub(crate) fn npz_graph_of(columns: i64, column: i64) -> Vec<u8> {
+    let npy_of_i64 =
+        |values: &[i64]| npy_file("<i8", values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect());
     let ones = |count: usize| npy_file("<f4", count, [1.0f32.to_le_bytes()].repeat(count).concat());
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in [
@@ -52,9 +59,9 @@ pub(crate) fn npz_graph() -> Vec<u8> {
         ("adj_indptr", npy_of_i32(&[0, 1, 2, 4])),
         ("adj_shape", npy_of_i32(&[3, 3])),
         ("attr_data", ones(3)),
-        ("attr_indices", npy_of_i32(&[0, 4, 2])),
+        ("attr_indices", npy_of_i64(&[0, column, 2])),
         ("attr_indptr", npy_of_i32(&[0, 1, 2, 3])),
-        ("attr_shape", npy_of_i32(&[3, 5])),
+        ("attr_shape", npy_of_i64(&[3, columns])),
         ("labels", npy_of_i32(&[0, 1, 1])),
     ] {
         writer.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();

@@ -1,6 +1,9 @@
 //! Text from outside in HTML, SVG and Markdown.
 
-/// Text for HTML and SVG, in content and in quoted attributes. Control characters that XML forbids become U+FFFD.
+use report::text::is_mark;
+
+/// Text for HTML and SVG, in content and in quoted attributes. Control characters and marks that change the direction of
+/// text become U+FFFD, line feeds and tabs spaces.
 pub(crate) fn html(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -11,7 +14,7 @@ pub(crate) fn html(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             '\n' | '\t' | '\r' => escaped.push(' '),
-            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => escaped.push('\u{fffd}'),
+            c if is_mark(c) || c == '\u{fffe}' || c == '\u{ffff}' => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }
@@ -31,6 +34,7 @@ pub(crate) fn markdown(text: &str) -> String {
                 escaped.push(character);
             }
             c if c.is_control() => escaped.push(' '),
+            c if is_mark(c) => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }
@@ -50,8 +54,9 @@ mod tests {
 
     #[test]
     fn html_text_cannot_leave_its_place() {
-        let hostile = "</title><script>alert('x')</script>\" onload=\"y\" & \u{0}";
+        let hostile = "</title><script>alert('x')</script>\" onload=\"y\" & \u{0}\u{202e}\u{2067}\u{9b}\u{61c}";
         let escaped = html(hostile);
+        assert!(!escaped.contains(is_mark) && !markdown(hostile).contains(is_mark));
         assert!(!escaped.contains(['<', '>', '"', '\'', '\u{0}']));
         assert!(escaped.contains("&amp; \u{fffd}"));
     }

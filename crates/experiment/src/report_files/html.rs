@@ -1,5 +1,6 @@
 //! `report.html`: one file that needs no network, on paper, phone and screen, light and dark.
 
+use report::text::PAGE_POLICY;
 use report::{ClaimResult, Verdict};
 
 use super::escape::{html as escape, link};
@@ -44,7 +45,7 @@ impl FullReport<'_> {
             banner("not-reproduced", "This run is not complete: trials are missing, and no claim is judged.")
         };
         format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{PAGE_POLICY}\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
              <link rel=\"icon\" href=\"data:,\">\n<style>\n{STYLE}{PLOT_STYLE}</style>\n</head>\n<body>\n<main>\n\
              <h1>{title}</h1>\n<p class=\"soft\">{authors}. {venue}. {place}</p>\n\

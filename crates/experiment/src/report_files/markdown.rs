@@ -1,5 +1,7 @@
 //! `report.md`.
 
+use report::text::printable;
+
 use super::escape::{link, markdown as escape};
 use super::words::origin_words;
 use super::{FullReport, Synthetic};
@@ -81,7 +83,7 @@ impl FullReport<'_> {
         self.run_facts().iter().for_each(|(name, value)| line(format!("| {name} | {} |", escape(value))));
         line("\n## How to reproduce\n".into());
         // Every line of an indented block is code, whatever it holds.
-        line(format!("    {}", self.command().replace('\n', "\n    ")));
+        line(format!("    {}", printable(&self.command()).replace('\n', "\n    ")));
         out
     }
 }

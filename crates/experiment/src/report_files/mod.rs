@@ -18,6 +18,7 @@ use crate::atomic_file;
 use crate::context::Context;
 use crate::error::Error;
 use crate::paper::{Claim, Paper};
+use crate::regular_file;
 use crate::run_details::RunDetails;
 use crate::terminal::show;
 use crate::trial_store::file_name;
@@ -118,7 +119,7 @@ impl<'a> FullReport<'a> {
 
 /// Whether a report of a complete run lies there.
 fn is_complete_report(path: &Path) -> bool {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = regular_file::read(path).unwrap_or_default();
     Report::parse(&text).is_ok_and(|report| report.complete)
 }
 
