@@ -31,5 +31,19 @@ pub fn cluster(graph: &Graph) -> Result<Vec<u32>> {
     let labels = tree.labels(tree.best_layer())?;
     let num_clusters = labels.iter().max().map_or(1, |&last| last as usize + 1);
     let flat = CodingTree::from_layers(graph, &[labels, vec![0; num_clusters]])?;
-    flat.refine(graph, &Refinement::default())?.labels(1)
+    let mut labels = flat.refine(graph, &Refinement::default())?.labels(1)?;
+    // an isolated vertex costs nothing anywhere; here it is alone
+    let mut number = vec![None; labels.len()];
+    let mut count = 0;
+    for (vertex, label) in labels.iter_mut().enumerate() {
+        let mut next = || {
+            count += 1;
+            count - 1
+        };
+        *label = match graph.degree(vertex) > 0.0 {
+            true => *number[*label as usize].get_or_insert_with(next),
+            false => next(),
+        };
+    }
+    Ok(labels)
 }

@@ -26,10 +26,11 @@ pub enum VolumeOffset {
 ///
 /// A triangle, an edge and two isolated vertices, height 2, in bits:
 ///
-/// | | clusters | `entropy()` of the whole | mean of the parts' own, by volume |
-/// |---|---|---|---|
-/// | `Split`, [`MergeCriterion::Dissolve`] | {0, 1} {2} {3} {4} {5} {6} | 2.0 | SPLIT_OWN |
-/// | `Join`, [`MergeCriterion::InsertParent`] | {0, 1, 2} {3, 4} {5} {6} | 1.4387, the least there is | 1.4387 |
+/// | | `entropy()` of the whole |
+/// |---|---|
+/// | `Split`, [`MergeCriterion::Dissolve`] | 2.0 |
+/// | `Join`, [`MergeCriterion::InsertParent`] | 1.4387, the least there is: the triangle and the edge are a cluster each |
+/// | either, refined by a [`Refinement`] | 1.4387 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Components {
     /// A tree per component that minimises the entropy of the component by itself, with its own volume inside the logarithms; their roots become

@@ -124,12 +124,10 @@ impl Places {
                 }
             }
         }
-        for level in 0..places.levels.len() {
-            let children = &parents[level];
+        for (level, children) in places.levels.iter_mut().zip(parents) {
             for &parent in children {
-                places.levels[level].children[parent as usize] += 1;
+                level.children[parent as usize] += 1;
             }
-            let level = &mut places.levels[level];
             level.log = level.volume.iter().map(|volume| (volume + offset).log2()).collect();
         }
         places

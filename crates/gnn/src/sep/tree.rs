@@ -146,19 +146,23 @@ impl CodingTree {
     pub fn refine(&self, graph: &Graph, refinement: &Refinement) -> Result<Self> {
         self.check_num_vertices("CodingTree::refine", graph)?;
         refinement.check()?;
-        let before = Self::finish(graph, self.layers(), self.volume_offset, self.trace.clone());
-        let mut layers = self.layers();
+        let finish = |parents: Vec<Vec<u32>>| {
+            let layers = Layers { extents: Vec::new(), parents };
+            Self::finish(graph, layers, self.volume_offset, self.trace.clone())
+        };
         let offset = Rule::new(&TreeConfig::new(1).with_volume_offset(self.volume_offset)).offset;
-        if refine(graph, &mut layers.parents, offset, refinement) >= 0.0 {
-            return Ok(before);
+        let mut best = finish(self.parents.clone());
+        let mut alone = vec![(0..self.num_vertices() as u32).collect(); self.height()];
+        alone[self.height() - 1] = vec![0; self.num_vertices()];
+        for mut parents in [self.parents.clone(), alone] {
+            refine(graph, &mut parents, offset, refinement);
+            let tree = finish(parents);
+            // less by more than rounding: of equals the tree at hand stays
+            if tree.entropy() < best.entropy() - 1e-12 {
+                best = tree;
+            }
         }
-        let after = Self::finish(graph, layers, self.volume_offset, self.trace.clone());
-        // what moves gained in sum can be rounding
-        Ok(if after.entropy() <= before.entropy() { after } else { before })
-    }
-
-    fn layers(&self) -> Layers {
-        Layers { extents: Vec::new(), parents: self.parents.clone() }
+        Ok(best)
     }
 
     /// Renumbers every layer by first appearance and measures volumes and cuts in `graph`.
@@ -259,7 +263,8 @@ impl CodingTree {
         };
         let terms =
             |layer: usize| self.parents[layer].iter().enumerate().map(move |(node, parent)| term(layer, node, parent));
-        (0..self.height()).map(|layer| terms(layer).sum::<f64>()).sum()
+        // a sum of no terms, or of terms of clusters that are all there is, is -0.0
+        (0..self.height()).map(|layer| terms(layer).sum::<f64>()).sum::<f64>() + 0.0
     }
 
     /// Entropy of the flat tree, `-Σ deg/VOL log2(deg/VOL)` in bits.
@@ -269,7 +274,8 @@ impl CodingTree {
             .iter()
             .filter(|&&degree| degree > 0.0)
             .map(|degree| -degree / total * (degree / total).log2())
-            .sum()
+            .sum::<f64>()
+            + 0.0
     }
 
     /// Entropy of the tree of height 2 whose clusters are the nodes of `layer`, in bits, without offset: what the partition by
@@ -288,7 +294,7 @@ impl CodingTree {
         let lower: f64 = vertices
             .map(|((&volume, &cut), &label)| rule.entropy_term(Extent { volume, cut }, volumes[label as usize], total))
             .sum();
-        Ok(upper + lower)
+        Ok(upper + lower + 0.0)
     }
 
     /// The layer whose clusters alone, as a tree of height 2, have the least entropy ([`CodingTree::two_dimensional_entropy`]); the highest of
