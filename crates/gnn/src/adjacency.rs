@@ -1,8 +1,11 @@
 //! A graph as tensors, the form that layers work with.
 
+use crate::door::{check_device, check_features, check_kind};
+use crate::looped::Looped;
 use crate::{Error, Graph, Result};
 use candle_core::{DType, Device, Tensor};
-use core_tensor::sparse::SparsePattern;
+use core_tensor::sparse::{SparsePattern, gather};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 /// The (optionally weighted) adjacency of `n` nodes on a device; clones share everything.
@@ -15,6 +18,7 @@ pub struct Adjacency {
     dtype: DType,
     device: Device,
     symmetric: Arc<OnceLock<SymmetricNormalisation>>,
+    looped: Arc<OnceLock<Looped>>,
 }
 
 /// `D^-1/2 (A + I) D^-1/2` as a pattern with loops and its values.
@@ -62,13 +66,14 @@ impl Adjacency {
         device: &Device,
     ) -> Result<Self> {
         let pattern = SparsePattern::from_edges(num_nodes, num_nodes, targets, sources)?;
-        Ok(Self { pattern, weights: None, dtype, device: device.clone(), symmetric: Arc::default() })
+        let (symmetric, looped) = (Arc::default(), Arc::default());
+        Ok(Self { pattern, weights: None, dtype, device: device.clone(), symmetric, looped })
     }
 
     /// The same messages with weights, one per entry.
     ///
     /// # Errors
-    /// A tensor that is not `[num_entries]`.
+    /// A tensor that is not `[num_entries]`, or of another dtype or on another device than the adjacency.
     pub fn with_weights(&self, weights: Tensor) -> Result<Self> {
         if weights.dims() != [self.num_entries()] {
             return Err(Error::Shape {
@@ -78,6 +83,7 @@ impl Adjacency {
                 expected: format!("[{}]", self.num_entries()),
             });
         }
+        check_kind("Adjacency::with_weights", "weights", &weights, self.dtype, &self.device)?;
         Ok(Self { weights: Some(weights), symmetric: Arc::default(), ..self.clone() })
     }
 
@@ -90,7 +96,7 @@ impl Adjacency {
         device: &Device,
     ) -> Self {
         let symmetric = Arc::new(OnceLock::from(normalised));
-        Self { pattern, weights, dtype, device: device.clone(), symmetric }
+        Self { pattern, weights, dtype, device: device.clone(), symmetric, looped: Arc::default() }
     }
 
     /// Number of nodes.
@@ -133,13 +139,80 @@ impl Adjacency {
         &self.device
     }
 
+    /// Features of undirected edges as features of messages: row `i` of `features` `[edges, f]` belongs to the edge between the ends of `edges[i]`, in either
+    /// order, and is handed to each message between the two, `[num_entries, f]`. In a batch, the nodes of the second graph follow those of the first.
+    ///
+    /// # Errors
+    /// Another number of rows than edges, an edge that is listed twice, or a message between nodes without a listed edge.
+    pub fn edge_features(&self, edges: &[(u32, u32)], features: &Tensor) -> Result<Tensor> {
+        const OPERATION: &str = "Adjacency::edge_features";
+        if features.rank() != 2 || features.dims()[0] != edges.len() {
+            let expected = format!("[{} edges, features]", edges.len());
+            return Err(Error::Shape {
+                operation: OPERATION,
+                what: "features",
+                got: features.dims().to_vec(),
+                expected,
+            });
+        }
+        let ordered = |u: u32, v: u32| (u.min(v), u.max(v));
+        let mut row_of = HashMap::with_capacity(edges.len());
+        for (row, &(u, v)) in edges.iter().enumerate() {
+            if row_of.insert(ordered(u, v), row as u32).is_some() {
+                return Err(Error::invalid_data(OPERATION, format!("the edge between {u} and {v} is listed twice")));
+            }
+        }
+        let mut rows = Vec::with_capacity(self.num_entries());
+        for (&source, &target) in self.sources().iter().zip(self.targets()) {
+            let Some(&row) = row_of.get(&ordered(source, target)) else {
+                let reason = format!("there is a message from {source} to {target}, but no such edge is listed");
+                return Err(Error::invalid_data(OPERATION, reason));
+            };
+            rows.push(row);
+        }
+        Ok(gather(features, &rows)?)
+    }
+
+    /// Refuses this graph where it has another dtype or device than a layer's parameters.
+    pub(crate) fn check(&self, operation: &'static str, dtype: DType, device: &Device) -> Result<()> {
+        let what = "the adjacency";
+        if self.dtype != dtype {
+            return Err(Error::DType { operation, what, got: self.dtype, expected: dtype });
+        }
+        check_device(operation, what, &self.device, device)
+    }
+
+    /// What a layer of `inputs` features with the parameter `weight` checks of features and graph.
+    pub(crate) fn check_layer(
+        &self,
+        operation: &'static str,
+        x: &Tensor,
+        inputs: usize,
+        weight: &Tensor,
+    ) -> Result<()> {
+        check_features(operation, x, (self.num_nodes(), inputs), weight.dtype(), weight.device())?;
+        self.check(operation, weight.dtype(), weight.device())
+    }
+
+    /// The messages with a loop at every node, made once.
+    pub(crate) fn looped(&self) -> Result<&Looped> {
+        if let Some(known) = self.looped.get() {
+            return Ok(known);
+        }
+        let made = Looped::new(&self.pattern)?;
+        Ok(self.looped.get_or_init(|| made))
+    }
+
     /// `A x`: the weighted sum over incoming messages, `[n, f] → [n, f]`.
     ///
     /// # Errors
-    /// An `x` without `n` rows.
+    /// An `x` without `n` rows or of another dtype than the weights.
     pub fn sum_neighbors(&self, x: &Tensor) -> Result<Tensor> {
         match &self.weights {
-            Some(weights) => Ok(self.pattern.matmul_weighted(weights, x)?),
+            Some(weights) => {
+                check_kind("Adjacency::sum_neighbors", "x", x, self.dtype, &self.device)?;
+                Ok(self.pattern.matmul_weighted(weights, x)?)
+            }
             None => Ok(self.pattern.matmul(x)?),
         }
     }
@@ -177,8 +250,9 @@ impl Adjacency {
     /// `D^-1/2 (A + I) D^-1/2 x` with `D` the row sums of `A + I`; a node that already has a loop keeps that loop's weight. `[n, f] → [n, f]`.
     ///
     /// # Errors
-    /// An `x` without `n` rows.
+    /// An `x` without `n` rows or of another dtype than the adjacency.
     pub fn propagate_symmetric(&self, x: &Tensor) -> Result<Tensor> {
+        check_kind("Adjacency::propagate_symmetric", "x", x, self.dtype, &self.device)?;
         let normalisation = self.symmetric_normalisation()?;
         Ok(normalisation.pattern.matmul_weighted(&normalisation.values, x)?)
     }

@@ -93,6 +93,7 @@ impl GraphClassifier {
     /// # Errors
     /// As [`GraphEncoder::forward`].
     pub fn forward(&self, x: &Tensor, batch: &Batch, mode: &mut Mode<'_>) -> Result<GraphLogits> {
+        self.encoder.check("GraphClassifier::forward", x, batch)?;
         let encoding = self.encoder.forward(x, batch)?;
         let mut z = encoding.graphs;
         let [first, second, last] = &self.layers;

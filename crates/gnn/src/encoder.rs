@@ -1,9 +1,10 @@
 //! Graph encoders: convolutions, a pool after some of them, and a readout after each.
 
 use crate::conv::{Convolution, ConvolutionKind};
+use crate::door::check_features;
 use crate::pool::{Pool, PoolKind, Selection};
 use crate::{Batch, Error, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use core_tensor::sparse::Segments;
 
@@ -71,6 +72,8 @@ pub struct GraphEncoder {
     convolutions: Vec<Box<dyn Convolution>>,
     pools: Vec<Box<dyn Pool>>,
     config: GraphEncoderConfig,
+    dtype: DType,
+    device: Device,
 }
 
 /// What a [`GraphEncoder`] returns.
@@ -123,7 +126,12 @@ pub fn graph_encoder(config: GraphEncoderConfig, vb: VarBuilder<'_>) -> Result<G
     let convolutions = (0..config.num_convolutions)
         .map(|i| {
             let inputs = if i == 0 { config.inputs } else { hidden };
-            config.convolution.build(inputs, hidden, vb.pp("convs").pp(i))
+            let is_dense = |pool: &PoolKind| matches!(pool, PoolKind::DiffPool { .. } | PoolKind::MinCut { .. });
+            let kind = match config.pools.iter().take(i).any(is_dense) {
+                true => config.convolution.behind_dense_pool(),
+                false => config.convolution,
+            };
+            kind.build(inputs, hidden, vb.pp("convs").pp(i))
         })
         .collect::<Result<_>>()?;
     let pools = config
@@ -132,7 +140,7 @@ pub fn graph_encoder(config: GraphEncoderConfig, vb: VarBuilder<'_>) -> Result<G
         .enumerate()
         .map(|(i, kind)| kind.build(hidden, vb.pp("pools").pp(i)))
         .collect::<Result<_>>()?;
-    Ok(GraphEncoder { convolutions, pools, config })
+    Ok(GraphEncoder { convolutions, pools, config, dtype: vb.dtype(), device: vb.device().clone() })
 }
 
 impl GraphEncoder {
@@ -141,20 +149,19 @@ impl GraphEncoder {
         &self.config
     }
 
+    /// Refuses features or a batch that do not fit, in the name of `operation`.
+    pub(crate) fn check(&self, operation: &'static str, x: &Tensor, batch: &Batch) -> Result<()> {
+        check_features(operation, x, (batch.num_nodes(), self.config.inputs), self.dtype, &self.device)?;
+        batch.adjacency().check(operation, self.dtype, &self.device)
+    }
+
     /// The embeddings of the graphs of `batch`, and of its nodes, whose features are `x` `[n, inputs]`. Convolutions and pools have
     /// neither noise nor batch statistics, so that there is no `Mode`.
     ///
     /// # Errors
     /// Features that do not fit, or a batch without coarser levels where a precomputed pool needs them.
     pub fn forward(&self, x: &Tensor, batch: &Batch) -> Result<Encoding> {
-        if x.dims() != [batch.num_nodes(), self.config.inputs] {
-            return Err(Error::Shape {
-                operation: "GraphEncoder::forward",
-                what: "x",
-                got: x.dims().to_vec(),
-                expected: format!("[{} nodes, {} features]", batch.num_nodes(), self.config.inputs),
-            });
-        }
+        self.check("GraphEncoder::forward", x, batch)?;
         let readout = self.config.readout;
         let input = self.config.has_input_readout.then(|| x.clone());
         let mut readouts = Vec::with_capacity(self.convolutions.len() + 1);

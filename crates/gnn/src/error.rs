@@ -74,6 +74,30 @@ pub enum Error {
         /// The shape that was needed, in words or symbols.
         expected: String,
     },
+    /// A tensor or graph had another element type than the layer's parameters.
+    #[error("{operation}: {what} has dtype {got:?}, expected {expected:?}; `Tensor::to_dtype` converts")]
+    DType {
+        /// The layer or model that was called.
+        operation: &'static str,
+        /// The tensor.
+        what: &'static str,
+        /// Its element type.
+        got: candle_core::DType,
+        /// The element type that was needed.
+        expected: candle_core::DType,
+    },
+    /// A tensor or graph was on another device than the layer's parameters.
+    #[error("{operation}: {what} is on {got}, expected {expected}; `Tensor::to_device` moves")]
+    Device {
+        /// The layer or model that was called.
+        operation: &'static str,
+        /// The tensor.
+        what: &'static str,
+        /// Where it is.
+        got: String,
+        /// Where it should be.
+        expected: String,
+    },
     /// NaN or infinity where a finite number is needed.
     #[error("{operation}: {what} holds {got} at flat position {position}, expected finite numbers")]
     NotFinite {

@@ -1,5 +1,6 @@
 //! Node features, dense or sparse.
 
+use crate::door::{check_features, check_kind};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use core_tensor::sparse::SparsePattern;
@@ -97,6 +98,21 @@ impl Features {
             Self::Sparse { pattern, values } => {
                 let identity = Tensor::eye(pattern.num_cols(), values.dtype(), values.device())?;
                 Ok(pattern.matmul_weighted(values, &identity)?)
+            }
+        }
+    }
+
+    /// Refuses features that are not `[rows, width]` of the dtype and on the device of `weight`.
+    pub(crate) fn check(&self, operation: &'static str, (rows, width): (usize, usize), weight: &Tensor) -> Result<()> {
+        match self {
+            Self::Dense(x) => check_features(operation, x, (rows, width), weight.dtype(), weight.device()),
+            Self::Sparse { pattern, values } => {
+                if (pattern.num_rows(), pattern.num_cols()) != (rows, width) {
+                    let got = vec![pattern.num_rows(), pattern.num_cols()];
+                    let expected = format!("[{rows} nodes, {width} features]");
+                    return Err(Error::Shape { operation, what: "features", got, expected });
+                }
+                check_kind(operation, "the values of the features", values, weight.dtype(), weight.device())
             }
         }
     }

@@ -197,9 +197,10 @@ impl Graph {
         &self.offsets
     }
 
-    /// The weighted degree of `node` without its self-loop.
+    /// The weighted degree of `node` without its self-loop; 0 for an isolated node.
     pub fn degree(&self, node: usize) -> f64 {
-        self.weighted_neighbors(node).filter(|entry| entry.0 as usize != node).map(|entry| entry.1).sum()
+        // not `sum`, which is -0.0 for no neighbours
+        self.weighted_neighbors(node).filter(|entry| entry.0 as usize != node).fold(0.0, |sum, entry| sum + entry.1)
     }
 
     /// The component of each node, numbered in order of their first nodes, and the number of components.

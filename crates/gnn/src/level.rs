@@ -119,7 +119,7 @@ fn joined_weights(parts: &[&LevelGraph], num_entries: usize) -> Option<Vec<f64>>
     Some(weights)
 }
 
-fn host_tensor(values: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
+pub(crate) fn host_tensor(values: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
     match dtype {
         DType::F32 => {
             let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();

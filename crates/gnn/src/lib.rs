@@ -5,13 +5,18 @@ mod adjacency;
 mod batch;
 pub mod classifier;
 pub mod conv;
+mod count;
+mod door;
 pub mod encoder;
 mod error;
 mod features;
 mod graph;
 mod hierarchy;
 mod level;
+pub mod loader;
+mod looped;
 pub mod pool;
+pub mod sampling;
 pub mod sep;
 
 pub use adjacency::Adjacency;

@@ -41,7 +41,13 @@ fn convolutions_have_the_gradients_of_finite_differences_in_features_and_weights
     let adjacency = batch.adjacency();
     let x = features(adjacency.num_nodes(), 3);
     let weights = (features(adjacency.num_entries(), 1).squeeze(1).unwrap().sqr().unwrap() + 0.5).unwrap();
-    let kinds = [ConvolutionKind::Gcn, ConvolutionKind::Gin, ConvolutionKind::Sage, ConvolutionKind::Cheb];
+    let kinds = [
+        ConvolutionKind::Gcn,
+        ConvolutionKind::Gin,
+        ConvolutionKind::GinWeighted,
+        ConvolutionKind::Sage,
+        ConvolutionKind::Cheb,
+    ];
     for (inputs, outputs) in [(3, 2), (3, 5)] {
         let store = ParamStore::new(5, DType::F64, &CPU);
         let mut layers: Vec<_> = kinds

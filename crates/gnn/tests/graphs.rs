@@ -22,6 +22,26 @@ fn repeated_edges_count_once_and_repeated_weights_add() {
 }
 
 #[test]
+fn nothing_is_minus_zero() {
+    // an isolated node, an edgeless graph, one cluster that is all there is
+    let graph = Graph::from_edges(3, &[(0, 1)]).unwrap();
+    assert!(graph.degree(2).is_sign_positive() && graph.degree(9).is_sign_positive());
+    for graph in [Graph::from_edges(3, &[(2, 2)]).unwrap(), Graph::from_edges(1, &[]).unwrap(), graph] {
+        for height in 1..4 {
+            let tree = CodingTree::build(&graph, TreeConfig::new(height)).unwrap();
+            let two = (0..=height).map(|layer| tree.two_dimensional_entropy(layer).unwrap());
+            for entropy in [tree.entropy(), tree.one_dimensional_entropy(), tree.volume()].into_iter().chain(two) {
+                assert!(entropy.is_sign_positive(), "{graph:?}: {entropy}");
+            }
+            for step in tree.trace() {
+                let deltas = [step.leaf_up_delta, step.root_down_delta];
+                assert!(deltas.iter().all(|delta| *delta != 0.0 || delta.is_sign_positive()), "{step:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn petgraph_graphs_come_over_with_nodes_edges_and_weights() {
     let undirected = UnGraph::<(), f64>::from_edges([(0, 1, 2.0), (1, 2, 3.0)]);
     let weighted = Graph::from_petgraph_weighted(&undirected, |weight| *weight).unwrap();

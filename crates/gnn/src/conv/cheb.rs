@@ -31,6 +31,7 @@ pub fn cheb_conv(inputs: usize, outputs: usize, order: usize, vb: VarBuilder<'_>
 
 impl Convolution for ChebConv {
     fn forward(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
+        adjacency.check_layer("ChebConv::forward", x, self.weights[0].dims2()?.1, &self.weights[0])?;
         let laplacian = scaled_laplacian(adjacency)?;
         let mut out = ops::linear(x, &self.weights[0], Some(&self.bias))?;
         let mut before = x.clone();
@@ -59,6 +60,7 @@ fn scaled_laplacian(adjacency: &Adjacency) -> Result<Adjacency> {
     let positive = degree.gt(0.0)?;
     let safe = positive.where_cond(&degree, &degree.ones_like()?)?;
     let inverse_root = safe.sqrt()?.recip()?;
+    let inverse_root = positive.where_cond(&inverse_root, &inverse_root.zeros_like()?)?;
     let of_rows = pattern.gather_rows(&inverse_root)?;
     let of_cols = pattern.gather_cols(&inverse_root)?;
     let values = ((of_rows * weights)? * of_cols)?.neg()?;

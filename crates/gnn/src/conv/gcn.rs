@@ -6,6 +6,8 @@ use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use core_tensor::{init, ops};
 
+const OPERATION: &str = "GcnConv::forward";
+
 /// `D^-1/2 (A + I) D^-1/2 X Wᵀ + b`, with `D` the row sums of `A + I`.
 #[derive(Debug, Clone)]
 pub struct GcnConv {
@@ -24,8 +26,17 @@ pub fn gcn_conv(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Gcn
 }
 
 impl GcnConv {
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.weight.dims()[1]
+    }
+
     fn without_bias(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
         let (outputs, inputs) = self.weight.dims2()?;
+        adjacency.check_layer(OPERATION, x, inputs, &self.weight)?;
         // the product with the adjacency goes where the features are narrower
         if inputs < outputs {
             Ok(ops::linear(&adjacency.propagate_symmetric(x)?, &self.weight, None)?)
@@ -45,6 +56,8 @@ impl Convolution for GcnConv {
     }
 
     fn forward_features(&self, features: &Features, adjacency: &Adjacency) -> Result<Tensor> {
+        features.check(OPERATION, (adjacency.num_nodes(), self.weight.dims2()?.1), &self.weight)?;
+        adjacency.check(OPERATION, self.weight.dtype(), self.weight.device())?;
         let projected = adjacency.propagate_symmetric(&features.project(&self.weight)?)?;
         Ok(ops::bias_add(&projected, &self.bias)?)
     }

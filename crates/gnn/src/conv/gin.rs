@@ -8,10 +8,14 @@ use core_tensor::nn::{Linear, linear};
 use core_tensor::ops;
 
 /// `MLP((1 + ε) x_i + Σ_j x_j)` with `MLP = Linear → ReLU → Linear` and `ε = 0`, as in the plain GIN-0.
+///
+/// The sum is over incoming messages, edge weights left aside, as in the paper and in PyTorch Geometric's `GINConv`. With
+/// [`GinConv::with_edge_weights`] it is `Σ_j w_ij x_j`, as in its `DenseGINConv`.
 #[derive(Debug, Clone)]
 pub struct GinConv {
     first: Linear,
     second: Linear,
+    has_edge_weights: bool,
 }
 
 /// A layer with `nn.0` `inputs → outputs` and `nn.2` `outputs → outputs` (PyTorch's default initialisation).
@@ -20,18 +24,35 @@ pub struct GinConv {
 /// Parameters that exist with other shapes.
 pub fn gin_conv(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<GinConv> {
     let vb = vb.pp("nn");
-    Ok(GinConv { first: linear(inputs, outputs, vb.pp("0"))?, second: linear(outputs, outputs, vb.pp("2"))? })
+    let (first, second) = (linear(inputs, outputs, vb.pp("0"))?, linear(outputs, outputs, vb.pp("2"))?);
+    Ok(GinConv { first, second, has_edge_weights: false })
+}
+
+impl GinConv {
+    /// The same layer with the edges' weights as factors of the sum.
+    #[must_use]
+    pub fn with_edge_weights(self) -> Self {
+        Self { has_edge_weights: true, ..self }
+    }
+
+    fn sum(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
+        match self.has_edge_weights {
+            true => adjacency.sum_neighbors(x),
+            false => Ok(adjacency.pattern().matmul(x)?),
+        }
+    }
 }
 
 impl Convolution for GinConv {
     fn forward(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
         // W (x + A x) = (W x) + A (W x): multiply on whichever side is narrower
         let (outputs, inputs) = self.first.weight().dims2()?;
+        adjacency.check_layer("GinConv::forward", x, inputs, self.first.weight())?;
         let hidden = if outputs < inputs {
             let projected = ops::linear(x, self.first.weight(), None)?;
-            (adjacency.sum_neighbors(&projected)? + projected)?
+            (self.sum(&projected, adjacency)? + projected)?
         } else {
-            ops::linear(&(adjacency.sum_neighbors(x)? + x)?, self.first.weight(), None)?
+            ops::linear(&(self.sum(x, adjacency)? + x)?, self.first.weight(), None)?
         };
         let hidden = match self.first.bias() {
             Some(bias) => ops::bias_relu(&hidden, bias)?,

@@ -25,6 +25,8 @@ pub fn graph_conv(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<G
 
 impl Convolution for GraphConv {
     fn forward(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
+        let weight = self.of_neighbors.weight();
+        adjacency.check_layer("GraphConv::forward", x, weight.dims2()?.1, weight)?;
         let sum = adjacency.sum_neighbors(x)?;
         Ok((self.of_neighbors.forward(&sum)? + self.of_root.forward(x)?)?)
     }

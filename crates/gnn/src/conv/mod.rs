@@ -4,6 +4,7 @@
 
 mod cheb;
 mod convolution;
+mod gat;
 mod gcn;
 mod gin;
 mod graph_conv;
@@ -12,6 +13,7 @@ mod sage;
 
 pub use cheb::{ChebConv, cheb_conv};
 pub use convolution::Convolution;
+pub use gat::{GatConfig, GatConv, gat_conv};
 pub use gcn::{GcnConv, gcn_conv};
 pub use gin::{GinConv, gin_conv};
 pub use graph_conv::{GraphConv, graph_conv};

@@ -25,6 +25,8 @@ pub fn sage_conv(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Sa
 
 impl Convolution for SageConv {
     fn forward(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
+        let weight = self.of_neighbors.weight();
+        adjacency.check_layer("SageConv::forward", x, weight.dims2()?.1, weight)?;
         let mean = adjacency.pattern().segment_mean(x)?;
         Ok((self.of_neighbors.forward(&mean)? + self.of_root.forward(x)?)?)
     }

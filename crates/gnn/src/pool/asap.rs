@@ -66,6 +66,8 @@ impl LeConv {
 
 impl Pool for AsapPool {
     fn select(&self, x: &Tensor, batch: &Batch) -> Result<Selection> {
+        let weight = self.query.weight();
+        batch.adjacency().check_layer("AsapPool::select", x, weight.dims()[1], weight)?;
         let looped = batch.adjacency().with_self_loops()?;
         let pattern = looped.pattern();
         let query = self.query.forward(&pattern.segment_max(x)?)?;

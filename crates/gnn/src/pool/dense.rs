@@ -2,6 +2,7 @@
 //!
 //! `x` is `[graphs, slots, features]`, `adjacency` `[graphs, slots, slots]`, `logits` `[graphs, slots, clusters]`, and `mask` `[graphs, slots]` is 1 where a slot holds a node.
 
+use super::norm::{norm, one_where_zero};
 use crate::{Adjacency, Batch, Result};
 use candle_core::{D, Tensor};
 
@@ -22,7 +23,7 @@ pub struct DensePooled {
 }
 
 /// DiffPool: `A' = Sᵀ A S`; losses `link = ‖A - S Sᵀ‖_F / numel(A)` over the whole padded batch and `entropy`, the mean over all rows, padded ones included, of
-/// `-Σ_c S log(S + 1e-15)`.
+/// `-Σ_c S log(S + 1e-15)`. The norm has gradient 0 at 0.
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -31,7 +32,7 @@ pub fn diff_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mask: 
     let transposed = assignment.transpose(1, 2)?.contiguous()?;
     let pooled = transposed.matmul(adjacency)?.matmul(&assignment)?;
     let difference = (adjacency - assignment.matmul(&transposed)?)?;
-    let link = (frobenius(&difference)? / adjacency.elem_count() as f64)?;
+    let link = (norm(&difference.sqr()?.sum_all()?)? / adjacency.elem_count() as f64)?;
     let log = (&assignment + EPSILON)?.log()?;
     let entropy = (&assignment * log)?.sum(D::Minus1)?.neg()?.mean_all()?;
     let x = pool_features(x, mask, &transposed)?;
@@ -40,7 +41,7 @@ pub fn diff_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mask: 
 
 /// MinCutPool: `A' = Sᵀ A S` with zero diagonal, normalised by `√row sum + 1e-15` on both sides; losses `cut = -tr(Sᵀ A S) / tr(Sᵀ D S)` and
 /// `orthogonality = ‖SᵀS/‖SᵀS‖_F - I/√K‖_F`, each the mean over graphs; a
-/// graph without edges cuts nothing and counts 0 (PyTorch Geometric gives NaN).
+/// graph without edges cuts nothing and counts 0 (PyTorch Geometric gives NaN); one without nodes counts 0 in both. Norms have gradient 0 at 0.
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -58,9 +59,12 @@ pub fn min_cut_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mas
     let cut = (numerator / one_where_zero(&denominator)?)?.neg()?.mean_all()?;
 
     let overlap = transposed.matmul(&assignment)?;
-    let norm = overlap.sqr()?.sum_keepdim((1, 2))?.sqrt()?;
-    let target = (&eye / (clusters as f64).sqrt())?;
-    let orthogonality = overlap.broadcast_div(&norm)?.broadcast_sub(&target)?.sqr()?.sum((1, 2))?.sqrt()?.mean_all()?;
+    // without nodes it is all zeros: such a graph has nothing to be orthogonal
+    let square = overlap.sqr()?.sum_keepdim((1, 2))?;
+    let has_nodes = square.gt(0.0)?.to_dtype(square.dtype())?;
+    let target = eye.broadcast_mul(&has_nodes)?.affine(1.0 / (clusters as f64).sqrt(), 0.0)?;
+    let difference = (overlap.broadcast_div(&one_where_zero(&norm(&square)?)?)? - target)?;
+    let orthogonality = norm(&difference.sqr()?.sum((1, 2))?)?.mean_all()?;
 
     let off_diagonal = pooled.broadcast_mul(&(eye.neg()? + 1.0)?)?;
     // a row without connections is all zeros: any scale will do, and 1 keeps its gradients finite
@@ -80,15 +84,6 @@ fn pool_features(x: Option<&Tensor>, mask: &Tensor, transposed: &Tensor) -> Resu
     let Some(x) = x else { return Ok(None) };
     let x = x.broadcast_mul(&mask.unsqueeze(D::Minus1)?)?;
     Ok(Some(transposed.matmul(&x)?))
-}
-
-fn frobenius(x: &Tensor) -> Result<Tensor> {
-    Ok(x.sqr()?.sum_all()?.sqrt()?)
-}
-
-/// `x`, with 1 in place of 0 (and of less, which rounding can give).
-fn one_where_zero(x: &Tensor) -> Result<Tensor> {
-    Ok(x.gt(0.0)?.where_cond(x, &x.ones_like()?)?)
 }
 
 /// The padded dense adjacency `[graphs, slots, slots]` and mask `[graphs, slots]` of a batch, and the flat slot of each node.

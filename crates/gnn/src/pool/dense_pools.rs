@@ -24,7 +24,7 @@ pub struct DiffPool {
 ///
 /// With `S = softmax(X Wᵀ + b)` over the clusters: features `Sᵀ X`; adjacency `Sᵀ A S` with zero diagonal, normalised by `√row sum + 1e-15` on both
 /// sides; losses `cut = -tr(Sᵀ A S) / tr(Sᵀ D S)` and `orthogonality = ‖SᵀS/‖SᵀS‖_F - I/√K‖_F`, each the mean over graphs. A graph without edges
-/// cuts nothing and counts 0 (PyTorch Geometric gives NaN).
+/// cuts nothing and counts 0 (PyTorch Geometric gives NaN); one without nodes counts 0 in both.
 #[derive(Debug, Clone)]
 pub struct MinCutPool {
     assign: Linear,
@@ -58,6 +58,7 @@ fn check_clusters(num_clusters: usize) -> Result<usize> {
 
 impl Pool for DiffPool {
     fn select(&self, x: &Tensor, batch: &Batch) -> Result<Selection> {
+        batch.adjacency().check_layer("DiffPool::select", x, self.assign.inputs(), self.assign.weight())?;
         let logits = self.assign.forward(x, batch.adjacency())?;
         select_dense(&logits, self.num_clusters, batch, |adjacency, logits, mask| {
             dense::diff_pool(None, adjacency, logits, mask)
@@ -67,6 +68,8 @@ impl Pool for DiffPool {
 
 impl Pool for MinCutPool {
     fn select(&self, x: &Tensor, batch: &Batch) -> Result<Selection> {
+        let weight = self.assign.weight();
+        batch.adjacency().check_layer("MinCutPool::select", x, weight.dims()[1], weight)?;
         let logits = self.assign.forward(x)?;
         select_dense(&logits, self.num_clusters, batch, |adjacency, logits, mask| {
             dense::min_cut_pool(None, adjacency, logits, mask)

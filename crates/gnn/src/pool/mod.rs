@@ -18,6 +18,7 @@ pub mod dense;
 mod dense_pools;
 mod kind;
 mod neighborhoods;
+mod norm;
 mod pooled;
 mod precomputed;
 mod sag;

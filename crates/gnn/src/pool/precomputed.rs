@@ -2,6 +2,7 @@
 
 use super::pooled::Pool;
 use super::selection::Selection;
+use crate::door::check_kind;
 use crate::{Batch, Error, Result};
 use candle_core::Tensor;
 
@@ -19,6 +20,8 @@ impl Pool for PrecomputedPool {
             let expected = format!("[{} nodes, features]", batch.num_nodes());
             return Err(Error::Shape { operation: OPERATION, what: "x", got: x.dims().to_vec(), expected });
         }
+        let adjacency = batch.adjacency();
+        check_kind(OPERATION, "x", x, adjacency.dtype(), adjacency.device())?;
         match batch.coarser() {
             Some(coarsening) => Ok(Selection::Clusters(coarsening.clone())),
             None => {

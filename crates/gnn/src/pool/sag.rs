@@ -1,5 +1,6 @@
 //! SAGPool: TopK on scores that a graph convolution computes.
 
+use super::norm::{norm, one_where_zero};
 use super::pooled::Pool;
 use super::selection::Selection;
 use super::top_k::{check_ratio, keep_best};
@@ -9,11 +10,12 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use core_tensor::{init, ops};
 
-/// `s = tanh(a w / |w|)` with `a = GNN(X, A)`; keeps the `⌈ratio · n⌉` best nodes of each graph, with features `X s`.
+/// `s = tanh(a w / |w|)`, 0 where `w = 0`, with `a = GNN(X, A)`; keeps the `⌈ratio · n⌉` best nodes of each graph, with features `X s`.
 #[derive(Debug)]
 pub struct SagPool {
     gnn: Box<dyn Convolution>,
     scale: Tensor,
+    features: usize,
     ratio: f64,
 }
 
@@ -37,7 +39,7 @@ pub fn sag_pool(features: usize, ratio: f64, score: SagScore, vb: VarBuilder<'_>
         SagScore::Gcn => Box::new(gcn_conv(features, 1, vb.pp("gnn"))?),
     };
     let scale = vb.pp("select").get_with_hints((1, 1), "weight", init::fan_in_uniform(1))?;
-    Ok(SagPool { gnn, scale, ratio })
+    Ok(SagPool { gnn, scale, features, ratio })
 }
 
 impl SagPool {
@@ -46,8 +48,9 @@ impl SagPool {
     /// # Errors
     /// Features that do not fit the batch or the layer.
     pub fn scores(&self, x: &Tensor, batch: &Batch) -> Result<Tensor> {
+        batch.adjacency().check_layer("SagPool::select", x, self.features, &self.scale)?;
         let attention = self.gnn.forward(x, batch.adjacency())?;
-        let direction = self.scale.div(&self.scale.sqr()?.sqrt()?)?;
+        let direction = self.scale.div(&one_where_zero(&norm(&self.scale.sqr()?)?)?)?;
         Ok(ops::tanh(&attention.broadcast_mul(&direction)?.squeeze(1)?)?)
     }
 }

@@ -1,14 +1,16 @@
 //! TopK pooling: keep the nodes with the largest projection on a learned direction.
 
+use super::norm::{norm, one_where_zero};
 use super::pooled::Pool;
 use super::selection::{Kept, Selection};
+use crate::count::ceil_of_product;
 use crate::{Batch, Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use core_tensor::sparse::Index;
 use core_tensor::{init, ops};
 
-/// `s = tanh(X p / ‖p‖)`; keeps the `⌈ratio · n⌉` best nodes of each graph, with features `X s`.
+/// `s = tanh(X p / ‖p‖)`, 0 where `p = 0`; keeps the `⌈ratio · n⌉` best nodes of each graph, with features `X s`.
 #[derive(Debug, Clone)]
 pub struct TopKPool {
     direction: Tensor,
@@ -31,7 +33,7 @@ impl TopKPool {
     /// # Errors
     /// Features of another width.
     pub fn scores(&self, x: &Tensor) -> Result<Tensor> {
-        let norm = self.direction.sqr()?.sum_all()?.sqrt()?;
+        let norm = one_where_zero(&norm(&self.direction.sqr()?.sum_all()?)?)?;
         let projection = ops::linear(x, &self.direction, None)?.squeeze(1)?;
         Ok(ops::tanh(&projection.broadcast_div(&norm)?)?)
     }
@@ -39,6 +41,8 @@ impl TopKPool {
 
 impl Pool for TopKPool {
     fn select(&self, x: &Tensor, batch: &Batch) -> Result<Selection> {
+        let features = self.direction.dims()[1];
+        batch.adjacency().check_layer("TopKPool::select", x, features, &self.direction)?;
         keep_best(&self.scores(x)?, batch, self.ratio).map(Selection::Kept)
     }
 }
@@ -64,7 +68,7 @@ pub(super) fn keep_best(scores: &Tensor, batch: &Batch, ratio: f64) -> Result<Ke
     }
     let mut nodes = Vec::new();
     for mut members in members {
-        let count = (ratio * members.len() as f64).ceil() as usize;
+        let count = ceil_of_product(ratio, members.len());
         members.sort_by(|&a, &b| values[b as usize].total_cmp(&values[a as usize]));
         nodes.extend_from_slice(&members[..count.min(members.len())]);
     }

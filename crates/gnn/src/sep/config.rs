@@ -1,5 +1,6 @@
 //! Settings of the construction of a coding tree.
 
+use super::refinement::Refinement;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -21,12 +22,23 @@ pub enum VolumeOffset {
     One,
 }
 
-/// How a graph with several components is treated.
+/// How a graph with several components is treated. The two minimise different numbers.
+///
+/// A triangle, an edge and two isolated vertices, height 2, in bits:
+///
+/// | | `entropy()` of the whole |
+/// |---|---|
+/// | `Split`, [`MergeCriterion::Dissolve`] | 2.0 |
+/// | `Join`, [`MergeCriterion::InsertParent`] | 1.4387, the least there is: the triangle and the edge are a cluster each |
+/// | either, refined by a [`Refinement`] | 1.4387 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Components {
-    /// A tree per component, each with its own volume; their roots become one root.
+    /// A tree per component that minimises the entropy of the component by itself, with its own volume inside the logarithms; their roots become
+    /// one root. A component alone gains nothing from a cluster that holds all of it, so in the joined tree a component is not one cluster even where
+    /// that would lower the entropy of the whole, which [`CodingTree::entropy`](super::CodingTree::entropy) is. This is the official SEP-G.
     Split,
-    /// One construction over the whole graph; components are joined at the root.
+    /// One construction that minimises the entropy of the whole graph; vertices without a common edge are joined at the root alone. This is the
+    /// choice for clustering: a component can be a cluster.
     Join,
 }
 
@@ -61,6 +73,9 @@ pub struct TreeConfig {
     pub criterion: MergeCriterion,
     /// Round ranks to multiples of `2^-bits`, so that ties do not depend on the last bit of a platform's logarithm; default `None`.
     pub quantise_bits: Option<u32>,
+    /// Local search after the construction; default `None`, as in SEP. To cluster a graph of more than some hundred vertices, set it.
+    #[serde(default)]
+    pub refinement: Option<Refinement>,
 }
 
 impl TreeConfig {
@@ -73,6 +88,7 @@ impl TreeConfig {
             components: Components::Split,
             criterion: MergeCriterion::Dissolve,
             quantise_bits: None,
+            refinement: None,
         }
     }
 
@@ -111,6 +127,12 @@ impl TreeConfig {
         Self { quantise_bits: Some(bits), ..self }
     }
 
+    /// Refines the constructed tree.
+    #[must_use]
+    pub fn with_refinement(self, refinement: Refinement) -> Self {
+        Self { refinement: Some(refinement), ..self }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         if !(1..=64).contains(&self.height) {
             let (got, expected) = (self.height.to_string(), "1 to 64");
@@ -120,6 +142,6 @@ impl TreeConfig {
             let (got, expected) = (bits.to_string(), "at most 52, the bits of an f64");
             return Err(Error::InvalidConfig { what: "quantise_bits", got, expected });
         }
-        Ok(())
+        self.refinement.map_or(Ok(()), |refinement| refinement.check())
     }
 }

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | structural entropy `H_T(G) = -Σ g(a)/VOL log2(vol(a)/vol(a⁻))` | [`CodingTree::entropy`] |
 //! | tree construction of the experiments; the paper's Algorithm 1 | [`CodingTree::build`] with [`TreeMode::Official`]; [`TreeMode::SingleShot`] |
+//! | (not in the paper) local search after the construction; communities of a graph | [`Refinement`]; [`cluster`] |
 //! | pooling `Sᵀ X`, unpooling `S X'` | [`PrecomputedPool`](crate::pool::PrecomputedPool) along [`CodingTree::hierarchy`] |
 //! | SEP-G (graph classification) | [`GraphClassifierConfig::sep_g`](crate::classifier::GraphClassifierConfig::sep_g) |
 //! | SEP-N (node classification) | [`SepN`] |
@@ -22,27 +23,35 @@
 //! The paper's text was not available when this was written: formulas follow the official code, whose outputs the crate's golden tests compare with. The official SEP-G class builds a perceptron behind each pool that its forward pass never calls; it is left out here.
 
 mod cache;
+mod cluster;
 mod components;
 mod compression;
 mod config;
 mod fill;
 mod greedy;
+mod items;
 mod layers;
 mod levels;
+mod members;
 mod merge_tree;
 mod merging;
 mod neighbors;
+mod places;
 mod pool_mlp;
 mod problem;
 mod range_max;
+mod refine;
+mod refinement;
 mod rule;
 mod sep_n;
 mod sep_u;
 mod tree;
 
 pub use cache::TreeCache;
+pub use cluster::cluster;
 pub use config::{Components, MergeCriterion, TreeConfig, TreeMode, VolumeOffset};
 pub use layers::{Insertion, InsertionEnd};
+pub use refinement::Refinement;
 pub use sep_n::{SepN, SepNConfig, sep_n};
 pub use sep_u::{Reconstruction, SepU, sep_u};
 pub use tree::CodingTree;

@@ -96,11 +96,9 @@ impl SepN {
     /// Features that do not fit, or too few levels.
     pub fn forward(&self, features: &Features, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
         const OPERATION: &str = "SepN::forward";
-        if features.num_nodes() != batch.num_nodes() || features.num_columns() != self.config.inputs {
-            let got = vec![features.num_nodes(), features.num_columns()];
-            let expected = format!("[{} nodes, {} features]", batch.num_nodes(), self.config.inputs);
-            return Err(Error::Shape { operation: OPERATION, what: "features", got, expected });
-        }
+        let weight = self.output.weight();
+        features.check(OPERATION, (batch.num_nodes(), self.config.inputs), weight)?;
+        batch.adjacency().check(OPERATION, weight.dtype(), weight.device())?;
         let blocks = self.config.num_blocks;
         let (p_convolution, p_pool) = (self.config.convolution_dropout, self.config.pool_dropout);
         let mut levels = Vec::with_capacity(blocks);

@@ -47,6 +47,8 @@ impl SepU {
     /// Features that do not fit the batch or the layers.
     pub fn forward(&self, x: &Tensor, batch: &Batch, mode: &mut Mode<'_>) -> Result<Reconstruction> {
         let adjacency = batch.adjacency();
+        let first = &self.convolutions[0];
+        adjacency.check_layer("SepU::forward", x, first.inputs(), first.weight())?;
         let [encode, decode, last] = [&self.convolutions[..2], &self.convolutions[2..4], &self.convolutions[4..]];
         let through = |layers: &[GcnConv], x: Tensor| {
             layers.iter().try_fold(x, |x, convolution| convolution.forward_relu(&x, adjacency))

@@ -4,7 +4,7 @@ use super::files;
 use super::tensors::Golden;
 use datasets::{Store, StoreConfig, planetoid, tu};
 use gnn::Graph;
-use gnn::sep::{CodingTree, TreeConfig};
+use gnn::sep::{CodingTree, Refinement, TreeConfig};
 use serde_json::Value;
 
 fn store() -> Option<Store> {
@@ -75,6 +75,28 @@ fn trees_of_graph_collections_have_the_reference_sizes_and_entropies() {
         }
         for (tree, entropy) in trees.iter().zip(expected(case, "entropy")) {
             assert!((tree.entropy() - entropy).abs() <= 1e-8, "{name}: {} against {entropy}", tree.entropy());
+        }
+    }
+}
+
+#[test]
+fn refined_trees_of_citation_networks_are_no_worse() {
+    let Some(store) = store() else { return };
+    for set in ["cora", "pubmed"] {
+        let nodes = match planetoid::load(&store, &format!("planetoid-{set}")) {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                println!("skipped: {set}: {error}");
+                continue;
+            }
+        };
+        let graph = Graph::from_edges(nodes.num_nodes, &nodes.edges).expect("a graph");
+        for config in [TreeConfig::new(2), TreeConfig::for_node_classification(2)] {
+            let greedy = CodingTree::build(&graph, config).expect("a tree");
+            let refined = greedy.refine(&graph, &Refinement::default()).expect("a tree");
+            let (before, after) = (greedy.entropy(), refined.entropy());
+            println!("{set} height {}: {before:.4} before, {after:.4} refined", config.height);
+            assert!(after < before, "{set}");
         }
     }
 }
