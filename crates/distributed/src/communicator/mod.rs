@@ -14,7 +14,10 @@
 //! A rank that dies, leaves, fails or stalls ends the operation on all others with an error that names it ([`Error::RankLost`](crate::Error::RankLost), [`Error::Timeout`](crate::Error::Timeout)). Ranks
 //! that call different operations get [`Error::Mismatch`](crate::Error::Mismatch). After an error, every later call fails with the same error.
 
+mod blame;
 mod collective;
+mod deadline;
+mod element;
 mod frame;
 mod mailbox;
 #[cfg(feature = "mpi")]
@@ -26,5 +29,6 @@ pub mod tcp;
 pub mod threads;
 
 pub use collective::Collective;
-pub use frame::{Deadline, Message, Transport};
+pub use deadline::Deadline;
+pub use frame::{Expected, HEADER, Message, Transport};
 pub use operations::{Alone, Communicator, DEFAULT_TIMEOUT};

@@ -79,7 +79,12 @@ impl Compressor for Qsgd {
         let mut noise = vec![0u8; values.len() * 2];
         rng.fill_bytes(&mut noise);
         let code = |(&value, noise): (&f32, &[u8])| {
-            let level = (value.abs() * scale).min(f32::from(levels));
+            let level = match scale.is_finite() {
+                true => value.abs() * scale,
+                // a norm under 4e-37, whose inverse is beyond f32
+                false => (f64::from(value.abs()) * f64::from(levels) / f64::from(norm)) as f32,
+            };
+            let level = level.min(f32::from(levels));
             let uniform = (f32::from(u16::from_le_bytes([noise[0], noise[1]])) + 0.5) / 65536.;
             let rounded = level.floor() + f32::from(u8::from(uniform < level.fract()));
             rounded.copysign(value) as i8
