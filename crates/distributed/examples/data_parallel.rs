@@ -44,6 +44,9 @@ struct Arguments {
     /// Seconds to wait for other ranks
     #[arg(long, default_value = "60", value_parser = seconds)]
     timeout: Duration,
+    /// Train so many times, one after the other, in one process
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
     /// Save here every ten steps, and continue from here
     #[arg(long)]
     checkpoint: Option<PathBuf>,
@@ -73,8 +76,9 @@ fn hidden(text: &str) -> Result<usize, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let how = Launch { threads: arguments.threads, timeout: arguments.timeout };
-    match launch(how, |ranks| train(&arguments, ranks)) {
-        Ok(_) => ExitCode::SUCCESS,
+    let rounds = || (0..arguments.rounds).try_for_each(|_| launch(how, |ranks| train(&arguments, ranks)).map(drop));
+    match rounds() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // in one piece: other ranks write to the same terminal
             let text = format!("error: {error}\n");

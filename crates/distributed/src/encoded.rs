@@ -1,7 +1,7 @@
 //! Compressed forms of a gradient.
 
-use crate::quote::quote;
 use crate::error::same_length;
+use crate::quote::quote;
 use crate::{Error, Result, scan};
 use half::f16;
 use rand::SeedableRng as _;

@@ -187,8 +187,11 @@ fn train(settings: &str) -> distributed::Result<(f64, f64)> {
     let seed: u64 = seed.parse().map_err(|_| wrong(format!("{seed:?} is not a seed")))?;
     // the namespaces are this program's own, but their addresses are not loopback ones
     let token = Some(Token::new("dragonn")?);
-    let config =
-        TcpConfig { timeout: Duration::from_secs(60), token, ..TcpConfig::new(rank, RANKS, format!("10.77.0.1:{PORT}")) };
+    let config = TcpConfig {
+        timeout: Duration::from_secs(60),
+        token,
+        ..TcpConfig::new(rank, RANKS, format!("10.77.0.1:{PORT}"))
+    };
     let ranks: Arc<dyn distributed::Communicator> = Arc::new(connect(&config)?);
     let net = Net::new(Model::Perceptron { hidden: HIDDEN, classes: 10 }, 784, seed)?;
     let mut optimizer = Sgd::new(net.store.trainable(), SgdConfig { learning_rate: 0.1, ..SgdConfig::default() })?;

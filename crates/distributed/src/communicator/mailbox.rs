@@ -148,7 +148,8 @@ impl Mailbox {
                 let rank = ranks.iter().copied().find(|&rank| reasons[rank].is_some())?;
                 Some(Error::RankLost { rank, operation, reason: reasons[rank].clone().unwrap_or_default() })
             };
-            if let Some(error) = lost(&self.gone, &own.waiting).or_else(|| lost(&self.gone, &own.blocked)) {
+            // who has left may have taken all that was sent, which is only not known yet
+            if let Some(error) = lost(&self.gone, &own.waiting) {
                 return Err(error);
             }
             let now = Instant::now();
@@ -184,7 +185,10 @@ impl Mailbox {
         let until = Instant::now() + most;
         loop {
             let is_waiting = |rank: usize| {
-                Some(rank) != except && self.unsent[rank] > 0 && self.unsendable[rank].is_none() && self.gone[rank].is_none()
+                Some(rank) != except
+                    && self.unsent[rank] > 0
+                    && self.unsendable[rank].is_none()
+                    && self.gone[rank].is_none()
             };
             if !(0..self.unsent.len()).any(is_waiting) {
                 return;

@@ -29,7 +29,10 @@ pub const MAX_RANKS: usize = 1024;
 /// When `ranks` is 0 or above [`MAX_RANKS`].
 pub fn world(ranks: usize) -> Result<Vec<ThreadCommunicator>> {
     if !(1..=MAX_RANKS).contains(&ranks) {
-        return Err(Error::config("ranks", format!("{ranks} is not from 1 to {MAX_RANKS}, the most threads of a group")));
+        return Err(Error::config(
+            "ranks",
+            format!("{ranks} is not from 1 to {MAX_RANKS}, the most threads of a group"),
+        ));
     }
     let (mailboxes, senders): (Vec<_>, Vec<_>) = (0..ranks).map(|rank| Mailbox::new(rank, ranks)).unzip();
     let transport = |(rank, mailbox)| Collective::new(ThreadTransport { rank, to: senders.clone(), mailbox });

@@ -31,7 +31,9 @@ pub(super) fn check(
     let Some((rank, theirs)) = all.iter().enumerate().find(|(_, theirs)| *theirs != first) else { return Ok(()) };
     let line = |bytes: &[u8], at: usize| {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        text.lines().nth(at).map_or_else(|| "has no more parameters or hooks".to_owned(), |line| quote(&format!("has {line}")))
+        text.lines()
+            .nth(at)
+            .map_or_else(|| "has no more parameters or hooks".to_owned(), |line| quote(&format!("has {line}")))
     };
     let lines = String::from_utf8_lossy(first).lines().count().max(String::from_utf8_lossy(theirs).lines().count());
     let at = (0..lines).find(|&at| line(first, at) != line(theirs, at)).unwrap_or(0);

@@ -91,7 +91,8 @@ impl DataParallel {
         let rngs = std::mem::take(&mut checkpoint.rngs);
         let write = || -> Result<()> {
             if checkpoint.step != self.step() {
-                let reason = format!("the checkpoint is of step {}, the training of step {}", checkpoint.step, self.step());
+                let reason =
+                    format!("the checkpoint is of step {}, the training of step {}", checkpoint.step, self.step());
                 return Err(Error::state(reason));
             }
             let mut own = self.state()?.into_checkpoint()?;

@@ -1,10 +1,10 @@
 //! The elements of a bucket.
 
+use crate::Result;
 use crate::communicator::Communicator;
 use crate::error::same_length;
 use crate::hook::{Hook, Statistics};
 use crate::key::Key;
-use crate::Result;
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor};
 use std::ops::Range;
 
@@ -24,7 +24,11 @@ impl Elements {
     pub(super) fn put(&mut self, range: Range<usize>, gradient: &Tensor, is_sum: bool) -> Result<()> {
         fn each<T: Copy + std::ops::Add<Output = T>>(elements: &mut [T], values: &[T], is_sum: bool) {
             let pairs = elements.iter_mut().zip(values);
-            if is_sum { pairs.for_each(|(to, &value)| *to = *to + value) } else { pairs.for_each(|(to, &value)| *to = value) }
+            if is_sum {
+                pairs.for_each(|(to, &value)| *to = *to + value)
+            } else {
+                pairs.for_each(|(to, &value)| *to = value)
+            }
         }
         same_length("backward", "a gradient", gradient.elem_count(), range.len())?;
         let dtype = match self {

@@ -19,7 +19,13 @@ pub(super) struct Round {
 }
 
 enum Job {
-    Reduce { bucket: usize, id: u64, round: Round, gradients: Elements, answer: Sender<Answer> },
+    Reduce {
+        bucket: usize,
+        id: u64,
+        round: Round,
+        gradients: Elements,
+        answer: Sender<Answer>,
+    },
     /// The marks that any rank has set.
     Union(Vec<u8>, Sender<Result<Vec<u8>>>),
     State(Sender<Vec<HookState>>),

@@ -137,7 +137,8 @@ mod tests {
         assert_eq!(config, Some(TcpConfig::new(1, 2, "10.0.0.1:29500")));
         let more = [("DISTRIBUTED_TOKEN", "secret"), ("DISTRIBUTED_RUN", "77"), ("TORCHELASTIC_RUN_ID", "other")];
         let config = from(&[&PLACE[..], &more].concat())?;
-        let wanted = TcpConfig { run: 77, token: Some(Token::new("secret")?), ..TcpConfig::new(1, 2, "10.0.0.1:29500") };
+        let wanted =
+            TcpConfig { run: 77, token: Some(Token::new("secret")?), ..TcpConfig::new(1, 2, "10.0.0.1:29500") };
         assert_eq!(config, Some(wanted));
         let config = from(&[&PLACE[..], &more[2..]].concat())?;
         assert_eq!(config.map(|config| config.run), Some(Key::tensor_id("other")));

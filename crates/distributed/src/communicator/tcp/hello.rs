@@ -40,12 +40,19 @@ impl Hello {
     /// The hello in these bytes of a block, or why it is refused.
     pub(super) fn read(bytes: &[u8], config: &TcpConfig) -> std::result::Result<Self, String> {
         let Some((MAGIC, rest)) = bytes.split_first_chunk::<8>() else {
-            return Err("this is the door of a group of `distributed` of another version, or not what you look for".to_owned());
+            return Err(
+                "this is the door of a group of `distributed` of another version, or not what you look for".to_owned()
+            );
         };
-        let Some((numbers, rest)) = rest.split_first_chunk::<26>() else { return Err("the hello is too short".to_owned()) };
-        let number = |at: usize| numbers[at..at + 8].iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
+        let Some((numbers, rest)) = rest.split_first_chunk::<26>() else {
+            return Err("the hello is too short".to_owned());
+        };
+        let number =
+            |at: usize| numbers[at..at + 8].iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
         let len = usize::from(u16::from_le_bytes([numbers[24], numbers[25]]));
-        let Some((token, address)) = rest.split_at_checked(len) else { return Err("the hello is too short".to_owned()) };
+        let Some((token, address)) = rest.split_at_checked(len) else {
+            return Err("the hello is too short".to_owned());
+        };
         // nothing is said to those who do not know the secret
         if !is_equal(token, config.token.as_ref().map_or(&[][..], |token| token.bytes())) {
             return Err("the secrets (DISTRIBUTED_TOKEN) differ".to_owned());
@@ -95,7 +102,10 @@ pub(super) fn read_verdict(stream: &mut TcpStream, longest: usize, deadline: Dea
     read_by(stream, &mut len, deadline)?;
     let len = usize::try_from(u64::from_le_bytes(len)).unwrap_or(usize::MAX);
     if !(1..=longest).contains(&len) {
-        return Err(Error::new(ErrorKind::InvalidData, format!("an answer of {len} bytes is none of a group of ranks")));
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            format!("an answer of {len} bytes is none of a group of ranks"),
+        ));
     }
     let mut bytes = Vec::new();
     // memory grows with what arrives, not with what is announced

@@ -138,9 +138,9 @@ fn join(config: &TcpConfig, streams: &mut [Option<TcpStream>], deadline: Deadlin
         return Err(Error::connection(&config.master, reason));
     }
     for (peer, address) in (1..rank).zip(addresses) {
-        let address: SocketAddr = address.parse().map_err(|_| {
-            Error::connection(&config.master, format!("it sent \"{}\" for an address", quote(address)))
-        })?;
+        let address: SocketAddr = address
+            .parse()
+            .map_err(|_| Error::connection(&config.master, format!("it sent \"{}\" for an address", quote(address))))?;
         config.check_token(address.ip())?;
         let (stream, _) = knock(config, &address.to_string(), peer, deadline, |_| Ok(None))?;
         streams[peer] = Some(stream);
