@@ -11,7 +11,7 @@
 //! same bits on every rank and with any of the three. Every rank talks to every other one directly, in at most two rounds. A rank sends `2 (N − 1) / N · 4 n` bytes for a sum of `n` floats, as in
 //! a ring.
 //!
-//! A rank that dies, leaves, fails or stalls ends the operation on all others with an error that names it ([`Error::RankLost`](crate::Error::RankLost), [`Error::Timeout`](crate::Error::Timeout)). Ranks
+//! An operation has one deadline for all ranks together. A rank that dies, leaves, fails or stalls ends the operation on all others with an error that names it ([`Error::RankLost`](crate::Error::RankLost), [`Error::Timeout`](crate::Error::Timeout)). Ranks
 //! that call different operations get [`Error::Mismatch`](crate::Error::Mismatch). After an error, every later call fails with the same error.
 
 mod blame;

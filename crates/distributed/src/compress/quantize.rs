@@ -38,6 +38,9 @@ impl Compressor for HalfPrecision {
 }
 
 /// QSGD (Alistarh et al. 2017): `levels · |g_i| / ‖g‖₂`, rounded up or down at random so that the expected value is exact. Sends one byte for each element, and the norm.
+///
+/// Use it without error feedback ([`MemoryConfig::None`](crate::memory::MemoryConfig)): its variance is up to `min(n / levels², √n / levels)` times the squared norm, so that for more than about `levels²` elements a
+/// residual would grow without bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Qsgd {
     levels: u8,
