@@ -178,7 +178,7 @@ fn a_killed_run_continues_to_the_bits_of_an_undisturbed_one() {
 
 #[test]
 fn a_second_group_in_one_process_trains_to_the_same_bits() {
-    for way in [&[Way::Threads][..], &processes()].concat() {
+    for way in std::iter::once(Way::Threads).chain(processes()) {
         let found = checksums(&start(way, 2, &["--rounds", "2", "--steps", "10"]), 4);
         assert!(found.iter().all(|checksum| *checksum == found[0]), "{way:?} {found:?}");
     }

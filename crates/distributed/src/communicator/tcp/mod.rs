@@ -119,13 +119,16 @@ fn join(config: &TcpConfig, streams: &mut [Option<TcpStream>], deadline: Deadlin
         Ok(Some(own))
     })?;
     let Some(listener) = listener else { return Err(Error::connection("own address", "there is none")) };
-    let list = match read_verdict(&mut master, LONGEST_LIST, deadline) {
+    // rank 0 knows who is missing, and says so at its own deadline: what stays silent after that is rank 0
+    let patient = Deadline { at: deadline.at + (deadline.limit / 4).min(Duration::from_secs(1)), ..deadline };
+    let list = match read_verdict(&mut master, LONGEST_LIST, patient) {
         Ok(Answer::Welcome(list)) => list,
         Ok(Answer::Refused(reason)) => {
             return Err(Error::connection(&config.master, format!("the group was not completed: {reason}")));
         }
         Err(error) if hello::is_again(&error) => {
-            let reason = format!("the group was not completed within {} s", config.timeout.as_secs_f64());
+            let limit = config.timeout.as_secs_f64();
+            let reason = format!("no answer from rank 0 within {limit} s: it has not completed the group");
             streams[0] = Some(master);
             return Err(Error::connection(&config.master, reason));
         }
