@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long, default_value_t = 60)]
     steps: u64,
     /// Width of the hidden layer, which decides how much there is to send
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = hidden)]
     hidden: usize,
     /// none, dragonn or top-k
     #[arg(long, default_value = "dragonn")]
@@ -42,8 +42,11 @@ struct Arguments {
     #[arg(long, default_value_t = 0.01)]
     ratio: f64,
     /// Seconds to wait for other ranks
-    #[arg(long, default_value_t = 60.)]
-    timeout: f64,
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    timeout: Duration,
+    /// Train so many times, one after the other, in one process
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
     /// Save here every ten steps, and continue from here
     #[arg(long)]
     checkpoint: Option<PathBuf>,
@@ -58,11 +61,24 @@ struct Arguments {
     uneven: Option<usize>,
 }
 
+/// A number of seconds that a duration can hold.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// A width whose layers have fewer than 2³² elements.
+fn hidden(text: &str) -> Result<usize, String> {
+    let hidden: usize = text.parse().map_err(|error| format!("{error}"))?;
+    if (1..=1 << 24).contains(&hidden) { Ok(hidden) } else { Err("expected 1 to 16777216".to_owned()) }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let how = Launch { threads: arguments.threads, timeout: Duration::from_secs_f64(arguments.timeout) };
-    match launch(how, |ranks| train(&arguments, ranks)) {
-        Ok(_) => ExitCode::SUCCESS,
+    let how = Launch { threads: arguments.threads, timeout: arguments.timeout };
+    let rounds = || (0..arguments.rounds).try_for_each(|_| launch(how, |ranks| train(&arguments, ranks)).map(drop));
+    match rounds() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // in one piece: other ranks write to the same terminal
             let text = format!("error: {error}\n");
@@ -116,7 +132,7 @@ fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Re
             std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status().ok();
         }
         if step == arguments.steps / 2 && arguments.stall == Some(rank) {
-            std::thread::sleep(Duration::from_secs_f64(arguments.timeout * 3.));
+            std::thread::sleep(arguments.timeout.saturating_mul(3));
         }
         let mut rng = Rng::new(1).fork(&format!("rank {rank}, step {step}"));
         let labels: Vec<u32> = (0..32).map(|_| rng.below(4) as u32).collect();

@@ -49,7 +49,7 @@ pub trait Compressor: Send {
     /// A short name. Ranks whose compressors have different names refuse to train together.
     fn name(&self) -> &'static str;
 
-    /// The compressed form of `values`.
+    /// The compressed form of `values`. As bytes it may take up to 16 for each element and 1 KiB; other ranks refuse longer ones.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Compressed forms of a gradient.
 
 use crate::error::same_length;
+use crate::quote::quote;
 use crate::{Error, Result, scan};
 use half::f16;
 use rand::SeedableRng as _;
@@ -170,8 +171,15 @@ impl Encoded {
                 }
             }
             Self::Quantized { norm, levels, codes } => {
-                let unit = scale * norm / f32::from((*levels).max(1));
-                out.iter_mut().zip(codes).for_each(|(out, code)| *out += unit * f32::from(*code));
+                let levels = f32::from((*levels).max(1));
+                let unit = scale * norm / levels;
+                if unit.is_normal() || *norm == 0. {
+                    out.iter_mut().zip(codes).for_each(|(out, code)| *out += unit * f32::from(*code));
+                } else {
+                    // the unit of a tiny norm has lost digits
+                    let unit = f64::from(scale) * f64::from(*norm) / f64::from(levels);
+                    out.iter_mut().zip(codes).for_each(|(out, code)| *out += (unit * f64::from(*code)) as f32);
+                }
             }
             Self::Signs { scale: magnitude, bits, len } => {
                 same_length("decode", "the list of signs", bits.len(), len.div_ceil(8))?;
@@ -192,9 +200,14 @@ impl Encoded {
     ///
     /// # Errors
     ///
-    /// As [`Encoded::add_to`].
+    /// As [`Encoded::add_to`], or when there is no memory for its length.
     pub fn to_dense(&self) -> Result<Vec<f32>> {
-        let mut out = vec![0.; self.len()];
+        let mut out = Vec::new();
+        if out.try_reserve_exact(self.len()).is_err() {
+            let reason = format!("there is no memory for {} elements", self.len());
+            return Err(Error::InvalidData { what: "an encoded gradient".to_owned(), reason });
+        }
+        out.resize(self.len(), 0.);
         self.add_to(1., &mut out)?;
         Ok(out)
     }
@@ -209,6 +222,7 @@ impl Encoded {
 }
 
 fn other_format(got: &str, expected: &str) -> Error {
+    let got = quote(got);
     let reason = format!("its format is `{got}`, expected `{expected}`; all ranks must have the same compressor");
     Error::InvalidData { what: "an encoded gradient".to_owned(), reason }
 }

@@ -25,7 +25,9 @@ impl Launch {
 /// Runs `train` once for each rank of this process and returns the results in the order of ranks.
 ///
 /// Started by `mpirun` (with feature `mpi`), the process is one rank. With `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` set (by PyTorch's launcher, a script or a scheduler), it is one
-/// rank connected by TCP. Otherwise all ranks are threads of this process.
+/// rank connected by TCP; beyond one machine all ranks need a secret in `DISTRIBUTED_TOKEN` ([`TcpConfig::from_env`](crate::communicator::tcp::TcpConfig::from_env)). Otherwise all ranks are threads of this process.
+///
+/// It can be called again in the same process, by the same thread.
 ///
 /// When a rank fails or panics, all others are told and end too. The error is the first that a rank returned.
 ///

@@ -12,9 +12,13 @@ pub mod hook;
 mod key;
 mod launch;
 pub mod memory;
+mod quote;
 mod ratio;
+pub mod sampler;
 mod scan;
 pub mod selection;
+#[cfg(feature = "trainer")]
+mod sync_batch_norm;
 #[cfg(feature = "trainer")]
 pub mod trainer;
 pub mod wire;
@@ -26,5 +30,7 @@ pub use encoded::Encoded;
 pub use error::{Error, Result};
 pub use key::Key;
 pub use launch::{Launch, launch};
+#[cfg(feature = "trainer")]
+pub use sync_batch_norm::{SyncBatchNorm, sync_batch_norm};
 #[cfg(feature = "trainer")]
 pub use trainer::{DataParallel, DataParallelConfig};

@@ -25,7 +25,7 @@ pub enum MemoryConfig {
         /// From 0 to below 1; usually 0.9.
         momentum: f32,
     },
-    /// Momentum correction with factor masking (DGC, Lin et al. 2018): `u ← momentum · u + g`, `v ← v + u`; `C(v)` is sent, and `u, v ← 0` at the positions sent. Use SGD without momentum.
+    /// Momentum correction (Deep Gradient Compression, Lin et al. 2018, section 3.1) with factor masking (section 3.2): `u ← momentum · u + g`, `v ← v + u`; `C(v)` is sent, and `u, v ← 0` at the positions sent. Use SGD without momentum.
     Dgc {
         /// From 0 to below 1; usually 0.9.
         momentum: f32,

@@ -13,8 +13,8 @@
 //! | 28.. | the payload |
 //!
 //! All numbers are little-endian. Indices are u32, or ascending differences in LEB128 (the first index is its difference from 0). The payload of kind 6 is the length of the format's name (one
-//! byte), the name, and the compressor's bytes. Reading checks version, kind, lengths, checksum, indices and finiteness before anything is used: any bytes give a gradient or an error, and
-//! never use more memory than a small multiple of their number. What is inside a compressor's own format is checked by that compressor.
+//! byte), the name, and the compressor's bytes. Reading checks version, kind, lengths, [limits](Limits), checksum, indices and finiteness before anything is used: any bytes give a gradient or an
+//! error, and never use more memory than a small multiple of their number. What is inside a compressor's own format is checked by that compressor.
 
 use crate::encoded::{Custom, out_of_range, to_half};
 use crate::{Encoded, Error, Result};
@@ -134,13 +134,35 @@ fn checksum(bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The gradient in these bytes.
+/// What the bytes of another may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest length of a gradient. A sparse gradient of few bytes may announce any length, and becomes a tensor of that length; 2²⁸ elements by default, which are 1 GiB.
+    pub max_elements: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_elements: 1 << 28 }
+    }
+}
+
+/// The gradient in these bytes, within the default [`Limits`].
 ///
 /// # Errors
 ///
-/// When they are not the bytes of a gradient, with the reason. The bytes may be anything.
+/// When they are not the bytes of a gradient, with the reason, or the gradient is longer than the limit ([`Error::TooLarge`]). The bytes may be anything.
 pub fn from_bytes(bytes: &[u8]) -> Result<Encoded> {
-    parse(bytes).map_err(|reason| match reason {
+    from_bytes_within(bytes, Limits::default())
+}
+
+/// [`from_bytes`] within limits of your own: the length that you expect, or up to 2³² - 1.
+///
+/// # Errors
+///
+/// As [`from_bytes`].
+pub fn from_bytes_within(bytes: &[u8], limits: Limits) -> Result<Encoded> {
+    parse(bytes, limits).map_err(|reason| match reason {
         Reason::Text(reason) => {
             Error::InvalidData { what: format!("an encoded gradient of {} bytes", bytes.len()), reason }
         }
@@ -159,7 +181,7 @@ impl From<String> for Reason {
     }
 }
 
-fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
+fn parse(bytes: &[u8], limits: Limits) -> std::result::Result<Encoded, Reason> {
     if bytes.len() < HEADER {
         return Err(format!("shorter than the header of {HEADER} bytes").into());
     }
@@ -183,11 +205,16 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
     if sent > len {
         return Err(format!("{sent} elements sent of {len}").into());
     }
+    if len > limits.max_elements {
+        let (operation, what) = ("decode", "the length of the gradient");
+        return Err(Reason::Known(Error::TooLarge { operation, what, got: len, limit: limits.max_elements }));
+    }
     let stored = u32::from_le_bytes([header[24], header[25], header[26], header[27]]);
     if stored != checksum(bytes) {
         return Err("its checksum is wrong".to_owned().into());
     }
-    let exactly = |expected: usize| {
+    let exactly = |expected: Option<usize>| {
+        let Some(expected) = expected else { return Err(Reason::Text("its length is beyond this machine".to_owned())) };
         if payload.len() == expected {
             Ok(())
         } else {
@@ -200,16 +227,16 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
     }
     match kind {
         0 => {
-            exactly(4 * len)?;
+            exactly(len.checked_mul(4))?;
             Ok(Encoded::Dense(get_values(payload, 4)?))
         }
         1 => {
-            if payload.len() < sent * width {
+            let parts = sent.checked_mul(width).and_then(|bytes| payload.split_at_checked(bytes));
+            let Some((values, rest)) = parts else {
                 return Err(format!("{} bytes of payload for {sent} values", payload.len()).into());
-            }
-            let (values, rest) = payload.split_at(sent * width);
+            };
             let indices = if flags & DIFFERENCES == 0 {
-                exactly(sent * (width + 4))?;
+                exactly(sent.checked_mul(width + 4))?;
                 let read = |chunk: &[u8]| u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
                 rest.chunks_exact(4).map(read).collect()
             } else {
@@ -221,13 +248,13 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
             Ok(Encoded::Sparse { len, indices, values: get_values(values, width)? })
         }
         2 => {
-            exactly(8 + sent * width)?;
+            exactly(sent.checked_mul(width).and_then(|bytes| bytes.checked_add(8)))?;
             let (seed, values) = payload.split_at(8);
             let seed = seed.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
             Ok(Encoded::Shared { len, seed, values: get_values(values, width)? })
         }
         3 => {
-            exactly(5 + len)?;
+            exactly(len.checked_add(5))?;
             let norm = get_values(&payload[..4], 4)?[0];
             let levels = payload[4];
             let codes: Vec<i8> = payload[5..].iter().map(|&byte| byte as i8).collect();
@@ -240,11 +267,11 @@ fn parse(bytes: &[u8]) -> std::result::Result<Encoded, Reason> {
             Ok(Encoded::Quantized { norm, levels, codes })
         }
         4 => {
-            exactly(4 + len.div_ceil(8))?;
+            exactly(Some(4 + len.div_ceil(8)))?;
             Ok(Encoded::Signs { len, scale: get_values(&payload[..4], 4)?[0], bits: payload[4..].to_vec() })
         }
         5 => {
-            exactly(2 * len)?;
+            exactly(len.checked_mul(2))?;
             get_values(payload, 2)?;
             let read = |chunk: &[u8]| f16::from_le_bytes([chunk[0], chunk[1]]);
             Ok(Encoded::Half(payload.chunks_exact(2).map(read).collect()))

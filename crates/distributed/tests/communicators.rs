@@ -65,6 +65,116 @@ fn sums_have_the_bits_of_a_sum_in_the_order_of_ranks() {
 }
 
 #[test]
+fn sums_in_double_precision_have_the_bits_of_a_sum_in_the_order_of_ranks() {
+    let values = |rank: usize, len: usize| -> Vec<f64> {
+        (0..len).map(|i| ((i * 31 + rank * 17) % 101) as f64 * 1.1e-9 + rank as f64 * 1e4).collect()
+    };
+    for make in [thread_world, tcp_world] {
+        for ranks in [1, 2, 3, 4] {
+            each(make(ranks, PATIENT), |comm| {
+                for len in [0usize, 1, 2048, 2049, 10_003] {
+                    let mut wanted = vec![0f64; len];
+                    (0..ranks).for_each(|rank| {
+                        wanted.iter_mut().zip(values(rank, len)).for_each(|(sum, value)| *sum += value);
+                    });
+                    let mut sum = values(comm.rank(), len);
+                    comm.allreduce_sum_f64(&mut sum).unwrap();
+                    assert_eq!(sum, wanted, "{ranks} ranks, {len} elements");
+                    // as a communicator that has no sum of its own for them
+                    let mut sum = values(comm.rank(), len);
+                    Plain(comm.clone()).allreduce_sum_f64(&mut sum).unwrap();
+                    assert_eq!(sum, wanted, "{ranks} ranks, {len} elements");
+                }
+            });
+        }
+        // which is not the sum of f32
+        let errors = each(make(2, PATIENT), |comm| match comm.rank() {
+            0 => comm.allreduce_sum_f64(&mut [0.; 10]).unwrap_err(),
+            _ => comm.allreduce_sum(&mut [0.; 10]).unwrap_err(),
+        });
+        assert!(errors.iter().any(|error| matches!(error, Error::Mismatch { .. })), "{errors:?}");
+    }
+}
+
+/// A communicator with nothing but what it must have.
+struct Plain(Arc<dyn Communicator>);
+
+impl Communicator for Plain {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn world_size(&self) -> usize {
+        self.0.world_size()
+    }
+
+    fn allreduce_sum(&self, values: &mut [f32]) -> distributed::Result<()> {
+        self.0.allreduce_sum(values)
+    }
+
+    fn allgather(&self, bytes: &[u8]) -> distributed::Result<Vec<Vec<u8>>> {
+        self.0.allgather(bytes)
+    }
+
+    fn broadcast(&self, bytes: &mut Vec<u8>, root: usize) -> distributed::Result<()> {
+        self.0.broadcast(bytes, root)
+    }
+
+    fn barrier(&self) -> distributed::Result<()> {
+        self.0.barrier()
+    }
+
+    fn abort(&self, reason: &str) {
+        self.0.abort(reason);
+    }
+
+    fn bytes_sent(&self) -> u64 {
+        self.0.bytes_sent()
+    }
+}
+
+#[test]
+fn gathering_within_a_limit_refuses_more() {
+    for make in [thread_world, tcp_world] {
+        let results = each(make(3, PATIENT), |comm| {
+            // another rank may refuse what comes next before this one is done
+            let first = comm.allgather_within(&[comm.rank() as u8; 8], 8)?;
+            assert_eq!(first.concat().len(), 24);
+            comm.allgather_within(&vec![1; 8 + usize::from(comm.rank() == 1)], 8)
+        });
+        assert!(results.iter().all(Result::is_err), "{results:?}");
+        for result in [&results[0], &results[2]] {
+            let error = result.as_ref().unwrap_err();
+            // the first to notice; whom it tells may hear of it before
+            assert!(matches!(error, Error::TooLarge { .. } | Error::RankLost { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_that_others_wait_for_in_vain_is_not_the_one_that_is_named() {
+    for make in [thread_world, tcp_world] {
+        let limit = Duration::from_millis(800);
+        let errors = each(make(4, limit), |comm| {
+            if comm.rank() == 1 {
+                std::thread::sleep(limit * 2);
+                return comm.barrier().unwrap_err();
+            }
+            // rank 0 waits for rank 1; ranks 2 and 3 are done with the broadcast and wait for both
+            let mut bytes = vec![1; 1000];
+            comm.broadcast(&mut bytes, 0).and_then(|()| comm.barrier()).unwrap_err()
+        });
+        for (rank, error) in errors.iter().enumerate() {
+            match error {
+                Error::Timeout { ranks, .. } => assert_eq!(ranks, &[1], "rank {rank}: {error}"),
+                Error::RankLost { rank: lost, .. } => assert_eq!(*lost, 1, "rank {rank}: {error}"),
+                other => panic!("rank {rank}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn gathering_broadcasting_and_waiting_work_with_any_lengths() {
     for make in [thread_world, tcp_world] {
         each(make(3, PATIENT), |comm| {

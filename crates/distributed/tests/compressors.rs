@@ -4,7 +4,7 @@
 
 use distributed::compress::{DgcConfig, Distribution, SidCo, SidCoConfig, TopK, TopKMethod, top_k};
 use distributed::dragonn::{DragonnConfig, SampleLayout, expected_sent, hash_select, sample_positions};
-use distributed::encoded::{decode_naive, decode_sparse, shared_positions};
+use distributed::encoded::{decode_naive, decode_sparse};
 use distributed::memory::{Memory, MemoryConfig};
 use distributed::wire::{WireFormat, from_bytes, to_bytes};
 use distributed::{Compression, Compressor, Encoded, Error, Key};
@@ -201,14 +201,8 @@ fn a_gradient_that_is_not_finite_is_an_error_that_says_where() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             // longer than any threshold for small gradients
             let mut values: Vec<f32> = (0..200_000).map(|i| ((i * 7919 % 1000) as f32 - 500.) * 1e-3).collect();
-            let at = match compression {
-                // only what is drawn is seen
-                Compression::RandomK(_) => {
-                    shared_positions(Key::default().shared_seed("random-k positions"), values.len(), 2000).unwrap()[5]
-                        as usize
-                }
-                _ => 123_456,
-            };
+            // RandomK does not draw this element
+            let at = 123_456;
             values[at] = bad;
             let error = compression.build().unwrap().compress(&values, &Key::default()).unwrap_err();
             assert!(matches!(error, Error::NotFinite { position, .. } if position == at), "{compression:?}: {error}");
@@ -228,11 +222,119 @@ fn empty_zero_and_single_element_gradients_work() {
             let decoded = encoded.to_dense().unwrap();
             if values.iter().all(|&value| value == 0.) {
                 assert_eq!(decoded, values, "{compression:?}");
-            } else if !matches!(
-                compression,
-                Compression::SidCo(_) | Compression::GaussianK(_) | Compression::Threshold(_)
-            ) {
+            } else {
                 assert_eq!(decoded, values, "{compression:?}: the only element is sent");
+            }
+        }
+    }
+}
+
+/// Gradients whose magnitudes have no tail, where quantiles of fitted distributions lie above all of them.
+fn gradients_without_a_tail() -> Vec<(&'static str, Vec<f32>)> {
+    vec![
+        ("one", vec![-3.]),
+        ("equal", vec![0.1; 5000]),
+        ("equal, long", (0..200_000).map(|i| if i % 3 == 0 { -0.7f32 } else { 0.7 }).collect()),
+        ("two", vec![2., -2.]),
+        ("uniform", (1..=5000).map(|i| i as f32 * 1e-3).collect()),
+        ("equal or zero", (0..3000).map(|i| (i % 2) as f32 * 1e-3).collect()),
+        ("one of many", (0..3000).map(|i| f32::from(u8::from(i == 7)) * 1e-20).collect()),
+    ]
+}
+
+#[test]
+fn something_is_sent_of_every_gradient_and_not_more_than_all_that_counts() {
+    for ratio in [0.001, 0.01, 0.1, 0.25, 1.] {
+        for (name, values) in gradients_without_a_tail() {
+            for compression in all(ratio) {
+                if matches!(compression, Compression::RandomK(_)) {
+                    // what it draws may be zero
+                    continue;
+                }
+                let mut compressor = compression.build().unwrap();
+                for step in 0..12 {
+                    let key = Key { step, ..Key::default() };
+                    let decoded = compressor.compress(&values, &key).unwrap().to_dense().unwrap();
+                    let is_any = decoded.iter().any(|&value| value != 0.);
+                    let is_tiny = values.iter().all(|value| value.abs() < 1e-10);
+                    // half precision knows no 1e-20, and 64 levels round it away in some draws
+                    let may_be_none = is_tiny && matches!(compression, Compression::HalfPrecision);
+                    assert!(is_any || may_be_none, "{compression:?} sends nothing of {name} in step {step}");
+                }
+            }
+        }
+    }
+    // the exact numbers where all are equal: ⌊n r⌋, from the first one on
+    for distribution in [Distribution::Exponential, Distribution::GeneralizedPareto] {
+        let config = SidCoConfig { ratio: 0.001, distribution, ..SidCoConfig::default() };
+        let encoded = SidCo::new(config).unwrap().compress(&vec![0.5; 5000], &Key::default()).unwrap();
+        let wanted = Encoded::Sparse { len: 5000, indices: vec![0, 1, 2, 3, 4], values: vec![0.5; 5] };
+        assert_eq!(encoded, wanted, "{distribution:?}");
+    }
+}
+
+#[test]
+fn a_constant_gradient_keeps_the_residual_bounded() {
+    for (name, gradient) in gradients_without_a_tail() {
+        for compression in all(0.01) {
+            // unbiased, so that it needs no residual, and for more than levels² elements its error is larger than the gradient
+            if matches!(compression, Compression::Qsgd(_)) && gradient.len() > 4096 {
+                continue;
+            }
+            let ratio = 0.01f64;
+            let mut compressor = compression.build().unwrap();
+            let mut memory = Memory::residual();
+            let size = |values: &[f32]| values.iter().map(|value| f64::from(value.abs())).sum::<f64>();
+            let mut largest = 0f64;
+            let steps = if gradient.len() > 10_000 { 150 } else { 600 };
+            for step in 0..steps {
+                let encoded = compressor
+                    .compress(memory.compensate(&gradient).unwrap(), &Key { step, ..Key::default() })
+                    .unwrap();
+                memory.update(&encoded, compressor.as_ref()).unwrap();
+                largest = largest.max(size(memory.state()["residual"]));
+            }
+            // each element waits for about n / k steps; DRAGONN and RandomK leave some waiting several times as long
+            let bound = 8. * size(&gradient) / ratio.min(1.);
+            let is_small = gradient.iter().all(|value| value.abs() < 1e-10);
+            assert!(largest < bound || is_small, "{compression:?} of {name}: {largest}, expected below {bound}");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_largest_elements_is_that_of_exact_arithmetic() {
+    for (len, ratio, wanted) in
+        [(25, 0.28, 7), (100, 0.55, 55), (100, 0.07, 7), (3, 0.1, 1), (10, 0.11, 2), (1000, 1e-9, 1)]
+    {
+        let values: Vec<f32> = (1..=len).map(|i| i as f32).collect();
+        let sent = TopK::new(ratio).unwrap().compress(&values, &Key::default()).unwrap().num_sent();
+        assert_eq!(sent, wanted, "{ratio} of {len}");
+    }
+    // ⌊n r⌋
+    let values: Vec<f32> = (1..=100).map(|i| i as f32).collect();
+    for compression in [Compression::RandomK(0.29), Compression::Dgc(DgcConfig::with_ratio(0.29))] {
+        let sent = compression.build().unwrap().compress(&values, &Key::default()).unwrap().num_sent();
+        assert_eq!(sent, 29, "{compression:?}");
+    }
+}
+
+#[test]
+fn quantised_gradients_of_any_size_decode_to_what_they_were() {
+    for scale in [1e30f32, 1., 1e-30, 3e-37, 1e-37, 1e-38, 1e-40, 1e-44] {
+        for levels in [1u8, 64, 127] {
+            // three zeros among larger elements, two of them equal: norm = 3 scale
+            let values = [2. * scale, 0., -scale, 0., 2. * scale, 0.];
+            let mut qsgd = Compression::Qsgd(levels).build().unwrap();
+            for step in 0..20 {
+                let decoded = qsgd.compress(&values, &Key { step, ..Key::default() }).unwrap().to_dense().unwrap();
+                let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+                for (value, decoded) in values.iter().zip(decoded) {
+                    assert!(*value != 0. || decoded == 0., "{scale:e}, {levels} levels: 0 becomes {decoded:e}");
+                    // one level, and the spacing of subnormal numbers
+                    let step = norm / f64::from(levels) * 1.000_01 + 3e-45;
+                    assert!((f64::from(*value) - f64::from(decoded)).abs() <= step, "{scale:e}: {value:e} {decoded:e}");
+                }
             }
         }
     }

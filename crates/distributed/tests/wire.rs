@@ -5,7 +5,7 @@
 
 use distributed::compress::{DgcConfig, Distribution, SidCoConfig, TopK};
 use distributed::encoded::Custom;
-use distributed::wire::{WireFormat, from_bytes, to_bytes};
+use distributed::wire::{Limits, WireFormat, from_bytes, from_bytes_within, to_bytes};
 use distributed::{Compression, Compressor, Encoded, Error, Key};
 use half::f16;
 use proptest::prelude::*;
@@ -179,6 +179,28 @@ fn a_format_of_ones_own_travels_and_only_its_name_opens_it() {
     }
     assert!(Custom::new("", 1, 1, vec![]).is_err() && Custom::new("x".repeat(256), 1, 1, vec![]).is_err());
     assert!(Custom::new("mine/1", 1, 2, vec![]).is_err());
+}
+
+#[test]
+fn a_few_bytes_do_not_become_a_huge_gradient() {
+    let none = Encoded::Sparse { len: u32::MAX as usize, indices: vec![], values: vec![] };
+    let bytes = to_bytes(&none, WireFormat::default()).unwrap();
+    assert_eq!(bytes.len(), HEADER);
+    let error = from_bytes(&bytes).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { got: 4_294_967_295, limit: 268_435_456, .. }), "{error}");
+    // the caller may raise the limit, or say what it expects
+    let raised = Limits { max_elements: u32::MAX as usize };
+    assert_eq!(from_bytes_within(&bytes, raised).unwrap(), none);
+    let (shared, custom) = (
+        Encoded::Shared { len: 1000, seed: 1, values: vec![] },
+        Encoded::Custom(Custom::new("mine/1", 1000, 0, vec![]).unwrap()),
+    );
+    for encoded in [shared, custom, Encoded::Dense(vec![0.; 1000])] {
+        let bytes = to_bytes(&encoded, WireFormat::default()).unwrap();
+        assert_eq!(from_bytes_within(&bytes, Limits { max_elements: 1000 }).unwrap(), encoded);
+        let error = from_bytes_within(&bytes, Limits { max_elements: 999 }).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { got: 1000, limit: 999, .. }), "{error}");
+    }
 }
 
 proptest! {

@@ -7,7 +7,7 @@ use crate::tasks::{Model, Net};
 use candle_core::{Device, Tensor};
 use core_tensor::optim::{Optimizer, Sgd, SgdConfig};
 use core_tensor::random::Rng;
-use distributed::communicator::tcp::{TcpConfig, connect};
+use distributed::communicator::tcp::{TcpConfig, Token, connect};
 use distributed::dragonn::DragonnConfig;
 use distributed::selection::TensorSelection;
 use distributed::{Compression, DataParallel, DataParallelConfig};
@@ -185,8 +185,13 @@ fn train(settings: &str) -> distributed::Result<(f64, f64)> {
     let number = |text: &str| text.parse().map_err(|_| wrong(format!("{text:?} is not a number")));
     let (rank, steps): (usize, usize) = (number(rank)?, number(steps)?);
     let seed: u64 = seed.parse().map_err(|_| wrong(format!("{seed:?} is not a seed")))?;
-    let config =
-        TcpConfig { timeout: Duration::from_secs(60), ..TcpConfig::new(rank, RANKS, format!("10.77.0.1:{PORT}")) };
+    // the namespaces are this program's own, but their addresses are not loopback ones
+    let token = Some(Token::new("dragonn")?);
+    let config = TcpConfig {
+        timeout: Duration::from_secs(60),
+        token,
+        ..TcpConfig::new(rank, RANKS, format!("10.77.0.1:{PORT}"))
+    };
     let ranks: Arc<dyn distributed::Communicator> = Arc::new(connect(&config)?);
     let net = Net::new(Model::Perceptron { hidden: HIDDEN, classes: 10 }, 784, seed)?;
     let mut optimizer = Sgd::new(net.store.trainable(), SgdConfig { learning_rate: 0.1, ..SgdConfig::default() })?;

@@ -1,13 +1,15 @@
 //! Collective operations over any transport.
 
-use super::frame::{self, Deadline, Kind, Message, Transport, abort_message, message, payload};
-use super::operations::{Communicator, DEFAULT_TIMEOUT, check_root};
+use super::deadline::Deadline;
+use super::element::Element;
+use super::frame::{self, Expected, Kind, Message, Transport, abort_message, message, payload};
+use super::operations::{Communicator, DEFAULT_TIMEOUT, check_longest, check_root};
 use crate::error::same_length;
 use crate::{Error, Result};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Up to this many elements, every rank sends everything to all others and sums in one round.
 const ONE_ROUND: usize = 2048;
@@ -59,7 +61,7 @@ impl<T: Transport> Collective<T> {
         }
         let sequence = state.sequence;
         state.sequence += 1;
-        let deadline = Deadline { at: Instant::now() + self.timeout, limit: self.timeout };
+        let deadline = Deadline::after(self.timeout);
         let mut round =
             Round { transport: &mut state.transport, sequence, deadline, rank: self.rank, sent: &self.bytes_sent };
         let result = f(&mut round);
@@ -90,13 +92,17 @@ struct Round<'a, T> {
 }
 
 impl<T: Transport> Round<'_, T> {
+    /// `longest` is the length of the longest payload that may arrive.
     fn exchange(
         &mut self,
         kind: Kind,
         size: u64,
+        longest: usize,
         outgoing: Vec<(usize, Message)>,
         from: &[usize],
     ) -> Result<Vec<Message>> {
+        let header = frame::header(kind, self.sequence, size);
+        self.transport.expect(Expected { header, longest: longest.saturating_add(frame::HEADER) });
         let bytes: usize = outgoing.iter().map(|(_, message)| message.len() - frame::HEADER).sum();
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         let received = self.transport.exchange(kind.operation(), outgoing, from, self.deadline)?;
@@ -116,17 +122,6 @@ fn body(message: &Message) -> &[u8] {
     &message[frame::HEADER..]
 }
 
-/// Adds the little-endian floats to `sum`.
-fn add(sum: &mut [f32], bytes: &[u8]) {
-    let read = |chunk: &[u8]| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-    sum.iter_mut().zip(bytes.chunks_exact(4)).for_each(|(sum, chunk)| *sum += read(chunk));
-}
-
-fn copy(into: &mut [f32], bytes: &[u8]) {
-    let read = |chunk: &[u8]| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-    into.iter_mut().zip(bytes.chunks_exact(4)).for_each(|(into, chunk)| *into = read(chunk));
-}
-
 /// The range of elements that a rank sums.
 fn part(len: usize, world_size: usize, rank: usize) -> Range<usize> {
     let bound = |rank: usize| (len as u128 * rank as u128 / world_size as u128) as usize;
@@ -134,17 +129,61 @@ fn part(len: usize, world_size: usize, rank: usize) -> Range<usize> {
 }
 
 /// Replaces this rank's elements by the sum over ranks, in the order of ranks. `others` are the messages of all other ranks, ascending.
-fn sum_in_order(own: &mut [f32], rank: usize, others: &[Message]) -> Result<()> {
+fn sum_in_order<E: Element>(own: &mut [E], rank: usize, others: &[Message]) -> Result<()> {
     for message in others {
-        same_length("allreduce", "a message", body(message).len(), own.len() * 4)?;
+        same_length("allreduce", "a message", body(message).len(), size_of_val(own))?;
     }
-    let mut sum = vec![0f32; own.len()];
+    let mut sum = vec![E::default(); own.len()];
     let (before, after) = others.split_at(rank.min(others.len()));
-    before.iter().for_each(|message| add(&mut sum, body(message)));
-    sum.iter_mut().zip(own.iter()).for_each(|(sum, own)| *sum += own);
-    after.iter().for_each(|message| add(&mut sum, body(message)));
+    before.iter().for_each(|message| E::add(&mut sum, body(message)));
+    sum.iter_mut().zip(own.iter()).for_each(|(sum, own)| *sum += *own);
+    after.iter().for_each(|message| E::add(&mut sum, body(message)));
     own.copy_from_slice(&sum);
     Ok(())
+}
+
+impl<T: Transport> Collective<T> {
+    fn sum<E: Element>(&self, values: &mut [E]) -> Result<()> {
+        let (others, size, world) = (self.others(), values.len() as u64, self.world_size);
+        self.operation(|round| {
+            if values.len() <= ONE_ROUND {
+                let outgoing = round.to_all(&others, E::SCATTER, size, bytemuck::cast_slice(values));
+                let received = round.exchange(E::SCATTER, size, size_of_val(values), outgoing, &others)?;
+                return sum_in_order(values, round.rank, &received);
+            }
+            // the parts of ranks differ by one element at most
+            let longest = values.len().div_ceil(world).saturating_mul(size_of::<E>());
+            let outgoing = others.iter().map(|&to| {
+                let piece = &values[part(values.len(), world, to)];
+                (to, message(E::SCATTER, round.sequence, size, bytemuck::cast_slice(piece)))
+            });
+            let outgoing = outgoing.collect();
+            let received = round.exchange(E::SCATTER, size, longest, outgoing, &others)?;
+            let own = part(values.len(), world, round.rank);
+            sum_in_order(&mut values[own.clone()], round.rank, &received)?;
+            drop(received);
+            let outgoing = round.to_all(&others, E::COLLECT, size, bytemuck::cast_slice(&values[own]));
+            let received = round.exchange(E::COLLECT, size, longest, outgoing, &others)?;
+            for (message, &from) in received.iter().zip(&others) {
+                let piece = &mut values[part(size as usize, world, from)];
+                same_length("allreduce", "a message", body(message).len(), size_of_val(piece))?;
+                E::copy(piece, body(message));
+            }
+            Ok(())
+        })
+    }
+
+    fn gather(&self, bytes: &[u8], longest: usize) -> Result<Vec<Vec<u8>>> {
+        let others = self.others();
+        self.operation(|round| {
+            let outgoing = round.to_all(&others, Kind::Allgather, 0, bytes);
+            let received = round.exchange(Kind::Allgather, 0, longest, outgoing, &others)?;
+            let mut all: Vec<Vec<u8>> = received.iter().map(|message| body(message).to_vec()).collect();
+            all.insert(round.rank, bytes.to_vec());
+            check_longest(&all, longest)?;
+            Ok(all)
+        })
+    }
 }
 
 impl<T: Transport> Communicator for Collective<T> {
@@ -157,42 +196,19 @@ impl<T: Transport> Communicator for Collective<T> {
     }
 
     fn allreduce_sum(&self, values: &mut [f32]) -> Result<()> {
-        let (others, size, world) = (self.others(), values.len() as u64, self.world_size);
-        self.operation(|round| {
-            if values.len() <= ONE_ROUND {
-                let outgoing = round.to_all(&others, Kind::Scatter, size, bytemuck::cast_slice(values));
-                let received = round.exchange(Kind::Scatter, size, outgoing, &others)?;
-                return sum_in_order(values, round.rank, &received);
-            }
-            let outgoing = others.iter().map(|&to| {
-                let piece = &values[part(values.len(), world, to)];
-                (to, message(Kind::Scatter, round.sequence, size, bytemuck::cast_slice(piece)))
-            });
-            let outgoing = outgoing.collect();
-            let received = round.exchange(Kind::Scatter, size, outgoing, &others)?;
-            let own = part(values.len(), world, round.rank);
-            sum_in_order(&mut values[own.clone()], round.rank, &received)?;
-            drop(received);
-            let outgoing = round.to_all(&others, Kind::Collect, size, bytemuck::cast_slice(&values[own]));
-            let received = round.exchange(Kind::Collect, size, outgoing, &others)?;
-            for (message, &from) in received.iter().zip(&others) {
-                let piece = part(values.len(), world, from);
-                same_length("allreduce", "a message", body(message).len(), piece.len() * 4)?;
-                copy(&mut values[piece], body(message));
-            }
-            Ok(())
-        })
+        self.sum(values)
+    }
+
+    fn allreduce_sum_f64(&self, values: &mut [f64]) -> Result<()> {
+        self.sum(values)
     }
 
     fn allgather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let others = self.others();
-        self.operation(|round| {
-            let outgoing = round.to_all(&others, Kind::Allgather, 0, bytes);
-            let received = round.exchange(Kind::Allgather, 0, outgoing, &others)?;
-            let mut all: Vec<Vec<u8>> = received.iter().map(|message| body(message).to_vec()).collect();
-            all.insert(round.rank, bytes.to_vec());
-            Ok(all)
-        })
+        self.gather(bytes, usize::MAX)
+    }
+
+    fn allgather_within(&self, bytes: &[u8], longest: usize) -> Result<Vec<Vec<u8>>> {
+        self.gather(bytes, longest)
     }
 
     fn broadcast(&self, bytes: &mut Vec<u8>, root: usize) -> Result<()> {
@@ -202,10 +218,10 @@ impl<T: Transport> Communicator for Collective<T> {
         self.operation(|round| {
             if round.rank == root {
                 let outgoing = round.to_all(&others, Kind::Broadcast, root as u64, bytes);
-                round.exchange(Kind::Broadcast, root as u64, outgoing, &others)?;
+                round.exchange(Kind::Broadcast, root as u64, 0, outgoing, &others)?;
             } else {
                 let outgoing = vec![(root, message(Kind::Broadcast, round.sequence, root as u64, &[]))];
-                let received = round.exchange(Kind::Broadcast, root as u64, outgoing, &[root])?;
+                let received = round.exchange(Kind::Broadcast, root as u64, usize::MAX, outgoing, &[root])?;
                 *bytes = received.first().map(|message| body(message).to_vec()).unwrap_or_default();
             }
             Ok(())
@@ -216,7 +232,7 @@ impl<T: Transport> Communicator for Collective<T> {
         let others = self.others();
         self.operation(|round| {
             let outgoing = round.to_all(&others, Kind::Barrier, 0, &[]);
-            round.exchange(Kind::Barrier, 0, outgoing, &others).map(drop)
+            round.exchange(Kind::Barrier, 0, 0, outgoing, &others).map(drop)
         })
     }
 

@@ -11,10 +11,13 @@
 //! same bits on every rank and with any of the three. Every rank talks to every other one directly, in at most two rounds. A rank sends `2 (N − 1) / N · 4 n` bytes for a sum of `n` floats, as in
 //! a ring.
 //!
-//! A rank that dies, leaves, fails or stalls ends the operation on all others with an error that names it ([`Error::RankLost`](crate::Error::RankLost), [`Error::Timeout`](crate::Error::Timeout)). Ranks
+//! An operation has one deadline for all ranks together. A rank that dies, leaves, fails or stalls ends the operation on all others with an error that names it ([`Error::RankLost`](crate::Error::RankLost), [`Error::Timeout`](crate::Error::Timeout)). Ranks
 //! that call different operations get [`Error::Mismatch`](crate::Error::Mismatch). After an error, every later call fails with the same error.
 
+mod blame;
 mod collective;
+mod deadline;
+mod element;
 mod frame;
 mod mailbox;
 #[cfg(feature = "mpi")]
@@ -26,5 +29,6 @@ pub mod tcp;
 pub mod threads;
 
 pub use collective::Collective;
-pub use frame::{Deadline, Message, Transport};
+pub use deadline::Deadline;
+pub use frame::{Expected, HEADER, Message, Transport};
 pub use operations::{Alone, Communicator, DEFAULT_TIMEOUT};

@@ -3,37 +3,54 @@
 //! MPI cannot cancel a send that has started. After a time-out during a send, and when a communicator that has failed is dropped, the error is printed and `MPI_Abort` ends all ranks.
 
 use super::collective::Collective;
-use super::frame::{self, Deadline, Message, Transport, abort_error};
+use super::deadline::Deadline;
+use super::frame::{self, Message, Transport, abort_error};
 use crate::{Error, Result};
 use mpi::Threading;
 use mpi::environment::Universe;
 use mpi::request::Request;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator as _, Destination as _, Source as _};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+thread_local! {
+    /// Ends MPI when the thread that initialised it ends: the program may start several groups, one after the other, but MPI itself cannot start twice.
+    static UNIVERSE: RefCell<Option<Universe>> = const { RefCell::new(None) };
+}
+
+/// Whether a group exists.
+static IS_IN_USE: AtomicBool = AtomicBool::new(false);
 
 /// The transport of MPI's world.
 pub struct MpiTransport {
-    /// Ends MPI when dropped.
-    _universe: Universe,
     failure: Option<String>,
 }
 
 /// A communicator of processes started by `mpirun`.
 pub type MpiCommunicator = Collective<MpiTransport>;
 
-/// Connects with all ranks of MPI's world. A process can do this once.
+/// Connects with all ranks of MPI's world. A process can have one such group at a time. MPI ends with the thread that made the first one; others must be made by the same thread.
 ///
 /// # Errors
 ///
-/// When MPI is initialised already, or does not allow calls from several threads in turn.
+/// When the group of an earlier call still exists, MPI was initialised by another thread or library, or does not allow calls from several threads in turn.
 pub fn initialize() -> Result<MpiCommunicator> {
-    let (universe, threading) = mpi::initialize_with_threading(Threading::Serialized)
-        .ok_or_else(|| Error::connection("MPI", "it is initialised already"))?;
-    if threading < Threading::Serialized {
-        return Err(Error::connection("MPI", "this library allows calls from the main thread only"));
-    }
-    Ok(Collective::new(MpiTransport { _universe: universe, failure: None }))
+    UNIVERSE.with_borrow_mut(|universe| {
+        if universe.is_none() {
+            let (started, threading) = mpi::initialize_with_threading(Threading::Serialized)
+                .ok_or_else(|| Error::connection("MPI", "it is initialised already, by another thread or library"))?;
+            if threading < Threading::Serialized {
+                return Err(Error::connection("MPI", "this library allows calls from the main thread only"));
+            }
+            *universe = Some(started);
+        }
+        if IS_IN_USE.swap(true, Ordering::AcqRel) {
+            return Err(Error::connection("MPI", "this process has a group already"));
+        }
+        Ok(Collective::new(MpiTransport { failure: None }))
+    })
 }
 
 /// MPI's world, which lives as long as the universe. Handles to it cannot move between threads, so each call makes one.
@@ -67,7 +84,7 @@ impl Transport for MpiTransport {
         from: &[usize],
         deadline: Deadline,
     ) -> Result<Vec<Message>> {
-        let world = world();
+        let (world, ranks) = (world(), self.world_size());
         for (_, message) in &outgoing {
             if i32::try_from(message.len()).is_err() {
                 // smaller buckets help
@@ -91,7 +108,7 @@ impl Transport for MpiTransport {
                         let len = usize::try_from(status.count(byte())).unwrap_or(0);
                         let mut bytes = vec![0u8; len];
                         message.matched_receive_into(&mut bytes[..]);
-                        if let Some(error) = abort_error(&bytes, operation) {
+                        if let Some(error) = abort_error(&bytes, rank, ranks, operation) {
                             say(&error.to_string());
                             world.abort(1);
                         }
@@ -164,6 +181,7 @@ fn byte() -> mpi::datatype::SystemDatatype {
 
 impl Drop for MpiTransport {
     fn drop(&mut self) {
+        IS_IN_USE.store(false, Ordering::Release);
         if let Some(failure) = &self.failure {
             say(failure);
             // gives the others time to read what was announced

@@ -1,7 +1,8 @@
 //! Ranks that are threads of one process.
 
 use super::collective::Collective;
-use super::frame::{Deadline, Message, Transport};
+use super::deadline::Deadline;
+use super::frame::{Message, Transport};
 use super::mailbox::{Event, Mailbox};
 use crate::{Error, Result};
 use std::sync::mpsc::Sender;
@@ -18,16 +19,22 @@ pub struct ThreadTransport {
 /// A communicator between threads.
 pub type ThreadCommunicator = Collective<ThreadTransport>;
 
+/// The largest number of ranks of one process.
+pub const MAX_RANKS: usize = 1024;
+
 /// The communicators of a group of threads, in the order of ranks: one for each thread. [`launch`](crate::launch()) starts the threads too.
 ///
 /// # Errors
 ///
-/// When `ranks` is 0.
+/// When `ranks` is 0 or above [`MAX_RANKS`].
 pub fn world(ranks: usize) -> Result<Vec<ThreadCommunicator>> {
-    if ranks == 0 {
-        return Err(Error::config("ranks", "0 is not at least 1"));
+    if !(1..=MAX_RANKS).contains(&ranks) {
+        return Err(Error::config(
+            "ranks",
+            format!("{ranks} is not from 1 to {MAX_RANKS}, the most threads of a group"),
+        ));
     }
-    let (mailboxes, senders): (Vec<_>, Vec<_>) = (0..ranks).map(|_| Mailbox::new(ranks)).unzip();
+    let (mailboxes, senders): (Vec<_>, Vec<_>) = (0..ranks).map(|rank| Mailbox::new(rank, ranks)).unzip();
     let transport = |(rank, mailbox)| Collective::new(ThreadTransport { rank, to: senders.clone(), mailbox });
     Ok(mailboxes.into_iter().enumerate().map(transport).collect())
 }
@@ -62,7 +69,10 @@ impl Transport for ThreadTransport {
             // a rank that is gone is noticed when a message from it is needed
             let _ = self.to[to].send((self.rank, Event::Message(message)));
         }
-        self.mailbox.receive(operation, from, deadline)
+        let (rank, senders) = (self.rank, &self.to);
+        self.mailbox.complete(operation, from, deadline, |_, to, message| {
+            let _ = senders[to].send((rank, Event::Message(message.clone())));
+        })
     }
 
     fn announce(&mut self, message: &Message) {

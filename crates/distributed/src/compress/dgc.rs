@@ -1,10 +1,10 @@
 //! The selection of deep gradient compression.
 
-use super::top_k::{TopKMethod, top_k};
+use super::top_k::{TopKMethod, largest, top_k};
 use crate::compressor::Compressor;
 use crate::dragonn::{largest_kth, sample_rank};
 use crate::key::Key;
-use crate::ratio::{check_ratio, target};
+use crate::ratio::{check_ratio, floor_of_product, target};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ impl DgcConfig {
 }
 
 /// Deep gradient compression (Lin et al., ICLR 2018): a threshold from a strided sample, corrected until about `⌊n r⌋` elements reach it; at most that many are sent.
-/// Each correction is a pass over the gradient. The momentum correction of the same paper is [`Memory::dgc`](crate::memory::Memory::dgc).
+/// When none reaches it, the largest are sent. Each correction is a pass over the gradient. The momentum correction of the same paper is [`Memory::dgc`](crate::memory::Memory::dgc).
 #[derive(Debug, Clone)]
 pub struct Dgc {
     config: DgcConfig,
@@ -111,7 +111,7 @@ impl Dgc {
             return Ok(Encoded::gather(values, top_k(values, k, TopKMethod::Filtered)?));
         }
         let sample = values.iter().skip(start).step_by(stride(config.sample_ratio)).map(|&value| magnitude_bits(value));
-        let count = (values.len() as f64 * config.sample_ratio) as usize;
+        let count = floor_of_product(values.len() as f64, config.sample_ratio);
         let mut threshold = largest_kth(sample, sample_rank(count, ratio)).unwrap_or(0.);
         if !threshold.is_finite() {
             return Err(scan::first_not_finite("dgc", values));
@@ -130,6 +130,10 @@ impl Dgc {
             self.history.push((threshold, reached));
         }
         let mut indices = scan::at_least("dgc", values, threshold)?;
+        if indices.is_empty() {
+            // equal magnitudes: the corrections step over all of them
+            indices = largest(values, k)?;
+        }
         self.candidates = indices.len();
         match config.truncate {
             Truncate::LowestIndex => indices.truncate(k),

@@ -38,6 +38,9 @@ impl Compressor for HalfPrecision {
 }
 
 /// QSGD (Alistarh et al. 2017): `levels · |g_i| / ‖g‖₂`, rounded up or down at random so that the expected value is exact. Sends one byte for each element, and the norm.
+///
+/// Use it without error feedback ([`MemoryConfig::None`](crate::memory::MemoryConfig)): its variance is up to `min(n / levels², √n / levels)` times the squared norm, so that for more than about `levels²` elements a
+/// residual would grow without bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Qsgd {
     levels: u8,
@@ -79,7 +82,12 @@ impl Compressor for Qsgd {
         let mut noise = vec![0u8; values.len() * 2];
         rng.fill_bytes(&mut noise);
         let code = |(&value, noise): (&f32, &[u8])| {
-            let level = (value.abs() * scale).min(f32::from(levels));
+            let level = match scale.is_finite() {
+                true => value.abs() * scale,
+                // a norm under 4e-37, whose inverse is beyond f32
+                false => (f64::from(value.abs()) * f64::from(levels) / f64::from(norm)) as f32,
+            };
+            let level = level.min(f32::from(levels));
             let uniform = (f32::from(u16::from_le_bytes([noise[0], noise[1]])) + 0.5) / 65536.;
             let rounded = level.floor() + f32::from(u8::from(uniform < level.fract()));
             rounded.copysign(value) as i8

@@ -1,9 +1,10 @@
 //! SIDCo: thresholds from fitted distributions.
 
 use super::special::inverse_upper_gamma;
+use super::top_k;
 use crate::compressor::Compressor;
 use crate::key::Key;
-use crate::ratio::check_ratio;
+use crate::ratio::{check_ratio, target};
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +136,8 @@ fn first_quantile(
 }
 
 /// SIDCo (Abdelmoniem et al., MLSys 2021): a sparsity-inducing distribution is fitted to the magnitudes and its quantile is the threshold; several stages fit the tail better, and their number
-/// adapts to how many elements were selected.
+/// adapts to how many elements were selected. Where the quantile lies above all magnitudes, or there is none (a single element, or all magnitudes equal), the `⌊n r⌋` largest are sent; for the
+/// adaptation they do not count.
 #[derive(Debug, Clone)]
 pub struct SidCo {
     config: SidCoConfig,
@@ -210,19 +212,25 @@ impl Compressor for SidCo {
         let first = first_quantile(distribution, keep, mean, sum, n);
         let magnitude = |at: u32| f64::from(values[at as usize].abs()) / norm;
         // the pass compares in f32, so its threshold is slightly lower; the exact comparison follows
-        let reach = (first * norm * (1. - 1e-6)).max(0.) as f32;
-        let mut indices = scan::at_least("sidco", values, reach)?;
-        indices.retain(|&at| magnitude(at) > first);
-        if later > 0 {
+        let is_sound = first.is_finite() && first >= 0.;
+        let mut indices = Vec::new();
+        if is_sound {
+            let reach = (first * norm * (1. - 1e-6)) as f32;
+            indices = scan::at_least("sidco", values, reach)?;
+            indices.retain(|&at| magnitude(at) > first);
+        }
+        if later > 0 && !indices.is_empty() {
             let mut thresholds = vec![first];
             let mut left: Vec<f64> = indices.iter().map(|&at| magnitude(at)).collect();
             later_stages(&mut thresholds, &mut left, distribution, later, ratio / keep);
             let last = thresholds.last().copied().unwrap_or(first);
             indices.retain(|&at| magnitude(at) > last);
         }
-        let encoded = Encoded::gather(values, indices);
-        self.adapt(encoded.num_sent(), values.len());
-        Ok(encoded)
+        self.adapt(indices.len(), values.len());
+        if indices.is_empty() {
+            indices = top_k::largest(values, target(values.len(), ratio))?;
+        }
+        Ok(Encoded::gather(values, indices))
     }
 
     fn set_ratio(&mut self, ratio: f64) -> Result<()> {
@@ -237,7 +245,7 @@ impl Compressor for SidCo {
 
     fn load_state(&mut self, state: &[f64]) -> Result<()> {
         match *state {
-            [stages, calls, relative] if stages >= 1. => {
+            [stages, calls, relative] if stages >= 1. && calls >= 0. && relative >= 0. => {
                 (self.stages, self.calls, self.relative) = (stages as usize, calls as usize, relative);
                 Ok(())
             }

@@ -1,6 +1,7 @@
 //! Thresholds that are given or follow from a few statistics.
 
 use super::special;
+use super::top_k::largest;
 use crate::compressor::Compressor;
 use crate::key::Key;
 use crate::ratio::{check_ratio, target};
@@ -9,6 +10,15 @@ use crate::{Encoded, Error, Result, scan};
 /// All elements that reach a threshold.
 fn sparse_at_least(operation: &'static str, values: &[f32], threshold: f32) -> Result<Encoded> {
     Ok(Encoded::gather(values, scan::at_least(operation, values, threshold)?))
+}
+
+/// All elements that reach a threshold, or the `k` largest when none does.
+fn at_least_or_largest(operation: &'static str, values: &[f32], threshold: f32, k: usize) -> Result<Encoded> {
+    let mut indices = scan::at_least(operation, values, threshold)?;
+    if indices.is_empty() {
+        indices = largest(values, k)?;
+    }
+    Ok(Encoded::gather(values, indices))
 }
 
 /// Sends all elements of at least this magnitude, or the largest one when none reaches it.
@@ -44,7 +54,7 @@ impl Compressor for Threshold {
 }
 
 /// GaussianK-SGD (Shi et al. 2019): the threshold is `mean + z · deviation` of the magnitudes, where `z` is the normal quantile of the ratio. While the number of elements above it differs from
-/// `⌊n r⌋` by more than a third, the threshold is halved or raised by half, at most twice.
+/// `⌊n r⌋` by more than a third, the threshold is halved or raised by half, at most twice. When none is above it then, the `⌊n r⌋` largest are sent.
 #[derive(Debug, Clone, Copy)]
 pub struct GaussianK {
     ratio: f64,
@@ -91,7 +101,7 @@ impl Compressor for GaussianK {
                 break;
             }
         }
-        sparse_at_least("gaussian_k", values, threshold)
+        at_least_or_largest("gaussian_k", values, threshold, k as usize)
     }
 
     fn set_ratio(&mut self, ratio: f64) -> Result<()> {
@@ -100,7 +110,8 @@ impl Compressor for GaussianK {
     }
 }
 
-/// RedSync (Fang et al. 2019): a binary search for `ρ` in the threshold `mean + ρ (max − mean)`, until between `k` and `2k` elements reach it or the interval of `ρ` is at most 0.2 wide.
+/// RedSync (Fang et al. 2019): a binary search for `ρ` in the threshold `mean + ρ (max − mean)`, until between `k` and `2k` elements reach it or the interval of `ρ` is at most 0.2 wide. When none reaches it then, the `k`
+/// largest are sent.
 #[derive(Debug, Clone, Copy)]
 pub struct RedSync {
     ratio: f64,
@@ -140,7 +151,7 @@ impl Compressor for RedSync {
                 low = share;
             }
         }
-        sparse_at_least("red_sync", values, threshold as f32)
+        at_least_or_largest("red_sync", values, threshold as f32, k as usize)
     }
 
     fn set_ratio(&mut self, ratio: f64) -> Result<()> {

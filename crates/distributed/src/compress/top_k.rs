@@ -3,7 +3,7 @@
 use crate::compressor::Compressor;
 use crate::dragonn::{SampleLayout, sample_positions, sample_rank};
 use crate::key::Key;
-use crate::ratio::check_ratio;
+use crate::ratio::{ceil_of_product, check_ratio};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,13 @@ pub fn top_k(values: &[f32], k: usize, method: TopKMethod) -> Result<Vec<u32>> {
         None => filtered(values, k)?,
     };
     Ok(exactly(values, candidates, k))
+}
+
+/// The indices of the `k` largest elements that are not zero: what is sent when a threshold lies above all elements, since what is never sent stays in the residual for ever.
+pub(super) fn largest(values: &[f32], k: usize) -> Result<Vec<u32>> {
+    let mut indices = top_k(values, k, TopKMethod::Filtered)?;
+    indices.retain(|&index| values[index as usize] != 0.);
+    Ok(indices)
 }
 
 fn all(values: &[f32]) -> Result<Vec<u32>> {
@@ -139,7 +146,7 @@ impl Compressor for TopK {
     }
 
     fn compress(&mut self, values: &[f32], _: &Key) -> Result<Encoded> {
-        let k = (values.len() as f64 * self.ratio).ceil() as usize;
+        let k = ceil_of_product(values.len() as f64, self.ratio);
         Ok(Encoded::gather(values, top_k(values, k, self.method)?))
     }
 

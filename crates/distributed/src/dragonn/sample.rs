@@ -1,6 +1,7 @@
 //! A threshold from a sample of the gradient.
 
 use crate::key::mix;
+use crate::ratio::{ceil_of_product, target};
 use crate::scan::magnitude_bits;
 use crate::{Error, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,7 @@ pub(crate) fn largest_kth(bits: impl Iterator<Item = u32>, rank: usize) -> Optio
 
 /// `⌈S r⌉`, at least 1, at most `S`.
 pub(crate) fn sample_rank(samples: usize, ratio: f64) -> usize {
-    ((samples as f64 * ratio).ceil() as usize).clamp(1, samples.max(1))
+    ceil_of_product(samples as f64, ratio).clamp(1, samples.max(1))
 }
 
 /// The `rank`-th largest magnitude (1 is the largest) of magnitudes given by their bits.
@@ -100,6 +101,6 @@ pub fn sampled_threshold(
     if values.is_empty() {
         return Ok(0.);
     }
-    let count = ((values.len() as f64 * sample_ratio) as usize).max(1);
+    let count = target(values.len(), sample_ratio);
     sample_threshold_at(values, &sample_positions(values.len(), count, layout, seed), ratio)
 }

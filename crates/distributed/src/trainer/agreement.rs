@@ -3,6 +3,7 @@
 use super::buckets::{Bucket, Hooks};
 use super::config::DataParallelConfig;
 use crate::communicator::Communicator;
+use crate::quote::quote;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
 
@@ -14,7 +15,11 @@ pub(super) fn check(
     hooks: &Hooks,
     communicator: &dyn Communicator,
 ) -> Result<()> {
-    let mut text = format!("the settings {config:?}\n");
+    let mut text = String::new();
+    // one line for each setting, so that what differs is short
+    for line in format!("{config:#?}").lines() {
+        text += &format!("the setting `{}`\n", line.trim().trim_end_matches(','));
+    }
     for (name, var) in vars {
         text += &format!("parameter {name} {:?} {:?}\n", var.dims(), var.dtype());
     }
@@ -26,7 +31,9 @@ pub(super) fn check(
     let Some((rank, theirs)) = all.iter().enumerate().find(|(_, theirs)| *theirs != first) else { return Ok(()) };
     let line = |bytes: &[u8], at: usize| {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        text.lines().nth(at).map_or_else(|| "has no more parameters or hooks".to_owned(), |line| format!("has {line}"))
+        text.lines()
+            .nth(at)
+            .map_or_else(|| "has no more parameters or hooks".to_owned(), |line| quote(&format!("has {line}")))
     };
     let lines = String::from_utf8_lossy(first).lines().count().max(String::from_utf8_lossy(theirs).lines().count());
     let at = (0..lines).find(|&at| line(first, at) != line(theirs, at)).unwrap_or(0);

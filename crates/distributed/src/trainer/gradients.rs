@@ -1,11 +1,12 @@
 //! The gradients of one step, sent and received.
 
 use super::buckets::Bucket;
-use super::worker::{Handle, Round};
+use super::elements::Elements;
+use super::worker::{Handle, Round, wait};
 use crate::hook::Statistics;
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor, TensorId, Var};
+use candle_core::{Tensor, TensorId, Var};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -87,14 +88,13 @@ impl Sending {
 
     fn send(&self, at: usize, gradient: impl Fn(&Self, usize) -> Option<Tensor>) -> Result<()> {
         let bucket = &self.buckets[at];
-        let mut elements = vec![0f32; bucket.len];
+        let mut elements = Elements::zeros(bucket.len, bucket.is_double);
         for (index, range) in &bucket.parts {
-            let into = &mut elements[range.clone()];
             if let Some(gradient) = gradient(self, *index) {
-                read(&gradient, into, |into, value| *into = value)?;
+                elements.put(range.clone(), &gradient, false)?;
             }
             if let Some(sum) = &self.accumulated[*index] {
-                read(sum, into, |into, value| *into += value)?;
+                elements.put(range.clone(), sum, true)?;
             }
         }
         self.handle.send(at, bucket.id, self.round, elements)
@@ -126,6 +126,18 @@ impl Sending {
         }
         let mut answers = Vec::new();
         let mut error = self.error.take();
+        // one bit for each parameter that has a gradient here
+        let marks = match &grads {
+            Some(grads) if error.is_none() => {
+                let mut marks = vec![0u8; vars.len().div_ceil(8)];
+                for (index, (_, var)) in vars.iter().enumerate() {
+                    let has_one = self.accumulated[index].is_some() || grads.get(var).is_some();
+                    marks[index / 8] |= u8::from(has_one) << (index % 8);
+                }
+                Some(self.handle.union(marks)?)
+            }
+            _ => None,
+        };
         for _ in 0..self.next {
             let answer = self.handle.receive()?;
             match answer.result {
@@ -136,24 +148,20 @@ impl Sending {
         if let Some(error) = error {
             return Err(error);
         }
-        let Some(grads) = grads else { return Ok(()) };
+        let (Some(grads), Some(marks)) = (grads, marks) else { return Ok(()) };
+        let marks = wait(&marks)?;
         let buckets = self.buckets.clone();
         for (at, (elements, statistics)) in answers {
             self.statistics[at] = statistics;
-            let mut whole = Some(elements);
+            let mut elements: Elements = elements;
             for (index, range) in &buckets[at].parts {
                 let var = &vars[*index].1;
-                // a bucket of one parameter becomes its gradient without a copy
-                let elements = match whole.take() {
-                    Some(elements) if range.len() == elements.len() => elements,
-                    Some(elements) => {
-                        let part = elements[range.clone()].to_vec();
-                        whole = Some(elements);
-                        part
-                    }
-                    None => Vec::new(),
-                };
-                let gradient = Tensor::from_vec(elements, var.dims(), &Device::Cpu)?;
+                let has_one = marks[*index / 8] >> (*index % 8) & 1 == 1;
+                // what compression had kept may arrive without a gradient
+                if !has_one && elements.is_zero(range.clone()) {
+                    continue;
+                }
+                let gradient = elements.take(range.clone(), var.shape())?;
                 grads.insert(var, gradient.to_device(var.device())?.to_dtype(var.dtype())?);
             }
         }
@@ -162,23 +170,5 @@ impl Sending {
 
     pub(super) fn into_statistics(self) -> Vec<Statistics> {
         self.statistics
-    }
-}
-
-/// Calls `put` with each element of `into` and the tensor's element there, as f32.
-fn read(tensor: &Tensor, into: &mut [f32], mut put: impl FnMut(&mut f32, f32)) -> Result<()> {
-    crate::error::same_length("backward", "a gradient", tensor.elem_count(), into.len())?;
-    let tensor = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let start = layout.start_offset();
-    match &*storage {
-        Storage::Cpu(CpuStorage::F32(values)) => {
-            into.iter_mut().zip(&values[start..]).for_each(|(into, value)| put(into, *value));
-            Ok(())
-        }
-        _ => {
-            let (operation, what, got) = ("backward", "a gradient", tensor.dtype());
-            Err(core_tensor::Error::DType { operation, what, got, expected: "f32 on the CPU" }.into())
-        }
     }
 }

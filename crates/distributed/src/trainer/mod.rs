@@ -9,7 +9,9 @@
 
 mod agreement;
 mod buckets;
+mod checkpoint;
 mod config;
+mod elements;
 mod gradient_hook;
 mod gradients;
 mod state;
@@ -25,11 +27,9 @@ use crate::{Compression, Error, Key, Result};
 use buckets::Bucket;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
-use core_tensor::checkpoint::Checkpoint;
 use core_tensor::params::Parameters;
 use gradients::Sending;
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use worker::Worker;
@@ -152,7 +152,8 @@ impl DataParallel {
         Ok(())
     }
 
-    /// The gradients of `loss`, averaged over ranks. Parameters that `loss` does not depend on, on any rank, have a gradient of zeros.
+    /// The gradients of `loss`, averaged over ranks. A parameter that no rank's loss reached has no gradient, as without ranks, so that optimisers leave it and its
+    /// moments alone; one that some rank's loss reached has a gradient on all ranks.
     ///
     /// # Errors
     ///
@@ -264,7 +265,7 @@ impl DataParallel {
     ///
     /// When communication fails.
     pub fn sum(&self, value: f64) -> Result<f64> {
-        let gathered = self.communicator.allgather(&value.to_le_bytes())?;
+        let gathered = self.communicator.allgather_within(&value.to_le_bytes(), 8)?;
         let read = |bytes: &Vec<u8>| bytes.as_slice().try_into().map(f64::from_le_bytes).unwrap_or(f64::NAN);
         Ok(gathered.iter().map(read).sum())
     }
@@ -287,47 +288,5 @@ impl DataParallel {
         self.worker.load_state(state.hook_states(&self.buckets, self.communicator.world_size())?)?;
         self.step = state.step;
         Ok(())
-    }
-
-    fn folder(&self, folder: &Path) -> PathBuf {
-        folder.join(format!("rank-{}", self.communicator.rank()))
-    }
-
-    /// Writes [`DataParallel::state`] of this rank into `folder/rank-<n>`, beside your checkpoint of parameters and optimiser, which only one rank need write. Every rank must call it; it returns when
-    /// all have written.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be written, or communication fails.
-    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        let saved = self.state()?.into_checkpoint().and_then(|state| Ok(state.save(self.folder(folder.as_ref()))?));
-        if let Err(error) = &saved {
-            self.communicator.abort(&error.to_string());
-        }
-        saved?;
-        self.communicator.barrier()
-    }
-
-    /// Continues from [`DataParallel::save`] at the newest step that all ranks have, and returns that step; `None` when a rank has none. Load parameters and optimiser of the same step yourself.
-    ///
-    /// # Errors
-    ///
-    /// When a checkpoint is damaged or belongs to other parameters, settings or another number of ranks, or communication fails.
-    pub fn load(&mut self, folder: impl AsRef<Path>) -> Result<Option<u64>> {
-        let folder = self.folder(folder.as_ref());
-        let newest = Checkpoint::load_latest(&folder)?;
-        let own = newest.as_ref().map_or(u64::MAX, |checkpoint| checkpoint.step);
-        let all = self.communicator.allgather(&own.to_le_bytes())?;
-        let read = |bytes: &Vec<u8>| bytes.as_slice().try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
-        if all.iter().any(|bytes| read(bytes) == u64::MAX) {
-            return Ok(None);
-        }
-        let step = all.iter().map(read).min().unwrap_or(0);
-        let checkpoint = match newest {
-            Some(checkpoint) if checkpoint.step == step => checkpoint,
-            _ => Checkpoint::load(&folder, step)?,
-        };
-        self.load_state(&DataParallelState::from_checkpoint(&checkpoint)?)?;
-        Ok(Some(step))
     }
 }

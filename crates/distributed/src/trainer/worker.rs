@@ -1,6 +1,7 @@
 //! The thread that compresses and exchanges buckets.
 
 use super::buckets::Hooks;
+use super::elements::Elements;
 use crate::communicator::Communicator;
 use crate::hook::{Allreduce, Hook, HookState, Statistics};
 use crate::key::Key;
@@ -18,7 +19,15 @@ pub(super) struct Round {
 }
 
 enum Job {
-    Reduce { bucket: usize, id: u64, round: Round, gradients: Vec<f32>, answer: Sender<Answer> },
+    Reduce {
+        bucket: usize,
+        id: u64,
+        round: Round,
+        gradients: Elements,
+        answer: Sender<Answer>,
+    },
+    /// The marks that any rank has set.
+    Union(Vec<u8>, Sender<Result<Vec<u8>>>),
     State(Sender<Vec<HookState>>),
     LoadState(Vec<HookState>, Sender<Result<()>>),
 }
@@ -26,7 +35,7 @@ enum Job {
 /// A bucket that has been averaged.
 pub(super) struct Answer {
     pub(super) bucket: usize,
-    pub(super) result: Result<(Vec<f32>, Statistics)>,
+    pub(super) result: Result<(Elements, Statistics)>,
 }
 
 pub(super) struct Worker {
@@ -58,6 +67,9 @@ impl Worker {
                         let result = reduce(hook, &mut gradients, &key, round, communicator.as_ref());
                         let _ =
                             answer.send(Answer { bucket, result: result.map(|statistics| (gradients, statistics)) });
+                    }
+                    Job::Union(marks, answer) => {
+                        let _ = answer.send(union(marks, communicator.as_ref()));
                     }
                     Job::State(answer) => {
                         let _ = answer.send(hooks.iter().map(|hook| hook.state()).collect());
@@ -98,9 +110,16 @@ impl Worker {
 }
 
 impl Handle {
-    pub(super) fn send(&self, bucket: usize, id: u64, round: Round, gradients: Vec<f32>) -> Result<()> {
+    pub(super) fn send(&self, bucket: usize, id: u64, round: Round, gradients: Elements) -> Result<()> {
         let answer = self.answer.clone().ok_or_else(ended)?;
         self.jobs.send(Job::Reduce { bucket, id, round, gradients, answer }).map_err(|_| ended())
+    }
+
+    /// Starts to find the marks that any rank has set.
+    pub(super) fn union(&self, marks: Vec<u8>) -> Result<Receiver<Result<Vec<u8>>>> {
+        let (sender, receiver) = channel();
+        self.jobs.send(Job::Union(marks, sender)).map_err(|_| ended())?;
+        Ok(receiver)
     }
 
     /// The next answer. No more jobs can be sent, so that the end of the thread is noticed.
@@ -112,21 +131,36 @@ impl Handle {
 
 fn reduce(
     hook: &mut dyn Hook,
-    gradients: &mut [f32],
+    gradients: &mut Elements,
     key: &Key,
     round: Round,
     communicator: &dyn Communicator,
 ) -> Result<Statistics> {
     let result = if round.is_dense {
-        Allreduce.reduce(gradients, key, communicator)
+        gradients.reduce(&mut Allreduce, key, communicator)
     } else {
         round
             .ratio
             .map_or(Ok(()), |ratio| hook.set_ratio(ratio))
-            .and_then(|()| hook.reduce(gradients, key, communicator))
+            .and_then(|()| gradients.reduce(hook, key, communicator))
     };
     // so that the others do not wait for a rank that has failed
     result.inspect_err(|error| communicator.abort(&error.to_string()))
+}
+
+/// One bit for each parameter, set where any rank has set it.
+fn union(mut marks: Vec<u8>, communicator: &dyn Communicator) -> Result<Vec<u8>> {
+    for (rank, theirs) in communicator.allgather_within(&marks, marks.len())?.iter().enumerate() {
+        crate::error::same_length("backward", "the list of gradients of another rank", theirs.len(), marks.len())
+            .inspect_err(|error| communicator.abort(&format!("rank {rank}: {error}")))?;
+        marks.iter_mut().zip(theirs).for_each(|(mark, theirs)| *mark |= theirs);
+    }
+    Ok(marks)
+}
+
+/// The answer of [`Handle::union`].
+pub(super) fn wait(answer: &Receiver<Result<Vec<u8>>>) -> Result<Vec<u8>> {
+    answer.recv().map_err(|_| ended())?
 }
 
 impl Drop for Worker {
