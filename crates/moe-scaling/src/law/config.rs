@@ -12,7 +12,7 @@ pub enum Loss {
     Squared,
     /// Huber's loss: quadratic up to `delta`, linear beyond, which limits the influence of outliers.
     Huber {
-        /// In units of the natural logarithm: 0.01 is about 1 % of the loss.
+        /// In units of the natural logarithm: 0.01 is about 1 % of the loss. At least 1e-9.
         delta: f64,
     },
 }
@@ -33,6 +33,9 @@ pub enum Starts {
     /// Pairs `[log2 E_start, log2 E_max]`; each is clamped to the bounds.
     Given(Vec<[f64; 2]>),
 }
+
+/// Errors below it are rounding.
+const LEAST_DELTA: f64 = 1e-9;
 
 /// The settings of [`fit()`](super::fit()).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,9 +86,10 @@ impl FitConfig {
 
     pub(super) fn check(&self, form: Form) -> Result<()> {
         if let Loss::Huber { delta } = self.loss
-            && !(delta.is_finite() && delta > 0.)
+            && !(delta.is_finite() && delta >= LEAST_DELTA)
         {
-            return Err(Error::config("delta of Huber's loss", format!("{delta} is not a finite number above 0")));
+            let reason = format!("{delta} is not a finite number of at least {LEAST_DELTA:e}");
+            return Err(Error::config("delta of Huber's loss", reason));
         }
         let is_of_form = |which: Coefficient| {
             form.terms().contains(&which)
@@ -122,13 +126,10 @@ impl FitConfig {
         }
     }
 
-    /// Whether the coefficients other than `E_start` and `E_max` solve a linear least-squares problem.
-    pub(super) fn is_linear(&self, form: Form) -> bool {
+    /// Whether `E_start` and `E_max` alone need a search: given them, the other coefficients solve a least-squares problem, or a convex one.
+    pub(super) fn is_projected(&self, form: Form) -> bool {
         let is_bounded = |&term: &Coefficient| self.bounds.iter().any(|(name, _)| *name == term);
         let irreducible = self.fixed_value(Coefficient::Irreducible).unwrap_or(0.);
-        self.loss == Loss::Squared
-            && !self.fits_irreducible
-            && irreducible == 0.
-            && !form.terms().iter().any(is_bounded)
+        !self.fits_irreducible && irreducible == 0. && !form.terms().iter().any(is_bounded)
     }
 }

@@ -3,7 +3,9 @@
 use crate::{EXPERTS, SIZES, law_of, noise, table, truth};
 use approx::assert_relative_eq;
 use moe_scaling::Error;
-use moe_scaling::law::{Coefficient, FitConfig, Form, Law, Loss, Point, Starts, bootstrap, fit, leave_one_out};
+use moe_scaling::law::{
+    Coefficient, FitConfig, Form, Law, Loss, Point, Starts, analyse, bootstrap, compare, fit, leave_one_out,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -167,11 +169,21 @@ fn wrong_points_and_settings_are_errors() {
     };
     assert!(with(&|o| o.loss = Loss::Huber { delta: 0. }));
     assert!(with(&|o| o.loss = Loss::Huber { delta: f64::NAN }));
+    assert!(with(&|o| o.loss = Loss::Huber { delta: f64::INFINITY }));
+    assert!(with(&|o| o.loss = Loss::Huber { delta: 1e-300 }));
     assert!(with(&|o| o.fixed = vec![(Coefficient::G, 1.)]));
     assert!(with(&|o| o.fixed = vec![(Coefficient::A, f64::NAN)]));
     assert!(with(&|o| o.bounds = vec![(Coefficient::A, (1., 0.))]));
     assert!(with(&|o| o.starts = Starts::Given(vec![])));
     assert!(with(&|o| o.starts = Starts::Given(vec![[f64::NAN, 1.]])));
     assert!(with(&|o| o.starts = Starts::Grid { start: 0, max: 1, keep: 1 }));
-    assert!(bootstrap(&good, Form::Saturating, &FitConfig::default(), 0, 0).is_err());
+    for resamples in [0, usize::MAX] {
+        assert!(bootstrap(&good, Form::Saturating, &FitConfig::default(), resamples, 0).is_err());
+        let at = [(1e9, 4.)];
+        assert!(compare([&good, &good], Form::Saturating, &FitConfig::default(), &at, resamples, 0.9, 0).is_err());
+        assert!(analyse(&good, Form::Saturating, &FitConfig::default(), resamples, 0.9, 0).is_err());
+    }
+    for at in [(f64::NAN, 4.), (0., 4.), (1e9, 0.5), (1e9, f64::INFINITY)] {
+        assert!(compare([&good, &good], Form::Dense, &FitConfig::default(), &[at], 5, 0.9, 0).is_err(), "{at:?}");
+    }
 }

@@ -1,0 +1,179 @@
+//! The search over `E_start` and `E_max`: the local minima of a grid, or given starts, each followed to its minimum.
+
+use super::config::{FitConfig, Loss, Starts};
+use super::form::{Coefficient, Form};
+use super::formula::Law;
+use super::huber::Huber;
+use super::levenberg::{Local, minimise};
+use super::projection::{Dependent, Projection};
+use super::residuals::Samples;
+use super::saturation::Saturation;
+use super::stop::NotConverged;
+use crate::{Error, Result};
+
+/// The smallest distance between the exponents of `E_start` and `E_max` of a start.
+const GAP: f64 = 0.01;
+
+/// The smallest range of `log10 Ê` over the points at which the coefficients can be told apart: they are as large as its inverse.
+const LEAST_SPREAD: f64 = 1e-6;
+
+/// A law, its cost, and why its search did not converge.
+pub(super) type Candidate = (Law, f64, Option<NotConverged>);
+
+/// The cost of the best law for a given saturation, in which the other coefficients are free.
+pub(super) enum Profile<'a> {
+    Squared(Projection<'a>),
+    Huber(Box<Huber<'a>>),
+}
+
+impl<'a> Profile<'a> {
+    pub(super) fn new(samples: &'a Samples, form: Form, config: &FitConfig) -> Self {
+        let projection = Projection::new(samples, form, &config.fixed);
+        match config.loss {
+            Loss::Squared => Self::Squared(projection),
+            Loss::Huber { delta } => Self::Huber(Box::new(Huber::new(projection, delta / std::f64::consts::LN_10))),
+        }
+    }
+
+    pub(super) fn solve(&mut self, saturation: Option<Saturation>) -> std::result::Result<(Law, f64), Dependent> {
+        match self {
+            Self::Squared(projection) => projection.solve(saturation),
+            Self::Huber(huber) => huber.solve(saturation),
+        }
+    }
+
+    fn local(&mut self, saturation: Saturation, free: &[usize]) -> Option<Local> {
+        match self {
+            Self::Squared(projection) => projection.local(saturation, free).map(|(_, local)| local),
+            Self::Huber(huber) => huber.local(saturation, free),
+        }
+    }
+}
+
+fn saturation(position: &[f64; 2]) -> Saturation {
+    Saturation { log2_start: position[0], log2_max: position[1] }
+}
+
+/// The ranges of both exponents; a fixed one is a range of one value.
+fn ranges(config: &FitConfig) -> [(f64, f64); 2] {
+    [Coefficient::Log2Start, Coefficient::Log2Max].map(|which| match config.fixed_value(which) {
+        Some(value) => (value, value),
+        None => config.bounds_of(which),
+    })
+}
+
+/// The bilinear form as a limit of the saturating one: `E_start = 1` and `E_max = ∞`. None where the settings exclude it; an upper bound of 20 or more is
+/// taken for no bound.
+pub(super) fn unbounded(config: &FitConfig) -> Option<Saturation> {
+    let [start, max] = ranges(config);
+    let is_allowed = start.0 <= 0. && 0. <= start.1 && max.1 >= 20.;
+    is_allowed.then_some(Saturation { log2_start: 0., log2_max: f64::INFINITY })
+}
+
+/// The starting points within the bounds.
+pub(super) fn starts(profile: &mut Profile<'_>, config: &FitConfig) -> Vec<[f64; 2]> {
+    let ranges = ranges(config);
+    let clamp = |[start, max]: [f64; 2]| {
+        let start = start.clamp(ranges[0].0, ranges[0].1);
+        [start, max.clamp(ranges[1].0, ranges[1].1).max((start + GAP).min(ranges[1].1))]
+    };
+    let mut starts: Vec<[f64; 2]> = match &config.starts {
+        Starts::Given(starts) => starts.iter().map(|&start| clamp(start)).collect(),
+        Starts::Grid { start, max, keep } => grid_minima(profile, ranges, *start, *max, *keep),
+    };
+    starts.dedup();
+    starts
+}
+
+/// The minima over `E_start` and `E_max` to which the starts lead.
+pub(super) fn search(
+    profile: &mut Profile<'_>,
+    samples: &Samples,
+    starts: &[[f64; 2]],
+    config: &FitConfig,
+) -> Result<Vec<Candidate>> {
+    let ranges = ranges(config);
+    let free: Vec<usize> = (0..2).filter(|&k| ranges[k].0 < ranges[k].1).collect();
+    let mut failure = None;
+    let mut found = Vec::new();
+    for &start in starts {
+        match profile.solve(Some(saturation(&start))) {
+            Ok((law, cost)) if free.is_empty() => found.push((law, cost, None)),
+            Ok((law, cost)) => {
+                let full = |reduced: &[f64]| {
+                    let mut position = start;
+                    free.iter().zip(reduced).for_each(|(&k, &value)| position[k] = value);
+                    position
+                };
+                let initial: Vec<f64> = free.iter().map(|&k| start[k]).collect();
+                let bounds: Vec<_> = free.iter().map(|&k| ranges[k]).collect();
+                let result = minimise(&initial, &bounds, 200, |reduced| {
+                    let here = saturation(&full(reduced));
+                    if samples.spread(here) < LEAST_SPREAD { None } else { profile.local(here, &free) }
+                });
+                let end = result.and_then(|end| {
+                    let here = saturation(&full(&end.position));
+                    let (law, cost) = profile.solve(Some(here)).ok()?;
+                    let is_collapsed = samples.spread(here) < 10. * LEAST_SPREAD;
+                    Some((law, cost, end.stopped.map(|why| if is_collapsed { NotConverged::Collapsed } else { why })))
+                });
+                // rounding errors must not make it worse than its start
+                found.push(match end {
+                    Some(end) if end.1 <= cost => end,
+                    _ => (law, cost, Some(NotConverged::Stalled)),
+                });
+            }
+            Err(dependent) => failure = Some(dependent),
+        }
+    }
+    match (found.is_empty(), failure) {
+        (true, Some(Dependent(term))) => Err(Error::Undetermined {
+            reason: format!("the coefficient {term:?} is undetermined; vary both size and experts"),
+        }),
+        (true, None) => Err(Error::Undetermined { reason: "no start lies within the bounds".into() }),
+        _ => Ok(found),
+    }
+}
+
+/// The grid points that are not above any neighbour, best first.
+fn grid_minima(
+    profile: &mut Profile<'_>,
+    ranges: [(f64, f64); 2],
+    rows: usize,
+    columns: usize,
+    keep: usize,
+) -> Vec<[f64; 2]> {
+    let node = |range: (f64, f64), at: usize, of: usize| {
+        if of < 2 { (range.0 + range.1) / 2. } else { range.0 + (range.1 - range.0) * at as f64 / (of - 1) as f64 }
+    };
+    // wide bounds are cut: nothing changes beyond 2^14 experts
+    let start_range = (ranges[0].0, ranges[0].1.min(ranges[0].0.max(7.)));
+    let rows = if start_range.0 == start_range.1 { 1 } else { rows };
+    let columns = if ranges[1].0 == ranges[1].1 { 1 } else { columns };
+    let mut positions = Vec::with_capacity(rows * columns);
+    let mut costs = Vec::with_capacity(rows * columns);
+    for row in 0..rows {
+        let start = node(start_range, row, rows);
+        let low = ranges[1].0.max(start + 0.5).min(ranges[1].1);
+        let max_range = (low, ranges[1].1.min(low.max(14.)));
+        for column in 0..columns {
+            let position = [start, node(max_range, column, columns)];
+            positions.push(position);
+            costs.push(profile.solve(Some(saturation(&position))).map_or(f64::INFINITY, |(_, cost)| cost));
+        }
+    }
+    let mut minima: Vec<usize> = (0..positions.len())
+        .filter(|&at| {
+            let (row, column) = (at / columns, at % columns);
+            let near = |center: usize, of: usize| center.saturating_sub(1)..(center + 2).min(of);
+            costs[at].is_finite()
+                && near(row, rows).all(|r| near(column, columns).all(|c| costs[at] <= costs[r * columns + c]))
+        })
+        .collect();
+    if minima.is_empty() {
+        // every grid point failed; the search from one of them reports why
+        minima.push(0);
+    }
+    minima.sort_by(|&p, &q| costs[p].total_cmp(&costs[q]));
+    minima.into_iter().take(keep).map(|at| positions[at]).collect()
+}
