@@ -34,6 +34,9 @@ pub enum Starts {
     Given(Vec<[f64; 2]>),
 }
 
+/// The largest number of points of a grid of starts.
+const MAX_GRID: usize = 1_000_000;
+
 /// Errors below it are rounding.
 const LEAST_DELTA: f64 = 1e-9;
 
@@ -111,11 +114,19 @@ impl FitConfig {
             if low.is_nan() || high.is_nan() || low > high {
                 return Err(Error::config("bounds", format!("the range [{low}, {high}] of {which:?} is empty")));
             }
+            if which == Coefficient::Irreducible && high < 0. {
+                return Err(Error::config("bounds", format!("an irreducible loss cannot be in [{low}, {high}]")));
+            }
         }
         if let Starts::Grid { start, max, keep } = self.starts
             && (start == 0 || max == 0 || keep == 0)
         {
             return Err(Error::config("starts", "the grid needs at least one point per axis and one minimum"));
+        }
+        if let Starts::Grid { start, max, .. } = self.starts
+            && start.checked_mul(max).is_none_or(|points| points > MAX_GRID)
+        {
+            return Err(Error::config("starts", format!("a grid of {start} × {max} points has more than {MAX_GRID}")));
         }
         match &self.starts {
             Starts::Given(starts) if starts.is_empty() => Err(Error::config("starts", "the list is empty")),

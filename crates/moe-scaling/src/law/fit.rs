@@ -233,7 +233,7 @@ fn refined(samples: &Samples, mut start: Law, free: &[Coefficient], config: &Fit
     let bounds: Vec<_> = free
         .iter()
         .map(|&which| match (which, config.bounds_of(which)) {
-            (Coefficient::Irreducible, (low, high)) => (low.max(0.), high.min(lowest).max(low)),
+            (Coefficient::Irreducible, (low, high)) => (low.max(0.), high.min(lowest).max(low).max(0.)),
             (_, range) => range,
         })
         .collect();
@@ -260,7 +260,7 @@ fn refined(samples: &Samples, mut start: Law, free: &[Coefficient], config: &Fit
     let mut best: Option<Candidate> = None;
     for law in std::iter::once(start).chain(levels.into_iter().filter_map(at_level)) {
         let initial: Vec<f64> = free.iter().map(|&which| law.coefficient(which).unwrap_or(0.)).collect();
-        let found = minimise(&initial, &bounds, 1000, |position| local(samples, &with(position), free, huber));
+        let found = minimise(&initial, &bounds, 1000, |position, _| local(samples, &with(position), free, huber));
         if let Some(Found { position, cost, stopped }) = found
             && best.as_ref().is_none_or(|(_, known, _)| cost < *known)
         {

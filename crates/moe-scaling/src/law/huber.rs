@@ -17,6 +17,8 @@ pub(super) struct Huber<'a> {
     /// The columns of the basis, row by row.
     rows: Vec<[f64; TERMS]>,
     count: usize,
+    /// The last minimum, near which the next one often is.
+    last: Option<Law>,
 }
 
 /// The step by which the gradient over the exponents is differenced.
@@ -25,7 +27,15 @@ const DIFFERENCE: f64 = 1e-5;
 impl<'a> Huber<'a> {
     pub(super) fn new(projection: Projection<'a>, delta: f64) -> Self {
         let n = projection.samples().len();
-        Self { projection, delta, errors: vec![0.; n], steps: vec![0.; n], rows: vec![[0.; TERMS]; n], count: 0 }
+        Self {
+            projection,
+            delta,
+            errors: vec![0.; n],
+            steps: vec![0.; n],
+            rows: vec![[0.; TERMS]; n],
+            count: 0,
+            last: None,
+        }
     }
 
     /// The best law for a given saturation, and its cost.
@@ -42,10 +52,31 @@ impl<'a> Huber<'a> {
             self.rows.iter_mut().zip(column).for_each(|(row, &value)| row[self.count] = value);
             self.count += 1;
         }
-        let moved = self.newton();
         let mut solution = right;
+        if let Some(last) = self.last {
+            // from the last minimum instead of least squares where it is better
+            let squared = self.cost();
+            let known = self.projection.right_of(&last);
+            let apart: [f64; TERMS] = std::array::from_fn(|k| known[k] - right[k]);
+            self.move_by(&apart, 1.);
+            if self.cost() < squared {
+                solution = known;
+            } else {
+                self.errors.copy_from_slice(self.projection.residual());
+            }
+        }
+        let moved = self.newton();
         solution.iter_mut().zip(moved).for_each(|(value, moved)| *value += moved);
-        Ok((self.projection.law_of(saturation, &solution), self.cost(), levels))
+        let law = self.projection.law_of(saturation, &solution);
+        self.last = Some(law);
+        Ok((law, self.cost(), levels))
+    }
+
+    fn move_by(&mut self, step: &[f64; TERMS], length: f64) {
+        let n = self.count;
+        for (error, row) in self.errors.iter_mut().zip(&self.rows) {
+            *error -= length * (0..n).map(|k| step[k] * row[k]).sum::<f64>();
+        }
     }
 
     fn cost(&self) -> f64 {
@@ -94,7 +125,7 @@ impl<'a> Huber<'a> {
             if length <= 0. {
                 break;
             }
-            self.errors.iter_mut().zip(&self.steps).for_each(|(error, along)| *error -= length * along);
+            self.move_by(&step, length);
             moved.iter_mut().zip(step).for_each(|(moved, step)| *moved += length * step);
         }
         moved
@@ -154,8 +185,13 @@ impl<'a> Huber<'a> {
 
     /// The cost as a function of the saturation, with derivatives with respect to the exponents of `E_start` (0) and `E_max` (1) in `free`. The curvature
     /// is that of the cost, from differences of its gradient, made positive.
-    pub(super) fn local(&mut self, saturation: Saturation, free: &[usize]) -> Option<Local> {
+    ///
+    /// None where the cost is above `limit`, before anything is differenced.
+    pub(super) fn local(&mut self, saturation: Saturation, free: &[usize], limit: f64) -> Option<Local> {
         let (cost, gradient) = self.gradient(saturation)?;
+        if cost > limit {
+            return None;
+        }
         let mut local = Local { cost, gradient: [0.; MAX], curvature: [[0.; MAX]; MAX] };
         let mut matrix = [[0.; 2]; 2];
         for (i, &p) in free.iter().enumerate() {

@@ -21,17 +21,18 @@ pub(super) struct Found {
     pub(super) stopped: Option<NotConverged>,
 }
 
-/// Minimises from `start` within `bounds`. `local` returns `None` where the objective is undefined; the result is `None` if it is so at the start.
+/// Minimises from `start` within `bounds`. `local` returns `None` where the objective is undefined, and may do so where it is above the second argument; the result is
+/// `None` if it does at the start.
 ///
 /// A parameter at a bound that a step would cross is fixed for that step. The damping is Marquardt's, in the scale of each parameter.
 pub(super) fn minimise(
     start: &[f64],
     bounds: &[(f64, f64)],
     max_iterations: usize,
-    mut local: impl FnMut(&[f64]) -> Option<Local>,
+    mut local: impl FnMut(&[f64], f64) -> Option<Local>,
 ) -> Option<Found> {
     let mut position: Vec<f64> = start.iter().zip(bounds).map(|(&p, &(low, high))| p.clamp(low, high)).collect();
-    let mut here = local(&position).filter(|here| here.cost.is_finite())?;
+    let mut here = local(&position, f64::INFINITY).filter(|here| here.cost.is_finite())?;
     let mut damping = 1e-3;
     for _ in 0..max_iterations {
         let is_free = free(&position, bounds, &here);
@@ -45,7 +46,7 @@ pub(super) fn minimise(
         let next: Vec<f64> =
             position.iter().zip(&step).zip(bounds).map(|((p, s), &(low, high))| (p + s).clamp(low, high)).collect();
         let moved = next.iter().zip(&position).map(|(a, b)| (a - b).abs() / (1. + b.abs())).fold(0., f64::max);
-        match local(&next) {
+        match local(&next, here.cost) {
             Some(there) if there.cost <= here.cost => {
                 let gain = here.cost - there.cost;
                 let is_done = gain <= 1e-15 * here.cost && moved < 1e-7;

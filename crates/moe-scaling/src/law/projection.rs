@@ -101,6 +101,16 @@ impl<'a> Projection<'a> {
         law
     }
 
+    /// The values of a law in the basis of the last linear fit: the inverse of [`Self::law_of`].
+    pub(super) fn right_of(&self, law: &Law) -> [f64; TERMS] {
+        let value = |step: usize| law.coefficient(self.terms[self.order[step]]).unwrap_or(0.);
+        let mut right = [0.; TERMS];
+        for (row, right) in right.iter_mut().enumerate().take(self.terms.len()) {
+            *right = (row..self.terms.len()).map(|step| self.triangle[row][step] * value(step)).sum();
+        }
+        right
+    }
+
     /// The linear fit: its law, half its weighted sum of squares, the levels of the experts, and its coefficients in the basis.
     pub(super) fn decompose(&mut self, saturation: Option<Saturation>) -> Result<(Law, f64, Decomposed), Dependent> {
         let samples = self.samples;

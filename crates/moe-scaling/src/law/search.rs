@@ -42,10 +42,10 @@ impl<'a> Profile<'a> {
         }
     }
 
-    fn local(&mut self, saturation: Saturation, free: &[usize]) -> Option<Local> {
+    fn local(&mut self, saturation: Saturation, free: &[usize], limit: f64) -> Option<Local> {
         match self {
             Self::Squared(projection) => projection.local(saturation, free).map(|(_, local)| local),
-            Self::Huber(huber) => huber.local(saturation, free),
+            Self::Huber(huber) => huber.local(saturation, free, limit),
         }
     }
 }
@@ -107,15 +107,13 @@ pub(super) fn search(
                 };
                 let initial: Vec<f64> = free.iter().map(|&k| start[k]).collect();
                 let bounds: Vec<_> = free.iter().map(|&k| ranges[k]).collect();
-                let result = minimise(&initial, &bounds, 200, |reduced| {
+                let result = minimise(&initial, &bounds, 200, |reduced, limit| {
                     let here = saturation(&full(reduced));
-                    if samples.spread(here) < LEAST_SPREAD { None } else { profile.local(here, &free) }
+                    if samples.spread(here) < LEAST_SPREAD { None } else { profile.local(here, &free, limit) }
                 });
                 let end = result.and_then(|end| {
-                    let here = saturation(&full(&end.position));
-                    let (law, cost) = profile.solve(Some(here)).ok()?;
-                    let is_collapsed = samples.spread(here) < 10. * LEAST_SPREAD;
-                    Some((law, cost, end.stopped.map(|why| if is_collapsed { NotConverged::Collapsed } else { why })))
+                    let (law, cost) = profile.solve(Some(saturation(&full(&end.position)))).ok()?;
+                    Some((law, cost, end.stopped))
                 });
                 // rounding errors must not make it worse than its start
                 found.push(match end {
@@ -126,6 +124,20 @@ pub(super) fn search(
             Err(dependent) => failure = Some(dependent),
         }
     }
+    if free.len() == 2 {
+        let best = found.iter().map(|(_, cost, _)| *cost).fold(f64::INFINITY, f64::min);
+        for candidate in &mut found {
+            let Some(shape) = candidate.0.saturation else { continue };
+            let is_in_valley = candidate.2.is_some() || samples.spread(shape) < NARROW;
+            if is_in_valley
+                && candidate.1 <= best * (1. + HOPELESS)
+                && let Some(further) = along_reach(profile, samples, shape, ranges)
+                && (further.1 < candidate.1 * (1. - 1e-9) || candidate.2.is_some() && further.1 <= candidate.1)
+            {
+                *candidate = further;
+            }
+        }
+    }
     match (found.is_empty(), failure) {
         (true, Some(Dependent(term))) => Err(Error::Undetermined {
             reason: format!("the coefficient {term:?} is undetermined; vary both size and experts"),
@@ -133,6 +145,56 @@ pub(super) fn search(
         (true, None) => Err(Error::Undetermined { reason: "no start lies within the bounds".into() }),
         _ => Ok(found),
     }
+}
+
+/// The range of `log10 Ê` over the points below which the valley of the cost is searched along its axis.
+const NARROW: f64 = 0.3;
+
+/// The part by which a search along the valley does not lower the cost: a minimum so far above the best is left alone.
+const HOPELESS: f64 = 0.2;
+
+/// The search from a shape in `log2 E_start` and `log2 R` with the reach `R = 1/(1/E_start − 1/E_max)`. Where `E_start` and `E_max` are near each other the cost
+/// depends on `R` almost alone, which in the exponents of both is a narrow, curved valley.
+fn along_reach(
+    profile: &mut Profile<'_>,
+    samples: &Samples,
+    from: Saturation,
+    [start_range, max_range]: [(f64, f64); 2],
+) -> Option<Candidate> {
+    // the distance of the exponents, without cancellation
+    let gap = |start: f64, reach: f64| -(-(start - reach).exp2()).ln_1p() / std::f64::consts::LN_2;
+    let shape = |position: &[f64]| {
+        let (log2_start, log2_max) = (position[0], position[0] + gap(position[0], position[1]));
+        let is_within = position[1] > position[0] && (max_range.0..=max_range.1).contains(&log2_max);
+        is_within.then_some(Saturation { log2_start, log2_max })
+    };
+    let reach = from.log2_start - (1. - (from.log2_start - from.log2_max).exp2()).log2();
+    let end = minimise(
+        &[from.log2_start, reach],
+        &[start_range, (start_range.0, start_range.0.max(80.))],
+        500,
+        |position, limit| {
+            let here = shape(position).filter(|&here| samples.spread(here) >= LEAST_SPREAD)?;
+            let mut local = profile.local(here, &[0, 1], limit)?;
+            // the chain rule: rows are the derivatives of both exponents by start and reach
+            let jacobian =
+                [[1., 0.], [(here.log2_max - here.log2_start).exp2(), -(here.log2_max - position[1]).exp2()]];
+            let (gradient, curvature) = (local.gradient, local.curvature);
+            for i in 0..2 {
+                local.gradient[i] = (0..2).map(|k| jacobian[k][i] * gradient[k]).sum();
+                for j in 0..2 {
+                    let entries = (0..4).map(|kl| (kl / 2, kl % 2));
+                    local.curvature[i][j] =
+                        entries.map(|(k, l)| jacobian[k][i] * curvature[k][l] * jacobian[l][j]).sum();
+                }
+            }
+            Some(local)
+        },
+    )?;
+    let here = shape(&end.position)?;
+    let (law, cost) = profile.solve(Some(here)).ok()?;
+    let is_collapsed = samples.spread(here) < 1e-3;
+    Some((law, cost, end.stopped.map(|why| if is_collapsed { NotConverged::Collapsed } else { why })))
 }
 
 /// The grid points that are not above any neighbour, best first.

@@ -87,6 +87,7 @@ fn wrong_settings_of_a_router_are_errors() {
     }
     assert!(reinforce(4, 4, ReinforceConfig::default(), vb().pp("narrow")).is_err());
     assert!(hash(0, &HashConfig::Modulo).is_err());
+    assert!(hash(4, &HashConfig::Random { vocabulary: usize::MAX, seed: 0 }).is_err());
     assert!(base(8, 0, vb()).is_err());
 }
 
