@@ -85,8 +85,79 @@ pub(super) fn starts(profile: &mut Profile<'_>, config: &FitConfig) -> Vec<[f64;
     starts
 }
 
-/// The minima over `E_start` and `E_max` to which the starts lead.
+/// How far around the best minimum of a robust cost, in both exponents, its neighbours are looked for, and in how many steps to each side.
+const NEAR: (f64, i32) = (0.75, 4);
+
+/// The minima over `E_start` and `E_max` to which the starts lead. A robust cost has shallow minima side by side, so the best one's neighbourhood is searched too.
 pub(super) fn search(
+    profile: &mut Profile<'_>,
+    samples: &Samples,
+    starts: &[[f64; 2]],
+    config: &FitConfig,
+) -> Result<Vec<Candidate>> {
+    let mut found = descend(profile, samples, starts, config)?;
+    let ranges = ranges(config);
+    if !matches!(profile, Profile::Huber(_)) || ranges.iter().all(|(low, high)| low >= high) {
+        return Ok(found);
+    }
+    for _ in 0..3 {
+        let best = found.iter().min_by(|p, q| p.1.total_cmp(&q.1));
+        let Some((Law { saturation: Some(shape), .. }, cost, _)) = best.copied() else { break };
+        let neighbours = neighbours(profile, shape, ranges);
+        let further = descend(profile, samples, &neighbours, config).unwrap_or_default();
+        let is_better = further.iter().any(|(_, there, _)| *there < cost * (1. - 1e-9));
+        found.extend(further);
+        if !is_better {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The minima of a fine grid around a shape, without the shape itself: at most four, the best first.
+fn neighbours(
+    profile: &mut Profile<'_>,
+    shape: Saturation,
+    [start_range, max_range]: [(f64, f64); 2],
+) -> Vec<[f64; 2]> {
+    let (distance, steps) = NEAR;
+    let side = 2 * steps + 1;
+    let mut nodes = Vec::with_capacity((side * side) as usize);
+    for row in -steps..=steps {
+        for column in -steps..=steps {
+            let moved = |from: f64, step: i32, (low, high): (f64, f64)| {
+                (from + distance * f64::from(step) / f64::from(steps)).clamp(low, high)
+            };
+            let position = [moved(shape.log2_start, row, start_range), moved(shape.log2_max, column, max_range)];
+            let cost = match profile.solve(Some(saturation(&position))) {
+                Ok((_, cost)) if position[1] - position[0] >= GAP => cost,
+                _ => f64::INFINITY,
+            };
+            nodes.push((position, cost));
+        }
+    }
+    let cost = |row: i32, column: i32| match (0..side).contains(&row) && (0..side).contains(&column) {
+        true => nodes[(row * side + column) as usize].1,
+        false => f64::INFINITY,
+    };
+    let mut minima: Vec<([f64; 2], f64)> = (0..side * side)
+        .map(|at| (at / side, at % side))
+        .filter(|&(row, column)| {
+            let here = cost(row, column);
+            let around = (-1..=1).flat_map(|i| (-1..=1).map(move |j| (i, j))).filter(|&step| step != (0, 0));
+            (row, column) != (steps, steps)
+                && here.is_finite()
+                && around.map(|(i, j)| cost(row + i, column + j)).all(|there| here <= there)
+        })
+        .map(|(row, column)| nodes[(row * side + column) as usize])
+        .collect();
+    minima.sort_by(|p, q| p.1.total_cmp(&q.1));
+    minima.truncate(4);
+    minima.into_iter().map(|(position, _)| position).collect()
+}
+
+/// Each start followed to its minimum.
+fn descend(
     profile: &mut Profile<'_>,
     samples: &Samples,
     starts: &[[f64; 2]],
