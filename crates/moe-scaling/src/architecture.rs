@@ -59,7 +59,7 @@ impl Architecture {
     ///
     /// # Errors
     ///
-    /// When a size is zero or above 2²⁴, or `R` is outside `[0, 1]`.
+    /// When a size is zero or above 2²⁴, or `R` is outside `[0, 1]`; counts of parameters and flops also when they are not below 2⁶⁴.
     pub fn routed_blocks(&self) -> Result<Vec<usize>> {
         self.check()?;
         // for a whole 1/R this is divisibility, otherwise routed blocks are spread evenly; 1e-9 absorbs the rounding error of R
@@ -74,8 +74,8 @@ impl Architecture {
     /// As for [`Self::routed_blocks`].
     pub fn dense_parameters(&self) -> Result<u64> {
         self.check()?;
-        let (d, a) = (self.d_model as u64, self.heads as u64 * self.head_size as u64);
-        Ok(self.blocks as u64 * (5 * d * a + 8 * d * d + 4 * d))
+        let (d, a) = (self.d_model as u128, self.heads as u128 * self.head_size as u128);
+        whole(Some(self.blocks as u128 * (5 * d * a + 8 * d * d + 4 * d)))
     }
 
     /// All parameters: `P = N + n_r ((E − 1) 8 d² + d E)` with `n_r` routed layers, and `n_r (d ⌊d/8⌋ + ⌊d/8⌋)` more for RL-R.
@@ -88,13 +88,14 @@ impl Architecture {
         if experts == 0 {
             return Err(Error::config("experts", "there must be at least one"));
         }
-        let (d, e) = (self.d_model as u64, experts as u64);
+        let (d, e) = (self.d_model as u128, experts as u128);
         let router = match router {
             RouterKind::Linear => d * e,
             RouterKind::Reinforce => d * e + d * (d / 8) + d / 8,
             RouterKind::Free => 0,
         };
-        Ok(dense + self.routed_blocks()?.len() as u64 * ((e - 1) * 8 * d * d + router))
+        let routed = self.routed_blocks()?.len() as u128;
+        whole(routed.checked_mul((e - 1) * 8 * d * d + router).map(|routed| u128::from(dense).saturating_add(routed)))
     }
 
     /// The flops that routing adds to the forward pass of one token, relative to the dense model (a multiply-add counts as two):
@@ -107,13 +108,18 @@ impl Architecture {
         if k == 0 || k > experts {
             return Err(Error::config("k", format!("{k} experts per token, of {experts}")));
         }
-        let layers = self.routed_blocks()?.len() as u64;
-        let (d, e) = (self.d_model as u64, experts as u64);
+        let layers = self.routed_blocks()?.len() as u128;
+        let (d, e) = (self.d_model as u128, experts as u128);
         let router = match router {
             RouterKind::Linear => 2 * d * e,
             RouterKind::Reinforce => 2 * d * e + 2 * d * (d / 8) + 2 * (d / 8),
             RouterKind::Free => 0,
         };
-        Ok(layers * (router + (k as u64 - 1) * 16 * d * d))
+        whole(layers.checked_mul(router + (k as u128 - 1) * 16 * d * d))
     }
+}
+
+fn whole(count: Option<u128>) -> Result<u64> {
+    let count = count.and_then(|count| u64::try_from(count).ok());
+    count.ok_or_else(|| Error::config("architecture", "the count is not below 2^64"))
 }

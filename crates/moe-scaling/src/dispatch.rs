@@ -1,5 +1,6 @@
 //! Dispatch: tokens sorted by expert, with a capacity above which they are dropped.
 
+use crate::rounding::ceil_of_product;
 use crate::{Error, Result};
 use core_tensor::ops::RowGroups;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,8 @@ impl Capacity {
         Self { factor: Some(factor), evaluation_factor: Some(factor), ..Self::default() }
     }
 
-    /// The largest number of tokens of an expert, `max(minimum, ⌈factor · k · tokens / experts⌉)`; `None` without a limit.
+    /// The largest number of tokens of an expert, `max(minimum, ⌈factor · k · tokens / experts⌉)`; `None` without a limit. The product is exact up to rounding:
+    /// a factor of 1.1 gives 11 places for 100 tokens and 10 experts, not 12.
     ///
     /// # Errors
     ///
@@ -57,7 +59,7 @@ impl Capacity {
             return Err(Error::config("capacity factor", format!("{factor} is not a finite number above 0")));
         }
         let share = factor * k as f64 * tokens as f64 / experts.max(1) as f64;
-        Ok(Some((share.ceil() as usize).max(self.minimum)))
+        Ok(Some((ceil_of_product(share) as usize).max(self.minimum)))
     }
 }
 
@@ -77,11 +79,12 @@ pub struct Dispatch {
 impl Dispatch {
     /// Sorts the `T · k` choices (token by token, first choices first) by expert with a counting sort, and keeps at most `limit` per expert.
     ///
-    /// With `gates`, of the same length, the largest gates are kept ([`Priority::Gate`]); without, and where a gate is NaN, the order of the tokens decides.
+    /// With `gates`, of the same length, the largest gates are kept ([`Priority::Gate`]), of equal ones the first; without, the order of the tokens decides.
     ///
     /// # Errors
     ///
-    /// When an expert is not below `num_experts`, `k` is 0, the number of choices is not a multiple of `k`, or `gates` has another length.
+    /// When an expert is not below `num_experts`, `k` is 0, the number of choices is not a multiple of `k`, `gates` has another length, or a gate is NaN; the
+    /// error names its token.
     pub fn new(
         choices: &[u32],
         k: usize,
@@ -109,6 +112,10 @@ impl Dispatch {
             let got = gates.map_or(0, <[f64]>::len);
             return Err(Error::length("dispatch", "gates", got, format!("one for each of {} choices", choices.len())));
         }
+        if let Some(at) = gates.and_then(|gates| gates.iter().position(|gate| gate.is_nan())) {
+            let position = (at / k) as u64;
+            return Err(Error::NotFinite { operation: "dispatch", what: "a gate of token", position, got: f64::NAN });
+        }
         let tokens = choices.len() / k;
         let limit = limit.unwrap_or(usize::MAX);
         let mut counts = vec![0usize; num_experts];
@@ -116,9 +123,9 @@ impl Dispatch {
         let mut order: Vec<usize> = (0..tokens).collect();
         for choice in 0..k {
             if let Some(gates) = gates {
-                order.sort_by(|&p, &q| {
-                    gates[q * k + choice].partial_cmp(&gates[p * k + choice]).unwrap_or(p.cmp(&q)).then(p.cmp(&q))
-                });
+                // adding zero makes both zeros equal
+                let gate = |token: usize| gates[token * k + choice] + 0.;
+                order.sort_by(|&p, &q| gate(q).total_cmp(&gate(p)).then(p.cmp(&q)));
             }
             for &token in &order {
                 let at = token * k + choice;

@@ -17,9 +17,9 @@ pub enum Error {
     InvalidData {
         /// The operation that was called.
         operation: &'static str,
-        /// What is counted by `position`: a line of a file, a point.
+        /// What is counted by `position`, such as a point.
         item: &'static str,
-        /// The line, from 1; the index of the point, from 0.
+        /// Its index, from 0.
         position: usize,
         /// The quantity.
         what: &'static str,
@@ -27,6 +27,28 @@ pub enum Error {
         got: String,
         /// What is accepted.
         expected: &'static str,
+    },
+    /// A cell of a table is outside its range, or is not a number.
+    #[error("line {line}: {quantity} is {got}, expected {expected} (column {column:?})")]
+    InvalidCell {
+        /// The line of the file, from 1.
+        line: usize,
+        /// The name of the column in the header.
+        column: String,
+        /// The quantity that the column holds.
+        quantity: &'static str,
+        /// What was found.
+        got: String,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// A table has two columns of a name that is read.
+    #[error("the table has {count} columns named {name:?}")]
+    DuplicateColumn {
+        /// The name.
+        name: String,
+        /// How often it occurs.
+        count: usize,
     },
     /// A table lacks a required column.
     #[error("the table has no column named {expected}; it has {got}")]

@@ -5,8 +5,10 @@ use crate::router::{Policy, Router, Tokens};
 use crate::{Error, Mode, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::{Init, VarBuilder};
-use core_tensor::ops::{self, ExpertActivation};
+use core_tensor::ops;
 use serde::{Deserialize, Serialize};
+
+pub use core_tensor::ops::ExpertActivation;
 
 /// The settings of [`RoutedFeedForward`].
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -11,6 +11,8 @@ pub mod layer;
 #[cfg(feature = "layers")]
 pub mod model;
 #[cfg(feature = "layers")]
+mod rounding;
+#[cfg(feature = "layers")]
 pub mod router;
 
 #[cfg(feature = "layers")]

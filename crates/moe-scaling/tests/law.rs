@@ -6,8 +6,12 @@
 mod architecture;
 #[path = "law/fitting.rs"]
 mod fitting;
+#[path = "law/nested.rs"]
+mod nested;
 #[path = "law/predictions.rs"]
 mod predictions;
+#[path = "law/robust.rs"]
+mod robust;
 #[path = "law/tables.rs"]
 mod tables;
 #[path = "law/uncertainty.rs"]

@@ -16,6 +16,8 @@ mod law;
 #[cfg(feature = "layers")]
 #[path = "routed_scaling_laws_golden/layers.rs"]
 mod layers;
+#[path = "routed_scaling_laws_golden/robust.rs"]
+mod robust;
 #[cfg(feature = "layers")]
 #[path = "routed_scaling_laws_golden/tensors.rs"]
 mod tensors;

@@ -1,6 +1,6 @@
 //! A fit together with its uncertainty.
 
-use super::bootstrap::{Bootstrap, Interval, bootstrap, leave_one_out};
+use super::bootstrap::{Bootstrap, Interval, bootstrap, check_level, check_resamples, leave_one_out};
 use super::config::FitConfig;
 use super::fit::{Fit, fit};
 use super::form::{Coefficient, Form};
@@ -19,9 +19,21 @@ pub struct Analysis {
     pub leave_one_out_rmsle: f64,
     /// The number of resamples that could be fitted, on which the intervals are based.
     pub resamples: usize,
+    /// The number of resamples that could not be fitted because too few different points were drawn.
+    #[serde(default)]
+    pub failed: usize,
+    /// The number of resamples whose search did not converge.
+    #[serde(default)]
+    pub not_converged: usize,
+    /// The number of resamples with a degenerate law ([`Fit::is_degenerate`]).
+    #[serde(default)]
+    pub degenerate: usize,
+    /// The indices of the points without which the search did not converge.
+    #[serde(default)]
+    pub not_converged_without: Vec<usize>,
     /// Percentile intervals of the free coefficients.
     pub intervals: Vec<(Coefficient, Interval)>,
-    /// [`Law::cutoff`] with its interval over the resamples that have one.
+    /// [`Law::cutoff`] with its interval over the resamples that have one; `None` if the law or all resamples have none.
     pub cutoff: Option<(f64, Interval)>,
 }
 
@@ -29,7 +41,7 @@ pub struct Analysis {
 ///
 /// # Errors
 ///
-/// As for [`fit()`], and when no resample can be fitted or `level` is not in `(0, 1)`.
+/// As for [`fit()`], when `resamples` is 0 or above 10 million, when no resample can be fitted, and when `level` is not in `(0, 1)`.
 pub fn analyse(
     points: &[Point],
     form: Form,
@@ -38,17 +50,26 @@ pub fn analyse(
     level: f64,
     seed: u64,
 ) -> Result<Analysis> {
+    check_level(level)?;
+    check_resamples("analyse", resamples)?;
     let fit = fit(points, form, config)?;
-    let leave_one_out_rmsle = leave_one_out(points, form, config)?.rmsle;
+    let left_out = leave_one_out(points, form, config)?;
     let samples: Bootstrap = bootstrap(points, form, config, resamples, seed)?;
     let free = free_coefficients(form, &config.fixed, config.fits_irreducible);
     let intervals = free
         .into_iter()
         .map(|which| Ok((which, samples.interval(level, |law| law.coefficient(which))?)))
         .collect::<Result<_>>()?;
-    let cutoff = match fit.law.cutoff() {
-        Some(size) => Some((size, samples.interval(level, Law::cutoff)?)),
-        None => None,
-    };
-    Ok(Analysis { fit, leave_one_out_rmsle, resamples: samples.laws.len(), intervals, cutoff })
+    let cutoff = fit.law.cutoff().and_then(|size| Some((size, samples.interval(level, Law::cutoff).ok()?)));
+    Ok(Analysis {
+        fit,
+        leave_one_out_rmsle: left_out.rmsle,
+        resamples: samples.laws.len(),
+        failed: samples.failed,
+        not_converged: samples.not_converged,
+        degenerate: samples.degenerate,
+        not_converged_without: left_out.not_converged,
+        intervals,
+        cutoff,
+    })
 }

@@ -1,23 +1,26 @@
 //! The uncertainty of a fit: bootstrap, leave-one-out errors, and the comparison of two routers.
 
-use super::config::{FitConfig, Starts};
+use super::config::{FitConfig, Loss, Starts};
 use super::fit::fit_samples;
 use super::form::Form;
 use super::formula::Law;
 use super::points::{self, Point};
 use super::residuals::Samples;
+use super::saturation::null_is_infinite;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A confidence interval.
+/// A confidence interval. An end can be infinite, which JSON has as `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
+    #[serde(deserialize_with = "null_is_infinite")]
     pub lower: f64,
     /// The upper end.
+    #[serde(deserialize_with = "null_is_infinite")]
     pub upper: f64,
 }
 
@@ -35,6 +38,12 @@ pub struct Bootstrap {
     pub laws: Vec<Law>,
     /// The number of resamples that do not determine a law because too few different points were drawn.
     pub failed: usize,
+    /// The number of `laws` whose search did not converge ([`Fit::not_converged`](super::Fit)).
+    #[serde(default)]
+    pub not_converged: usize,
+    /// The number of `laws` that are degenerate ([`Fit::is_degenerate`](super::Fit)).
+    #[serde(default)]
+    pub degenerate: usize,
 }
 
 impl Bootstrap {
@@ -62,9 +71,7 @@ impl Bootstrap {
 }
 
 fn percentiles(mut values: Vec<f64>, level: f64) -> Result<Interval> {
-    if !(0. < level && level < 1.) {
-        return Err(Error::Value { operation: "interval", what: "level", got: level, expected: "in (0, 1)" });
-    }
+    check_level(level)?;
     values.retain(|value| !value.is_nan());
     values.sort_by(f64::total_cmp);
     if values.is_empty() {
@@ -74,9 +81,40 @@ fn percentiles(mut values: Vec<f64>, level: f64) -> Result<Interval> {
         let position = share * (values.len() - 1) as f64;
         let (below, part) = (position.floor() as usize, position.fract());
         let (low, high) = (values[below], values[(below + 1).min(values.len() - 1)]);
-        if part == 0. || low == high { low } else { low + part * (high - low) }
+        if part == 0. || low == high {
+            low
+        } else if low.is_infinite() && high.is_infinite() {
+            // from −∞ to ∞: there is nothing between them
+            if part < 0.5 { low } else { high }
+        } else if low.is_infinite() || high.is_infinite() {
+            if low.is_infinite() { low } else { high }
+        } else {
+            low + part * (high - low)
+        }
     };
     Ok(Interval { lower: at((1. - level) / 2.), upper: at((1. + level) / 2.) })
+}
+
+/// The largest number of resamples: more take days and gigabytes.
+const MAX_RESAMPLES: usize = 10_000_000;
+
+pub(super) fn check_resamples(operation: &'static str, resamples: usize) -> Result<()> {
+    if (1..=MAX_RESAMPLES).contains(&resamples) {
+        return Ok(());
+    }
+    Err(Error::Value {
+        operation,
+        what: "number of resamples",
+        got: resamples as f64,
+        expected: "from 1 to 10 million",
+    })
+}
+
+pub(super) fn check_level(level: f64) -> Result<()> {
+    if 0. < level && level < 1. {
+        return Ok(());
+    }
+    Err(Error::Value { operation: "interval", what: "level", got: level, expected: "in (0, 1)" })
 }
 
 /// The bootstrap over points: fits `resamples` samples of as many points, drawn with replacement, in parallel. The result depends on the seed, not on
@@ -84,13 +122,14 @@ fn percentiles(mut values: Vec<f64>, level: f64) -> Result<Interval> {
 ///
 /// # Errors
 ///
-/// As for [`super::fit()`], and when no resample can be fitted.
+/// As for [`super::fit()`], when `resamples` is 0 or above 10 million, and when no resample can be fitted.
 pub fn bootstrap(points: &[Point], form: Form, config: &FitConfig, resamples: usize, seed: u64) -> Result<Bootstrap> {
+    check_resamples("bootstrap", resamples)?;
     points::check(points)?;
     config.check(form)?;
     let samples = Samples::new(points);
     fit_samples(&samples, form, config)?;
-    let laws: Vec<Option<Law>> = (0..resamples as u64)
+    let fits: Vec<Option<(Law, bool, bool)>> = (0..resamples as u64)
         .into_par_iter()
         .map(|resample| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -100,14 +139,20 @@ pub fn bootstrap(points: &[Point], form: Form, config: &FitConfig, resamples: us
                 counts[rng.random_range(0..samples.len())] += 1;
             }
             let weights: Vec<f64> = counts.iter().zip(&samples.weight).map(|(&n, w)| f64::from(n) * w).collect();
-            fit_samples(&samples.with_weights(&weights), form, config).ok().map(|fit| fit.law)
+            let fit = fit_samples(&samples.with_weights(&weights), form, config).ok()?;
+            Some((fit.law, fit.is_converged, fit.is_degenerate))
         })
         .collect();
-    let laws: Vec<Law> = laws.into_iter().flatten().collect();
-    if laws.is_empty() {
+    let fits: Vec<(Law, bool, bool)> = fits.into_iter().flatten().collect();
+    if fits.is_empty() {
         return Err(Error::Undetermined { reason: format!("none of {resamples} resamples could be fitted") });
     }
-    Ok(Bootstrap { failed: resamples - laws.len(), laws })
+    Ok(Bootstrap {
+        failed: resamples - fits.len(),
+        not_converged: fits.iter().filter(|(_, is_converged, _)| !is_converged).count(),
+        degenerate: fits.iter().filter(|(.., is_degenerate)| *is_degenerate).count(),
+        laws: fits.into_iter().map(|(law, ..)| law).collect(),
+    })
 }
 
 /// Leave-one-out errors.
@@ -117,6 +162,9 @@ pub struct LeaveOneOut {
     pub errors: Vec<f64>,
     /// Root mean square of the errors that are not NaN.
     pub rmsle: f64,
+    /// The indices of the points without which the search did not converge.
+    #[serde(default)]
+    pub not_converged: Vec<usize>,
 }
 
 /// Predicts each point by a fit to all others, in parallel.
@@ -128,32 +176,36 @@ pub fn leave_one_out(points: &[Point], form: Form, config: &FitConfig) -> Result
     points::check(points)?;
     config.check(form)?;
     let whole = fit_samples(&Samples::new(points), form, config)?;
-    // one point moves the optimum little, so the optimum of all points is the best start
+    // one point moves the optimum of squared errors little, so the optimum of all points is the best start; robust costs have more minima
     let near = match (&config.starts, whole.law.saturation) {
-        (Starts::Grid { .. }, Some(saturation)) => {
+        (Starts::Grid { .. }, Some(saturation)) if config.loss == Loss::Squared && !whole.is_degenerate => {
             FitConfig { starts: Starts::Given(vec![[saturation.log2_start, saturation.log2_max]]), ..config.clone() }
         }
         _ => config.clone(),
     };
-    let errors: Vec<f64> = (0..points.len())
+    let found: Vec<(f64, bool)> = (0..points.len())
         .into_par_iter()
         .map(|left_out| {
             let point = points[left_out];
             if point.weight == 0. {
-                return f64::NAN;
+                return (f64::NAN, true);
             }
             let mut others = points.to_vec();
             others[left_out].weight = 0.;
-            let fit = fit_samples(&Samples::new(&others), form, &near);
-            fit.map_or(f64::NAN, |fit| fit.law.predict(point.size, point.experts).ln() - point.loss.ln())
+            fit_samples(&Samples::new(&others), form, &near).map_or((f64::NAN, true), |fit| {
+                (fit.law.predict(point.size, point.experts).ln() - point.loss.ln(), fit.is_converged)
+            })
         })
         .collect();
+    let errors: Vec<f64> = found.iter().map(|(error, _)| *error).collect();
+    let not_converged =
+        found.iter().enumerate().filter(|(_, (_, is_converged))| !is_converged).map(|(at, _)| at).collect();
     let known: Vec<f64> = errors.iter().copied().filter(|error| !error.is_nan()).collect();
     if known.is_empty() {
         return Err(Error::TooFewPoints { got: whole.points, expected: whole.points + 1 });
     }
     let rmsle = (known.iter().map(|error| error * error).sum::<f64>() / known.len() as f64).sqrt();
-    Ok(LeaveOneOut { errors, rmsle })
+    Ok(LeaveOneOut { errors, rmsle, not_converged })
 }
 
 /// The comparison of two routers at one size and number of experts.
@@ -174,7 +226,7 @@ pub struct Comparison {
 ///
 /// # Errors
 ///
-/// As for [`bootstrap()`].
+/// As for [`bootstrap()`], and when `level` is not in `(0, 1)` or a size or number of experts in `at` is out of range.
 pub fn compare(
     [first, second]: [&[Point]; 2],
     form: Form,
@@ -184,8 +236,22 @@ pub fn compare(
     level: f64,
     seed: u64,
 ) -> Result<Vec<Comparison>> {
+    check_resamples("compare", resamples)?;
+    check_level(level)?;
     points::check(first)?;
     points::check(second)?;
+    if let Some(&(_, experts)) = at.iter().find(|(_, experts)| !(experts.is_finite() && *experts >= 1.)) {
+        let expected = "a finite number of at least 1";
+        return Err(Error::Value { operation: "compare", what: "number of experts", got: experts, expected });
+    }
+    if let Some(&(size, _)) = at.iter().find(|(size, _)| !(size.is_finite() && *size > 0.)) {
+        return Err(Error::Value {
+            operation: "compare",
+            what: "size",
+            got: size,
+            expected: "a finite number above 0",
+        });
+    }
     config.check(form)?;
     let sets = [Samples::new(first), Samples::new(second)];
     let [best_first, best_second] =

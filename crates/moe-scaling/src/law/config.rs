@@ -12,7 +12,7 @@ pub enum Loss {
     Squared,
     /// Huber's loss: quadratic up to `delta`, linear beyond, which limits the influence of outliers.
     Huber {
-        /// In units of the natural logarithm: 0.01 is about 1 % of the loss.
+        /// In units of the natural logarithm: 0.01 is about 1 % of the loss. At least 1e-9.
         delta: f64,
     },
 }
@@ -33,6 +33,12 @@ pub enum Starts {
     /// Pairs `[log2 E_start, log2 E_max]`; each is clamped to the bounds.
     Given(Vec<[f64; 2]>),
 }
+
+/// The largest number of points of a grid of starts.
+const MAX_GRID: usize = 1_000_000;
+
+/// Errors below it are rounding.
+const LEAST_DELTA: f64 = 1e-9;
 
 /// The settings of [`fit()`](super::fit()).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,9 +89,10 @@ impl FitConfig {
 
     pub(super) fn check(&self, form: Form) -> Result<()> {
         if let Loss::Huber { delta } = self.loss
-            && !(delta.is_finite() && delta > 0.)
+            && !(delta.is_finite() && delta >= LEAST_DELTA)
         {
-            return Err(Error::config("delta of Huber's loss", format!("{delta} is not a finite number above 0")));
+            let reason = format!("{delta} is not a finite number of at least {LEAST_DELTA:e}");
+            return Err(Error::config("delta of Huber's loss", reason));
         }
         let is_of_form = |which: Coefficient| {
             form.terms().contains(&which)
@@ -107,11 +114,19 @@ impl FitConfig {
             if low.is_nan() || high.is_nan() || low > high {
                 return Err(Error::config("bounds", format!("the range [{low}, {high}] of {which:?} is empty")));
             }
+            if which == Coefficient::Irreducible && high < 0. {
+                return Err(Error::config("bounds", format!("an irreducible loss cannot be in [{low}, {high}]")));
+            }
         }
         if let Starts::Grid { start, max, keep } = self.starts
             && (start == 0 || max == 0 || keep == 0)
         {
             return Err(Error::config("starts", "the grid needs at least one point per axis and one minimum"));
+        }
+        if let Starts::Grid { start, max, .. } = self.starts
+            && start.checked_mul(max).is_none_or(|points| points > MAX_GRID)
+        {
+            return Err(Error::config("starts", format!("a grid of {start} × {max} points has more than {MAX_GRID}")));
         }
         match &self.starts {
             Starts::Given(starts) if starts.is_empty() => Err(Error::config("starts", "the list is empty")),
@@ -122,13 +137,10 @@ impl FitConfig {
         }
     }
 
-    /// Whether the coefficients other than `E_start` and `E_max` solve a linear least-squares problem.
-    pub(super) fn is_linear(&self, form: Form) -> bool {
+    /// Whether `E_start` and `E_max` alone need a search: given them, the other coefficients solve a least-squares problem, or a convex one.
+    pub(super) fn is_projected(&self, form: Form) -> bool {
         let is_bounded = |&term: &Coefficient| self.bounds.iter().any(|(name, _)| *name == term);
         let irreducible = self.fixed_value(Coefficient::Irreducible).unwrap_or(0.);
-        self.loss == Loss::Squared
-            && !self.fits_irreducible
-            && irreducible == 0.
-            && !form.terms().iter().any(is_bounded)
+        !self.fits_irreducible && irreducible == 0. && !form.terms().iter().any(is_bounded)
     }
 }

@@ -1,6 +1,7 @@
 //! Levenberg–Marquardt for a few bounded parameters.
 
 use super::form::Coefficient;
+use super::stop::NotConverged;
 
 /// The largest number of parameters of a fit.
 pub(super) const MAX: usize = Coefficient::COUNT;
@@ -12,60 +13,86 @@ pub(super) struct Local {
     pub(super) curvature: [[f64; MAX]; MAX],
 }
 
-/// Minimises from `start` within `bounds`. `local` returns `None` where the objective is undefined. Returns the position, its cost, and whether the
-/// search converged.
+/// Where a search ended.
+pub(super) struct Found {
+    pub(super) position: Vec<f64>,
+    pub(super) cost: f64,
+    /// `None` if it converged.
+    pub(super) stopped: Option<NotConverged>,
+}
+
+/// Minimises from `start` within `bounds`. `local` returns `None` where the objective is undefined, and may do so where it is above the second argument; the result is
+/// `None` if it does at the start.
 ///
 /// A parameter at a bound that a step would cross is fixed for that step. The damping is Marquardt's, in the scale of each parameter.
 pub(super) fn minimise(
     start: &[f64],
     bounds: &[(f64, f64)],
     max_iterations: usize,
-    mut local: impl FnMut(&[f64]) -> Option<Local>,
-) -> Option<(Vec<f64>, f64, bool)> {
-    let n = start.len();
+    mut local: impl FnMut(&[f64], f64) -> Option<Local>,
+) -> Option<Found> {
     let mut position: Vec<f64> = start.iter().zip(bounds).map(|(&p, &(low, high))| p.clamp(low, high)).collect();
-    let mut here = local(&position).filter(|here| here.cost.is_finite())?;
+    let mut here = local(&position, f64::INFINITY).filter(|here| here.cost.is_finite())?;
     let mut damping = 1e-3;
     for _ in 0..max_iterations {
-        let is_free: Vec<bool> = (0..n)
-            .map(|k| {
-                let (low, high) = bounds[k];
-                !((position[k] <= low && here.gradient[k] > 0.) || (position[k] >= high && here.gradient[k] < 0.))
-            })
-            .collect();
+        let is_free = free(&position, bounds, &here);
         let Some(step) = damped_step(&here, &is_free, damping) else {
             damping *= 10.;
             if damping > 1e12 {
-                return Some((position, here.cost, false));
+                return Some(ended(position, bounds, here));
             }
             continue;
         };
         let next: Vec<f64> =
             position.iter().zip(&step).zip(bounds).map(|((p, s), &(low, high))| (p + s).clamp(low, high)).collect();
         let moved = next.iter().zip(&position).map(|(a, b)| (a - b).abs() / (1. + b.abs())).fold(0., f64::max);
-        match local(&next) {
+        match local(&next, here.cost) {
             Some(there) if there.cost <= here.cost => {
                 let gain = here.cost - there.cost;
                 let is_done = gain <= 1e-15 * here.cost && moved < 1e-7;
                 (position, here) = (next, there);
                 damping = (damping * 0.2).max(1e-12);
                 if is_done || here.cost == 0. {
-                    return Some((position, here.cost, true));
+                    return Some(ended(position, bounds, here));
                 }
             }
             _ => {
-                // no smaller value can be told apart from rounding errors: this is the minimum
+                // no smaller value can be told apart from rounding errors
                 if moved < 1e-12 {
-                    return Some((position, here.cost, true));
+                    return Some(ended(position, bounds, here));
                 }
                 damping *= 5.;
                 if damping > 1e12 {
-                    return Some((position, here.cost, true));
+                    return Some(ended(position, bounds, here));
                 }
             }
         }
     }
-    Some((position, here.cost, false))
+    let stopped = ended(position, bounds, here);
+    Some(Found { stopped: stopped.stopped.map(|_| NotConverged::IterationLimit), ..stopped })
+}
+
+/// The parameters that are not held by a bound.
+fn free(position: &[f64], bounds: &[(f64, f64)], here: &Local) -> Vec<bool> {
+    let is_free = |k: usize| {
+        let (low, high) = bounds[k];
+        !((position[k] <= low && here.gradient[k] > 0.) || (position[k] >= high && here.gradient[k] < 0.))
+    };
+    (0..position.len()).map(is_free).collect()
+}
+
+/// Errors of `log10 L` below 1e-10 are rounding.
+const NO_COST: f64 = 1e-20;
+
+/// It is a minimum if no single parameter promises to lower the cost noticeably.
+fn ended(position: Vec<f64>, bounds: &[(f64, f64)], here: Local) -> Found {
+    let promised = (0..position.len())
+        .zip(free(&position, bounds, &here))
+        .filter(|&(k, is_free)| is_free && here.gradient[k] != 0.)
+        .map(|(k, _)| here.gradient[k].powi(2) / here.curvature[k][k])
+        .fold(0., f64::max);
+    let is_minimum = here.cost <= NO_COST || promised <= 1e-8 * here.cost;
+    Found { position, cost: here.cost, stopped: (!is_minimum).then_some(NotConverged::Stalled) }
 }
 
 /// `−(H + damping · diag H)⁻¹ g` over the free parameters, zero for the others.

@@ -65,6 +65,14 @@ impl Samples {
         self.weight.iter().sum()
     }
 
+    /// The range of `log10 Ê` over the points; NaN if `E_start ≥ E_max`.
+    pub(super) fn spread(&self, saturation: Saturation) -> f64 {
+        // with few points some of `experts` belong to none of them
+        let levels = self.level.iter().map(|&level| self.experts[level]);
+        let (fewest, most) = levels.fold((f64::INFINITY, 1.), |(low, high): (f64, f64), e| (low.min(e), high.max(e)));
+        saturation.effective_experts(most).log10() - saturation.effective_experts(fewest).log10()
+    }
+
     /// For each number of experts `z` and its derivatives with respect to the exponents of `E_start` and `E_max`.
     pub(super) fn levels(&self, saturation: Option<Saturation>) -> Vec<(f64, [f64; 2])> {
         let level = |&experts: &f64| match saturation {

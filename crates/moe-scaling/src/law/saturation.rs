@@ -1,6 +1,11 @@
 //! The bounded transform of the number of experts.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// JSON has no infinity; serde writes `null` for it.
+pub(super) fn null_is_infinite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
+}
 
 /// `1/Ê = 1/(E − 1 + (1/E_start − 1/E_max)⁻¹) + 1/E_max` (the paper's Eq. 1): `Ê` rises with `E` from `E_start` for a dense model to `E_max` for
 /// infinitely many experts.
@@ -10,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub struct Saturation {
     /// `log2 E_start`.
     pub log2_start: f64,
-    /// `log2 E_max`; infinity for the unbounded transform `E − 1 + E_start`.
+    /// `log2 E_max`; infinity (in JSON `null`) for the unbounded transform `E − 1 + E_start`.
+    #[serde(deserialize_with = "null_is_infinite")]
     pub log2_max: f64,
 }
 

@@ -38,12 +38,16 @@ const SERIES: &[&str] = &["series", "router", "router_type"];
 const WEIGHT: &[&str] = &["weight"];
 
 fn missing_column(names: &[&str], header: &csv::StringRecord) -> Error {
-    let got = header.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let mut got = header.iter().take(20).map(short).collect::<Vec<_>>().join(", ");
+    if header.len() == 1 && header.iter().any(|name| name.contains([';', '\t'])) {
+        got += "; columns must be separated by commas";
+    }
     Error::MissingColumn { expected: names.join(" or "), got }
 }
 
-fn invalid(line: usize, what: &'static str, got: String, expected: &'static str) -> Error {
-    Error::InvalidData { operation: "read_csv", item: "line", position: line, what, got, expected }
+/// A text in quotes, at most 100 characters of it.
+fn short(text: &str) -> String {
+    format!("{:?}", text.chars().take(100).collect::<String>())
 }
 
 /// A table of measured losses.
@@ -58,22 +62,29 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When a column is missing, a row is not as long as the header, or a cell is not a number in range: sizes and losses must be positive, experts at
+    /// When a column is missing or its name occurs twice, a row is not as long as the header, or a cell is not a number in range: sizes and losses must be positive, experts at
     /// least 1, and all finite. The error names the line and the column.
     pub fn read_csv(reader: impl Read, columns: &Columns) -> Result<Self> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
         let header = reader.headers()?.clone();
-        let find = |name: &Option<String>, defaults: &'static [&'static str]| match name {
-            Some(name) => {
-                header.iter().position(|column| column == name).ok_or_else(|| missing_column(&[name], &header))
+        let find = |name: &Option<String>, defaults: &'static [&'static str]| {
+            let found = match name {
+                Some(name) => {
+                    header.iter().position(|column| column == name).ok_or_else(|| missing_column(&[name], &header))
+                }
+                None => header
+                    .iter()
+                    .position(|column| defaults.contains(&column))
+                    .ok_or_else(|| missing_column(defaults, &header)),
+            }?;
+            let count = header.iter().filter(|column| *column == &header[found]).count();
+            if count > 1 {
+                return Err(Error::DuplicateColumn { name: header[found].chars().take(100).collect(), count });
             }
-            None => header
-                .iter()
-                .position(|column| defaults.contains(&column))
-                .ok_or_else(|| missing_column(defaults, &header)),
+            Ok(found)
         };
         let optional = |name: &Option<String>, defaults| match (name, find(name, defaults)) {
-            (None, Err(_)) => Ok(None),
+            (None, Err(Error::MissingColumn { .. })) => Ok(None),
             (_, found) => found.map(Some),
         };
         let (size, experts, loss) =
@@ -83,10 +94,15 @@ impl Table {
         for record in reader.records() {
             let record = record?;
             let line = record.position().map_or(0, |position| position.line() as usize);
-            let number = |at: usize, column: &'static str| {
-                let text = record.get(at).unwrap_or_default();
-                text.parse::<f64>().map_err(|_| invalid(line, column, format!("{text:?}"), "a number"))
+            let invalid = |at: usize, quantity, got: String, expected| {
+                let column = header.get(at).unwrap_or_default().chars().take(100).collect();
+                Error::InvalidCell { line, column, quantity, got, expected }
             };
+            let number = |at: usize, quantity: &'static str| {
+                let text = record.get(at).unwrap_or_default();
+                text.parse::<f64>().map_err(|_| invalid(at, quantity, short(text), "a number"))
+            };
+            let weight_column = weight;
             let weight = weight.map_or(Ok(1.), |at| number(at, "weight"))?;
             let point = Point {
                 size: number(size, "size")?,
@@ -94,8 +110,14 @@ impl Table {
                 loss: number(loss, "loss")?,
                 weight,
             };
-            if let Some((column, got, expected)) = point.fault() {
-                return Err(invalid(line, column, got.to_string(), expected));
+            if let Some((quantity, got, expected)) = point.fault() {
+                let at = match quantity {
+                    "size" => size,
+                    "experts" => experts,
+                    "loss" => loss,
+                    _ => weight_column.unwrap_or(loss),
+                };
+                return Err(invalid(at, quantity, got.to_string(), expected));
             }
             rows.push(Row { series: series.and_then(|at| record.get(at)).unwrap_or_default().to_owned(), point });
         }

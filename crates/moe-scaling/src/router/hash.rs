@@ -38,9 +38,16 @@ pub struct Hash {
 ///
 /// # Errors
 ///
-/// When there is no expert.
+/// When there is no expert, or a vocabulary has more than 2³² ids.
 pub fn hash(num_experts: usize, config: &HashConfig) -> Result<Hash> {
     check_choice(num_experts, 1)?;
+    let ids = match config {
+        HashConfig::Random { vocabulary, .. } => *vocabulary,
+        _ => 0,
+    };
+    if ids as u64 > 1 << 32 {
+        return Err(Error::config("vocabulary", format!("{ids} is more than the 2^32 different ids")));
+    }
     let table = match config {
         HashConfig::Modulo => None,
         HashConfig::Random { vocabulary, seed } => {

@@ -27,14 +27,17 @@ pub fn balance_loss(probabilities: &Tensor, experts: &[u32], k: usize) -> Result
     Ok((probabilities.mean(0)? * shares)?.sum_all()?)
 }
 
-/// `mean_t (logsumexp_e H_te)²`, which penalises large logits (ST-MoE, Zoph et al. 2022).
+/// `mean_t (logsumexp_e H_te)²`, which penalises large logits (ST-MoE, Zoph et al. 2022). Logits of −∞, by which experts are masked, add nothing and have no
+/// gradient, as long as a token has one finite logit.
 ///
 /// # Errors
 ///
 /// When `logits` is not a floating-point tensor `[T, E]`.
 pub fn z_loss(logits: &Tensor) -> Result<Tensor> {
-    let first = logits.narrow(1, 0, 1)?;
-    let normaliser = (first - ops::log_softmax(logits)?.narrow(1, 0, 1)?)?;
+    // relative to the largest logit of each row, which is finite where the sum is
+    let largest = logits.detach().argmax_keepdim(1)?;
+    let logits = logits.contiguous()?;
+    let normaliser = (logits.gather(&largest, 1)? - ops::log_softmax(&logits)?.gather(&largest, 1)?)?;
     Ok(ops::mean_all(&normaliser.sqr()?)?)
 }
 

@@ -122,7 +122,8 @@ impl Reinforce {
             let balance = add_term(None, config.balance_weight, || balance_loss(&probabilities, &favourites, 1))?;
             // the negative entropy is minimised
             assignment.auxiliary_loss = add_term(balance, config.entropy_weight, || {
-                Ok((&probabilities * &log_probabilities)?.sum(1)?.mean_all()?)
+                // an expert masked by a logit of −∞ has no part: 0 · (−∞) is not 0
+                Ok((&probabilities * log_probabilities.maximum(LEAST_LOG)?)?.sum(1)?.mean_all()?)
             })?;
             assignment.policy = Some(Policy {
                 log_probability: gather(&log_probabilities, experts, 1)?.squeeze(1)?,
@@ -146,26 +147,41 @@ impl Reinforce {
     }
 }
 
-/// For each row of `probabilities` the first column whose cumulative sum reaches the row's uniform number, or the last column if rounding keeps the sum
-/// below it. Public for tests.
+/// The logarithm that stands for that of 0, finite in f32.
+const LEAST_LOG: f64 = -1e30;
+
+/// For each row of `probabilities` the first column of positive probability whose cumulative sum reaches the row's uniform number, or the last such column
+/// if rounding keeps the sum below it: a column of probability 0 is never drawn. Public for tests.
 ///
 /// # Errors
 ///
-/// When there is not one number for each row.
+/// When there is not one number for each row, a number is not in `[0, 1]`, a probability is negative or not finite, or all of a row are 0.
 pub fn sample_actions(probabilities: &[f64], columns: usize, uniforms: &[f64]) -> Result<Vec<u32>> {
     if columns == 0 || probabilities.len() != columns * uniforms.len() {
         let expected = format!("one for each row of {columns} of the {} probabilities", probabilities.len());
         return Err(Error::length("sample_actions", "uniforms", uniforms.len(), expected));
     }
+    let value = |what, got, expected| Error::Value { operation: "sample_actions", what, got, expected };
     let pick = |(row, &uniform): (&[f64], &f64)| {
-        let mut sum = 0.;
-        let reached = row.iter().position(|p| {
-            sum += p;
-            sum >= uniform
-        });
-        reached.unwrap_or(columns - 1) as u32
+        if !(0. ..=1.).contains(&uniform) {
+            return Err(value("uniform number", uniform, "in [0, 1]"));
+        }
+        let (mut sum, mut last) = (0., None);
+        for (&p, column) in row.iter().zip(0u32..) {
+            if !(p.is_finite() && p >= 0.) {
+                return Err(value("probability", p, "a finite number of at least 0"));
+            }
+            if p > 0. {
+                sum += p;
+                last = Some(column);
+                if sum >= uniform {
+                    break;
+                }
+            }
+        }
+        last.ok_or_else(|| value("sum of a row of probabilities", sum, "above 0"))
     };
-    Ok(probabilities.chunks_exact(columns).zip(uniforms).map(pick).collect())
+    probabilities.chunks_exact(columns).zip(uniforms).map(pick).collect()
 }
 
 impl Router for Reinforce {

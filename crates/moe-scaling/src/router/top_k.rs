@@ -3,7 +3,7 @@
 use super::assignment::{Assignment, Router, Tokens};
 use super::logits::{check_choice, gather, host, largest, logits, router_weight};
 use super::losses::{add_term, balance_loss, z_loss};
-use crate::{Mode, Result};
+use crate::{Error, Mode, Result};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use core_tensor::ops;
@@ -54,9 +54,19 @@ pub struct TopK {
 ///
 /// # Errors
 ///
-/// When `k` is not in `1..=num_experts`, or the parameter exists in another shape.
+/// When `k` is not in `1..=num_experts`, a weight is not finite, noise is negative or not finite, or the parameter exists in another shape.
 pub fn top_k(d_model: usize, num_experts: usize, config: TopKConfig, vb: VarBuilder<'_>) -> Result<TopK> {
     check_choice(num_experts, config.k)?;
+    if let Noise::Jitter(size) | Noise::Normal(size) = config.noise
+        && !(size.is_finite() && size >= 0.)
+    {
+        return Err(Error::config("noise", format!("{size} is not a finite number of at least 0")));
+    }
+    for (what, weight) in [("balance_weight", config.balance_weight), ("z_weight", config.z_weight)] {
+        if !weight.is_finite() {
+            return Err(Error::config(what, format!("{weight} is not a finite number")));
+        }
+    }
     Ok(TopK { config, weight: router_weight(d_model, num_experts, &vb)? })
 }
 

@@ -24,6 +24,14 @@ fn sizes_are_the_papers() {
     assert!(model.dense_parameters().is_err());
     assert!(Architecture { d_model: 0, routing_frequency: 0.5, ..model }.dense_parameters().is_err());
     assert!(Architecture { d_model: usize::MAX, routing_frequency: 0.5, ..model }.dense_parameters().is_err());
+    let limit = 1 << 24;
+    let largest = Architecture { d_model: limit, blocks: limit, heads: limit, head_size: limit, routing_frequency: 1. };
+    assert!(largest.dense_parameters().is_err());
+    for router in [RouterKind::Linear, RouterKind::Reinforce, RouterKind::Free] {
+        let model = Architecture { heads: 1, head_size: 1, ..largest };
+        assert!(model.total_parameters(usize::MAX, router).is_err());
+        assert!(model.routing_flops(usize::MAX, usize::MAX, router).is_err());
+    }
 }
 
 /// All 223 released runs, if the data set is on this machine.

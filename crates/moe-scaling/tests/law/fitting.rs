@@ -3,7 +3,9 @@
 use crate::{EXPERTS, SIZES, law_of, noise, table, truth};
 use approx::assert_relative_eq;
 use moe_scaling::Error;
-use moe_scaling::law::{Coefficient, FitConfig, Form, Law, Loss, Point, Starts, bootstrap, fit, leave_one_out};
+use moe_scaling::law::{
+    Coefficient, FitConfig, Form, Law, Loss, Point, Starts, analyse, bootstrap, compare, fit, leave_one_out,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -118,11 +120,21 @@ proptest! {
     }
 
     #[test]
-    fn any_points_give_a_law_or_an_error(numbers in prop::collection::vec((1e-300..1e300f64, 1.0..1e6f64, 1e-300..1e300f64), 0..12)) {
-        let points: Vec<Point> = numbers.into_iter().map(|(n, e, l)| Point::new(n, e, l)).collect();
+    fn any_points_give_a_law_or_an_error(
+        numbers in prop::collection::vec((-300.0..300f64, 1.0..1e6f64, -300.0..300f64, -300.0..300f64), 0..12),
+        delta in -9.0..2f64,
+        is_weighted: bool,
+    ) {
+        let point = |(n, experts, loss, weight): (f64, f64, f64, f64)| {
+            let [size, loss, weight] = [n, loss, if is_weighted { weight } else { 0. }].map(|power| 10f64.powf(power));
+            Point { size, experts, loss, weight }
+        };
+        let points: Vec<Point> = numbers.into_iter().map(point).collect();
         for form in Form::ALL {
-            if let Ok(found) = fit(&points, form, &FitConfig::default()) {
-                prop_assert!(found.mse_log10.is_finite());
+            for loss in [Loss::Squared, Loss::Huber { delta: 10f64.powf(delta) }] {
+                if let Ok(found) = fit(&points, form, &FitConfig { loss, ..FitConfig::default() }) {
+                    prop_assert!(found.mse_log10.is_finite() && found.cost.is_finite());
+                }
             }
         }
     }
@@ -167,11 +179,42 @@ fn wrong_points_and_settings_are_errors() {
     };
     assert!(with(&|o| o.loss = Loss::Huber { delta: 0. }));
     assert!(with(&|o| o.loss = Loss::Huber { delta: f64::NAN }));
+    assert!(with(&|o| o.loss = Loss::Huber { delta: f64::INFINITY }));
+    assert!(with(&|o| o.loss = Loss::Huber { delta: 1e-300 }));
     assert!(with(&|o| o.fixed = vec![(Coefficient::G, 1.)]));
     assert!(with(&|o| o.fixed = vec![(Coefficient::A, f64::NAN)]));
     assert!(with(&|o| o.bounds = vec![(Coefficient::A, (1., 0.))]));
     assert!(with(&|o| o.starts = Starts::Given(vec![])));
     assert!(with(&|o| o.starts = Starts::Given(vec![[f64::NAN, 1.]])));
     assert!(with(&|o| o.starts = Starts::Grid { start: 0, max: 1, keep: 1 }));
-    assert!(bootstrap(&good, Form::Saturating, &FitConfig::default(), 0, 0).is_err());
+    assert!(with(&|o| o.starts = Starts::Grid { start: usize::MAX, max: usize::MAX, keep: usize::MAX }));
+    assert!(with(&|o| {
+        o.bounds = vec![(Coefficient::Irreducible, (-2., -1.))];
+        o.fits_irreducible = true;
+    }));
+    // bounds that leave no sensible law are no panic
+    for (which, range) in [
+        (Coefficient::Irreducible, (5., 10.)),
+        (Coefficient::Irreducible, (f64::NEG_INFINITY, 0.)),
+        (Coefficient::Log2Start, (100., 200.)),
+        (Coefficient::Log2Start, (f64::NEG_INFINITY, f64::INFINITY)),
+        (Coefficient::Log2Max, (-300., -200.)),
+        (Coefficient::Log2Max, (f64::NEG_INFINITY, f64::INFINITY)),
+    ] {
+        for loss in [Loss::Squared, Loss::Huber { delta: 1e-3 }] {
+            let bounds = [FitConfig::default().bounds, vec![(which, range)]].concat();
+            let config = FitConfig { loss, bounds, fits_irreducible: true, ..FitConfig::default() };
+            let found = fit(&good, Form::Saturating, &config);
+            assert!(found.is_err() || found.unwrap().cost.is_finite(), "{which:?} {range:?}");
+        }
+    }
+    for resamples in [0, usize::MAX] {
+        assert!(bootstrap(&good, Form::Saturating, &FitConfig::default(), resamples, 0).is_err());
+        let at = [(1e9, 4.)];
+        assert!(compare([&good, &good], Form::Saturating, &FitConfig::default(), &at, resamples, 0.9, 0).is_err());
+        assert!(analyse(&good, Form::Saturating, &FitConfig::default(), resamples, 0.9, 0).is_err());
+    }
+    for at in [(f64::NAN, 4.), (0., 4.), (1e9, 0.5), (1e9, f64::INFINITY)] {
+        assert!(compare([&good, &good], Form::Dense, &FitConfig::default(), &[at], 5, 0.9, 0).is_err(), "{at:?}");
+    }
 }

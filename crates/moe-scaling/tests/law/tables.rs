@@ -54,10 +54,27 @@ fn wrong_tables_are_errors_that_say_where() {
         ("N,E,loss\n1e6,1,\n", "line 2: loss is \"\""),
         ("N,E,loss\n1e6,1,3,4\n", "cannot be read"),
         ("N,E,loss,weight\n1e6,1,3,-1\n", "weight is -1"),
+        (
+            "N,E,loss,weight\n1e6,1,3,nan\n",
+            "line 2: weight is NaN, expected a finite number of at least 0 (column \"weight\")",
+        ),
+        ("N,E,loss\n1e6,1,3\n1e6,2,-3\n", "line 3: loss is -3, expected a finite number above 0 (column \"loss\")"),
+        ("N,E,loss\n1e6,0,3\n", "line 2: experts is 0, expected a finite number of at least 1 (column \"E\")"),
+        ("N,E,loss\ninf,1,3\n", "line 2: size is inf, expected a finite number above 0 (column \"N\")"),
+        ("N,E,loss\n1e999,1,3\n", "line 2: size is inf"),
+        ("N,E,loss\nNaN,1,3\n", "line 2: size is NaN"),
+        ("N,E,loss\n1e6,-inf,3\n", "line 2: experts is -inf"),
+        ("N,E,loss\n1e6,1,NA\n", "line 2: loss is \"NA\", expected a number (column \"loss\")"),
+        ("N,E,loss,E\n1e6,1,3,1\n", "2 columns named \"E\""),
+        ("N;E;loss\n1e6;1;3\n", "separated by commas"),
     ] {
         let error = Table::read_csv(text.as_bytes(), &Columns::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "{text:?}: {error}");
     }
+    // long texts are quoted in part
+    let text = format!("N,E,loss\n{},1,3\n", "x".repeat(100_000));
+    let error = Table::read_csv(text.as_bytes(), &Columns::default()).unwrap_err().to_string();
+    assert!(error.len() < 300, "{}", error.len());
     let columns = Columns { weight: Some("w".into()), ..Columns::default() };
     let error = Table::read_csv(&b"N,E,loss\n1e6,1,3\n"[..], &columns).unwrap_err();
     assert!(matches!(error, Error::MissingColumn { .. }), "{error}");

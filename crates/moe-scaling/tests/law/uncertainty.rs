@@ -1,8 +1,8 @@
 //! Bootstrap, leave-one-out errors and the comparison of routers.
 
-use crate::{noise, table, truth};
+use crate::{law_of, noise, table, truth};
 use approx::assert_relative_eq;
-use moe_scaling::law::{Bootstrap, FitConfig, Form, Law, Point, bootstrap, compare, fit, leave_one_out};
+use moe_scaling::law::{Bootstrap, FitConfig, Form, Interval, Law, Point, bootstrap, compare, fit, leave_one_out};
 
 #[test]
 fn uncertainty_does_not_depend_on_threads_and_shrinks_with_the_noise() {
@@ -22,6 +22,21 @@ fn uncertainty_does_not_depend_on_threads_and_shrinks_with_the_noise() {
     assert!(one.interval(1., |law| Some(law.a)).is_err() && one.interval(0.9, |_| None).is_err());
     let huge = one.interval(0.9, |_| Some(f64::INFINITY)).unwrap();
     assert!(huge.lower == f64::INFINITY && huge.contains(f64::INFINITY));
+    // one end finite and one infinite, either way: infinite between them, never NaN
+    let laws = Bootstrap {
+        laws: vec![Law::zero(Form::Dense), law_of(Form::Dense)],
+        failed: 0,
+        not_converged: 0,
+        degenerate: 0,
+    };
+    let first = |law: &Law, a: f64, b: f64| Some(if law.a == 0. { a } else { b });
+    let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
+    for (a, b, expected) in [(1., high, [high, high]), (low, 1., [low, low]), (low, high, [low, high])] {
+        let found = laws.interval(0.9, |law| first(law, a, b)).unwrap();
+        assert_eq!([found.lower, found.upper], expected, "{a} to {b}");
+        let json = serde_json::to_string(&Interval { lower: 1., upper: high }).unwrap();
+        assert_eq!(serde_json::from_str::<Interval>(&json).unwrap(), Interval { lower: 1., upper: high });
+    }
 }
 
 #[test]

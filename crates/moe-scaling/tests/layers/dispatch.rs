@@ -51,4 +51,33 @@ fn wrong_choices_are_errors() {
     assert!(Dispatch::new(&[0, 1, 2], 2, 4, None, None).is_err());
     assert!(Dispatch::new(&[0], 0, 4, None, None).is_err());
     assert!(Dispatch::new(&[0, 1], 1, 4, None, Some(&[0.1])).is_err());
+    // 21 and more gates, for which sorting without a total order panicked
+    let mut gates: Vec<f64> = (0..64).map(|i| f64::from(i * 37 % 64)).collect();
+    gates[34..].iter_mut().step_by(3).for_each(|gate| *gate = f64::NAN);
+    let error = Dispatch::new(&[0; 64], 2, 1, Some(3), Some(&gates)).unwrap_err().to_string();
+    assert!(error.contains("a gate of token 17"), "{error}");
+}
+
+#[test]
+fn gates_of_any_size_are_in_order() {
+    let gates = [f64::NEG_INFINITY, -0., 0., 1., f64::INFINITY, -1e300];
+    let by_gate = |limit| Dispatch::new(&[0; 6], 1, 1, Some(limit), Some(&gates)).unwrap();
+    let kept = |limit| by_gate(limit).places.iter().map(Option::is_some).collect::<Vec<_>>();
+    assert_eq!(kept(2), [false, false, false, true, true, false]);
+    // zeros of both signs are equal: the first one is kept
+    assert_eq!(kept(3), [false, true, false, true, true, false]);
+}
+
+#[test]
+fn the_capacity_is_that_of_exact_arithmetic() {
+    for (factor, k, tokens, experts, expected) in
+        [(1.1, 1, 100, 10, 11), (1.25, 2, 64, 8, 20), (1.2, 1, 5, 3, 2), (0.55, 1, 100, 1, 55), (1., 3, 7, 7, 3)]
+    {
+        let limit = Capacity::of(factor).tokens_per_expert(tokens, k, experts, true).unwrap();
+        assert_eq!(limit, Some(expected), "{factor} · {k} · {tokens} / {experts}");
+    }
+    for factor in [0., -1., f64::NAN, f64::INFINITY] {
+        assert!(Capacity::of(factor).tokens_per_expert(10, 1, 2, false).is_err());
+    }
+    assert_eq!(Capacity::of(1e300).tokens_per_expert(10, 1, 2, true).unwrap(), Some(usize::MAX));
 }

@@ -3,11 +3,12 @@
 use crate::{all_routers, distance, ids, layer, normal, store, values};
 use candle_core::{DType, Device, Tensor, Var};
 use core_tensor::gradcheck::gradcheck;
-use core_tensor::ops::{self, ExpertActivation};
+use core_tensor::ops;
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use moe_scaling::Mode;
 use moe_scaling::dispatch::Capacity;
+use moe_scaling::layer::ExpertActivation;
 use moe_scaling::router::{HashConfig, Tokens, TopKConfig, balance_loss, hash, top_k, z_loss};
 
 #[test]
