@@ -344,8 +344,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
             Some(ConformalIntervals::calibrate(&found, &target, (n, horizon), arguments.coverage)?)
         }
     };
-    let mut forecasts =
-        vec![("DSTAGNN", predict(&test)?), ("persistence", persistence(&windows, test.clone())?)];
+    let mut forecasts = vec![("DSTAGNN", predict(&test)?), ("persistence", persistence(&windows, test.clone())?)];
     match TimeOfDay::new(&series, period, training.end) {
         Ok(means) => forecasts.push(("time of day", means.forecast(test.clone(), horizon))),
         Err(error) => say(&format!("no mean by time of day: {error}")),

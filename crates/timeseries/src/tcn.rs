@@ -1,7 +1,7 @@
 //! Temporal convolutional network (Bai, Kolter, Koltun 2018), the baseline of SITHCon.
 
-use crate::sithcon::Sequences;
 use crate::error::{check_dtype, check_sizes};
+use crate::sithcon::Sequences;
 use crate::weight_norm::WeightNorm;
 use crate::{Error, Result};
 use candle_core::Tensor;

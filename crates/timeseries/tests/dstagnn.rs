@@ -12,8 +12,8 @@ use core_tensor::{Mode, ops};
 use proptest::prelude::*;
 use timeseries::dstagnn::{
     AstgcnConfig, AttentionNormalisation, ChebyshevBasis, ChebyshevProduct, DstagnnConfig, FitConfig, GraphConfig,
-    Scaler, Scaling, SelfLoop, SensorGraph, Series, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn, aware_graphs,
-    dstagnn, errors_by_horizon, fit, forecast, huber_loss, persistence, transport,
+    Scaler, Scaling, SelfLoop, SensorGraph, Series, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn,
+    aware_graphs, dstagnn, errors_by_horizon, fit, forecast, huber_loss, persistence, transport,
 };
 
 fn numbers(x: &Tensor) -> Vec<f64> {

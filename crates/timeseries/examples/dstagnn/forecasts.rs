@@ -11,8 +11,8 @@ use experiment::{
 use serde::{Deserialize, Serialize};
 use timeseries::dstagnn::{
     Astgcn, AstgcnConfig, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, FitConfig, ForecastErrors,
-    Forecaster, GraphConfig, Scaling, SensorGraph, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn, aware_graphs,
-    dstagnn, errors_by_horizon, fit, forecast, persistence,
+    Forecaster, GraphConfig, Scaling, SensorGraph, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn,
+    aware_graphs, dstagnn, errors_by_horizon, fit, forecast, persistence,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

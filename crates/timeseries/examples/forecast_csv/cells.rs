@@ -66,7 +66,10 @@ pub(crate) fn read(bytes: &[u8], chosen: Option<char>, comment: &str) -> Result<
     let is_number = |cell: &String| cell.trim().parse::<f64>().is_ok();
     if let Some(&(line, text)) = comments.iter().rev().find(|(line, _)| *line < first.0) {
         let named = split(text.trim_start_matches(comment), separator, line)?;
-        if named.len() == header.len() && named.len() > 1 && header.iter().all(is_number) && !named.iter().all(is_number)
+        if named.len() == header.len()
+            && named.len() > 1
+            && header.iter().all(is_number)
+            && !named.iter().all(is_number)
         {
             remarks.push(format!("line {line}, a comment, is taken for the header"));
             (header, rest) = (named, &records);
@@ -107,8 +110,11 @@ fn records<'a>(text: &'a str, comment: &str) -> Result<(Vec<Line<'a>>, Vec<Line<
     let (mut start, mut begins_at, mut line, mut is_quoted) = (0, 1, 1, false);
     let mut end_record = |from: usize, to: usize, line: usize| {
         let record = text[from..to].strip_suffix('\r').unwrap_or(&text[from..to]);
-        if !comment.is_empty() && record.trim_start().starts_with(comment) {
-            comments.push((line, record.trim_start()));
+        let trimmed = record.trim_start();
+        // a spreadsheet's missing value is none, though it begins like one
+        let is_missing = trimmed.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("#n/a"));
+        if !comment.is_empty() && trimmed.starts_with(comment) && !is_missing {
+            comments.push((line, trimmed));
         } else if !(records.is_empty() && record.trim().is_empty()) {
             records.push((line, record));
         }

@@ -108,9 +108,8 @@ fn skipped(names: &[String], skip: &[String]) -> Result<Vec<usize>, String> {
             continue;
         }
         for name in argument.split(',') {
-            let column = position(name).ok_or_else(|| {
-                format!("--skip {}: no such column, but {}", shortened(name), shortened_list(names))
-            })?;
+            let column = position(name)
+                .ok_or_else(|| format!("--skip {}: no such column, but {}", shortened(name), shortened_list(names)))?;
             out.push(column);
         }
     }
@@ -268,7 +267,9 @@ fn fill(
     if let Some(line) = gap {
         out.extend_from_slice(&values[(stamps.len() - 1) * width..]);
         *values = out;
-        remarks.push(format!("{filled} steps of {step} seconds are missing, the first before line {line}: filled with missing readings"));
+        remarks.push(format!(
+            "{filled} steps of {step} seconds are missing, the first before line {line}: filled with missing readings"
+        ));
     }
     Ok(Clock { first: *first, step })
 }

@@ -78,7 +78,8 @@ impl Results<'_> {
         let horizon = self.windows.horizon();
         let naive = self.naive()?;
         let mut table = String::from("forecast,step,MAE,RMSE,MAPE in %,MASE\n");
-        let at = |values: &[f64], step: usize| -> Vec<f64> { values.iter().skip(step).step_by(horizon).copied().collect() };
+        let at =
+            |values: &[f64], step: usize| -> Vec<f64> { values.iter().skip(step).step_by(horizon).copied().collect() };
         for (name, values) in self.forecasts {
             let (all, each) = errors_by_horizon(values, target, horizon)?;
             let scaled = naive.mean_scaled(values, target, horizon)?;
@@ -130,7 +131,9 @@ impl Results<'_> {
         if let (Some(intervals), Some((_, found))) = (self.intervals, self.forecasts.first()) {
             let share = 100. * intervals.coverage_of(found, target)?;
             let asked = 100. * intervals.coverage();
-            say(&format!("\nprediction intervals: {share:.1} % of the test readings are inside, {asked} % were asked for"));
+            say(&format!(
+                "\nprediction intervals: {share:.1} % of the test readings are inside, {asked} % were asked for"
+            ));
         }
         Ok(table)
     }

@@ -5,11 +5,11 @@
 
 use crate::train::{Network, num_right};
 use candle_core::{DType, Device, Tensor};
+use core_tensor::ops;
 use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::train::{Rest, Trainer, minibatches};
-use core_tensor::ops;
 use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;

@@ -224,7 +224,10 @@ impl TimeOfDay {
         let mut out = Vec::new();
         for start in starts {
             for node in 0..self.num_nodes {
-                out.extend((start..start.saturating_add(horizon)).map(|step| self.means[step % self.period * self.num_nodes + node]));
+                out.extend(
+                    (start..start.saturating_add(horizon))
+                        .map(|step| self.means[step % self.period * self.num_nodes + node]),
+                );
             }
         }
         out
