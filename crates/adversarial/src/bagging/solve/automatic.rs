@@ -3,7 +3,7 @@
 use super::super::problem::Problem;
 use super::branch::BranchAndBound;
 use super::enumerate::{self, Enumeration};
-use super::limits::Limits;
+use super::super::limits::Limits;
 use super::solver::{Solution, Solver};
 use crate::Result;
 

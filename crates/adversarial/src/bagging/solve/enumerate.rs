@@ -5,7 +5,7 @@
 use super::super::bits;
 use super::super::problem::Problem;
 use super::attack::{self, Choices};
-use super::limits::{Limits, Watch};
+use super::super::limits::{Limits, Watch};
 use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use rayon::prelude::*;

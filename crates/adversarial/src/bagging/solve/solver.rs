@@ -2,7 +2,7 @@
 
 use super::super::bits;
 use super::super::problem::Problem;
-use super::limits::Limits;
+use super::super::limits::Limits;
 use crate::Result;
 
 /// What a solver found out: the optimum lies in `lower..=upper`.
