@@ -21,7 +21,6 @@
 #[path = "certify_votes/tables.rs"]
 mod tables;
 
-
 use adversarial::bagging::solve::{Automatic, BranchAndBound, Enumeration, Limits, Solver};
 use adversarial::bagging::{
     Certificate, CertifyConfig, Scope, Structure, Votes, certify_curve, poisoned_samples, tolerable_budget_within,

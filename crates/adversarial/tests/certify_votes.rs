@@ -136,9 +136,16 @@ fn names_headers_and_probabilities_are_votes_too() {
         let done = run(&program, folder, &arguments);
         let text = String::from_utf8(done.stdout).unwrap();
         assert!(done.status.success(), "{votes}: {text} {}", String::from_utf8_lossy(&done.stderr));
-        assert!(text.contains("3 sub-classifiers, 4 samples, 3 classes") && text.contains("3 predictions are right"), "{text}");
+        assert!(
+            text.contains("3 sub-classifiers, 4 samples, 3 classes") && text.contains("3 predictions are right"),
+            "{text}"
+        );
         let found = json(folder, "out");
-        (found["robustness"][0]["max_changed_upper"].clone(), found["accuracy"][1]["attack"].clone(), found["class_names"].clone())
+        (
+            found["robustness"][0]["max_changed_upper"].clone(),
+            found["accuracy"][1]["attack"].clone(),
+            found["class_names"].clone(),
+        )
     };
     let expected = run_on("numbers.csv", "labels.csv", &[]);
     for votes in ["headed.csv", "pandas.csv", "floats.csv", "probabilities.csv"] {
@@ -161,7 +168,7 @@ fn names_headers_and_probabilities_are_votes_too() {
     write(folder, "sum.csv", "0.5,0.5,0.9,0.9\n");
     write(folder, "hole.csv", "0,1\n0,\n");
     for (arguments, wanted) in [
-        (&["half.csv"][..], "must add up to 1"),
+        (&["half.csv"][..], "add up to 1.2, expected 1 (for two classes give both)"),
         (&["hot.csv"], "may be classes or probabilities"),
         (&["sum.csv", "--classes", "2"], "line 1: the probabilities of sample 1 add up to 1.8"),
         (&["hole.csv"], "line 2, column 2 is empty"),
@@ -197,15 +204,32 @@ fn extreme_numbers_are_errors_or_harmless() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     write(folder, "votes.csv", "0,1,1,0\n0,1,0,0\n0,1,1,0\n0,1,1,1\n");
-    let extremes = ["0", "1", "-1", "1e20", "1e300", "NaN", "inf", "18446744073709551610", "18446744073709551615", "18446744073709551616"];
+    let extremes = [
+        "0",
+        "1",
+        "-1",
+        "1e20",
+        "1e300",
+        "NaN",
+        "inf",
+        "18446744073709551610",
+        "18446744073709551615",
+        "18446744073709551616",
+    ];
     for option in ["--seconds", "--classes", "--budgets"] {
         for value in extremes {
             let done = run(&program, folder, &["votes.csv", "--out", "out", option, value]);
             let error = String::from_utf8(done.stderr).unwrap();
-            assert!(matches!(done.status.code(), Some(0..=2)) && !error.contains("panicked"), "{option} {value}: {error}");
+            assert!(
+                matches!(done.status.code(), Some(0..=2)) && !error.contains("panicked"),
+                "{option} {value}: {error}"
+            );
             if !matches!(value, "0" | "1") {
                 // the largest durations are times that never come
-                assert!(!done.status.success() || value == "18446744073709551610" && option == "--seconds", "{option} {value}");
+                assert!(
+                    !done.status.success() || value == "18446744073709551610" && option == "--seconds",
+                    "{option} {value}"
+                );
             }
         }
     }
@@ -220,7 +244,8 @@ fn the_time_limit_holds_with_the_most_classes() {
     let folder = folder.path();
     // 12 sub-classifiers, 1500 samples, classes all over the range
     let vote = |g: u32, n: u32| if (g + n) % 3 == 0 { (n * 7919 + g * 31) % 65_536 } else { n * 43 % 65_536 };
-    let rows: Vec<String> = (0..12).map(|g| (0..1500).map(|n| vote(g, n).to_string()).collect::<Vec<_>>().join(",")).collect();
+    let rows: Vec<String> =
+        (0..12).map(|g| (0..1500).map(|n| vote(g, n).to_string()).collect::<Vec<_>>().join(",")).collect();
     write(folder, "votes.csv", &rows.join("\n"));
     let start = std::time::Instant::now();
     let limits = ["--classes", "65536", "--seconds", "0.1", "--budgets", "1-6"];

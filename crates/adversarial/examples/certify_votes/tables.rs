@@ -122,7 +122,8 @@ fn looks_like_header(first: &[String], rest: &[Line], known: Option<&[String]>) 
 }
 
 fn text(rows: &[Line], how: &Reading<'_>) -> Result<Classes> {
-    let all = || rows.iter().flat_map(|(line, row)| row.iter().enumerate().map(move |(at, cell)| (*line, at + 1, cell)));
+    let all =
+        || rows.iter().flat_map(|(line, row)| row.iter().enumerate().map(move |(at, cell)| (*line, at + 1, cell)));
     if let Some((line, column, _)) = all().find(|(_, _, cell)| cell.is_empty()) {
         return Err(format!("line {line}, column {column} is empty, expected a class"));
     }
@@ -170,13 +171,14 @@ fn most_probable(row: &[f64], num_classes: Option<usize>) -> Result<Vec<u16>> {
         None => 0,
     };
     if classes < 2 || !row.len().is_multiple_of(classes) {
-        let hint = "those of a sample must add up to 1 (for two classes give both)";
-        return Err(format!("{} probabilities do not divide into samples of equal size; {hint}", row.len()));
+        let hint = "those of a sample must add up to 1; for two classes give both";
+        return Err(format!("{} probabilities do not divide into samples of equal size ({hint})", row.len()));
     }
     let sample = |(at, values): (usize, &[f64])| {
         let sum: f64 = values.iter().sum();
         if (sum - 1.).abs() > TOLERANCE {
-            return Err(format!("the probabilities of sample {at} add up to {sum}, expected 1"));
+            let hint = "for two classes give both";
+            return Err(format!("the probabilities of sample {at} add up to {sum}, expected 1 ({hint})"));
         }
         largest(values).ok_or_else(|| format!("the probabilities of sample {at} are no numbers"))
     };
@@ -215,13 +217,15 @@ fn array(path: &Path, how: &Reading<'_>) -> Result<Vec<Vec<u16>>> {
     let values = array.values.to_f64();
     if let Some(classes) = classes {
         // any scores: the largest counts
-        let scored = |(at, scores)| largest(scores).ok_or_else(|| format!("{place}: sample {at} in order has no largest score"));
+        let scored =
+            |(at, scores)| largest(scores).ok_or_else(|| format!("{place}: sample {at} in order has no largest score"));
         let votes = values.chunks_exact(classes).enumerate().map(scored).collect::<Result<Vec<u16>>>()?;
         return Ok(votes.chunks_exact(width).map(<[u16]>::to_vec).collect());
     }
     let rows = values.chunks_exact(width).enumerate();
     if how.has_probabilities || values.iter().any(|value| value.fract() != 0.) {
-        let row = |(at, row)| most_probable(row, how.num_classes).map_err(|error| format!("{place}: row {at}: {error}"));
+        let row =
+            |(at, row)| most_probable(row, how.num_classes).map_err(|error| format!("{place}: row {at}: {error}"));
         return rows.map(row).collect();
     }
     let number = |place: String, value: f64| match (0. ..=65_535.).contains(&value) {

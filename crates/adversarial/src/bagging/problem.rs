@@ -367,7 +367,9 @@ impl Reader {
 
     /// Whether the sample alone can be changed, to the target if there is one.
     pub(crate) fn is_attackable(&self, reach: &[(Vec<u64>, usize)], target: Option<usize>) -> bool {
-        self.rivals(target).chain(self.silent_rival(target)).any(|class| self.most_units(class, reach) >= self.gap(class))
+        self.rivals(target)
+            .chain(self.silent_rival(target))
+            .any(|class| self.most_units(class, reach) >= self.gap(class))
     }
 
     /// The smallest gap to another class; `None` with one class.

@@ -9,8 +9,8 @@
 //! and the right side, linear in `S`, is largest for the choices with the largest sums of `Σ_i n_i θ_i a_i[g]`. Good `θ` come from the relaxation: 1 where the line is below 1 at its maximum.
 
 use super::super::bits;
-use super::super::problem::Problem;
 use super::super::limits::Watch;
+use super::super::problem::Problem;
 use super::attack::Choices;
 use super::node::{Lines, Node};
 

@@ -1,10 +1,10 @@
 //! The integer programme by HiGHS.
 
 use super::super::bits;
+use super::super::limits::{Limits, Watch};
 use super::super::problem::Problem;
 use super::attack;
 use super::integer_program::{Programme, whole_bound};
-use super::super::limits::{Limits, Watch};
 use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use highs::{HighsModelStatus, RowProblem, Sense};

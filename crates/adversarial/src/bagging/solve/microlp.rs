@@ -1,10 +1,10 @@
 //! The integer programme by `good_lp` with `microlp`, a simplex method with branch and bound in pure Rust.
 
 use super::super::bits;
+use super::super::limits::{Limits, Watch};
 use super::super::problem::Problem;
 use super::attack;
 use super::integer_program::{Programme, whole_bound};
-use super::super::limits::{Limits, Watch};
 use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use good_lp::solvers::SolutionStatus;
