@@ -243,7 +243,7 @@ fn the_time_limit_holds_with_the_most_classes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     // 12 sub-classifiers, 1500 samples, classes all over the range
-    let vote = |g: u32, n: u32| if (g + n) % 3 == 0 { (n * 7919 + g * 31) % 65_536 } else { n * 43 % 65_536 };
+    let vote = |g: u32, n: u32| if (g + n).is_multiple_of(3) { (n * 7919 + g * 31) % 65_536 } else { n * 43 % 65_536 };
     let rows: Vec<String> =
         (0..12).map(|g| (0..1500).map(|n| vote(g, n).to_string()).collect::<Vec<_>>().join(",")).collect();
     write(folder, "votes.csv", &rows.join("\n"));

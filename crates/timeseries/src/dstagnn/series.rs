@@ -21,7 +21,7 @@ impl Series {
     /// # Errors
     /// No reading, an incomplete last step, infinite values.
     pub fn new(values: Vec<f64>, num_nodes: usize, num_channels: usize) -> Result<Self> {
-        let step = num_nodes.checked_mul(num_channels).unwrap_or(usize::MAX);
+        let step = num_nodes.saturating_mul(num_channels);
         if step == 0 || values.is_empty() {
             return Err(Error::count(OP, "the number of readings", 0, "at least 1"));
         }
