@@ -155,6 +155,19 @@ pub(crate) fn check_positive(operation: &'static str, counts: &[(&'static str, u
     }
 }
 
+/// More sub-classifiers than memory has room for in any structure.
+const MOST_SUB_CLASSIFIERS: usize = 1 << 24;
+
+pub(crate) fn check_sub_classifiers(operation: &'static str, count: usize) -> Result<()> {
+    match count > MOST_SUB_CLASSIFIERS {
+        true => {
+            let reason = format!("is {count}, expected at most {MOST_SUB_CLASSIFIERS}");
+            Err(Error::config(operation, "num_sub_classifiers", reason))
+        }
+        false => Ok(()),
+    }
+}
+
 /// So that `?` works inside Candle's traits: an error that came from Candle goes back unchanged.
 #[cfg(feature = "networks")]
 impl From<Error> for candle_core::Error {

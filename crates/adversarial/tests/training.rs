@@ -293,3 +293,16 @@ mod networks {
         assert!(one.predict(&examples.features()[..99]).is_err());
     }
 }
+
+#[test]
+fn settings_that_are_no_numbers_are_errors() {
+    let examples = Examples::new(1, 2, vec![0., 1., 2., 3.], vec![0, 0, 1, 1]).unwrap();
+    for value in [f64::NAN, -1., f64::INFINITY] {
+        let bayes = GaussianNaiveBayes { var_smoothing: value };
+        assert!(bayes.fit(&examples, &[0, 1, 2, 3], 0).is_err(), "{value}");
+    }
+    for tolerance in [f64::NAN, -1.] {
+        let logistic = LogisticRegression { tolerance, ..LogisticRegression::default() };
+        assert!(logistic.fit(&examples, &[0, 1, 2, 3], 0).is_err(), "{tolerance}");
+    }
+}

@@ -35,7 +35,7 @@ fn sequences(signals: &[Vec<f32>], device: &Device) -> timeseries::Result<Sequen
 fn run() -> Outcome {
     let device = &core_tensor::device::parse(&std::env::var("BENCH_DEVICE").unwrap_or_else(|_| "cpu".into()))?;
     // the Morse decoder, an epoch of six steps
-    let signals = morse::alphabet(10);
+    let signals = morse::alphabet(10)?;
     let labels = Tensor::arange(0u32, 43, device)?;
     let store = ParamStore::new(0, DType::F32, device);
     let model = sithcon(1, 43, &SithConConfig::morse_decoder(), store.var_builder())?;
@@ -52,7 +52,7 @@ fn run() -> Outcome {
             Ok(())
         })?;
     }
-    let all = sequences(&morse::alphabet(10), device)?;
+    let all = sequences(&morse::alphabet(10)?, device)?;
     measure(device, "Morse decoder/43 symbols", || {
         black_box(model.forward(&all, &mut Mode::evaluate())?);
         Ok(())

@@ -104,6 +104,32 @@ impl Error {
     }
 }
 
+/// Checks at a model's door that `x` has the element type of its parameters, so that no operation inside complains in its own name.
+pub(crate) fn check_dtype(operation: &'static str, what: &'static str, x: &Tensor, parameter: &Tensor) -> Result<()> {
+    match x.dtype() == parameter.dtype() {
+        true => Ok(()),
+        false => {
+            let (got, expected) = (x.dtype(), "the dtype of the parameters");
+            Err(core_tensor::Error::DType { operation, what, got, expected }.into())
+        }
+    }
+}
+
+/// Sizes above this have no use and could overflow products of sizes.
+const LARGEST_SIZE: usize = 1 << 16;
+
+/// Checks sizes in a configuration.
+pub(crate) fn check_sizes<'a>(
+    operation: &'static str,
+    sizes: impl IntoIterator<Item = (&'a str, usize)>,
+) -> Result<()> {
+    match sizes.into_iter().find(|(_, size)| !(1..=LARGEST_SIZE).contains(size)) {
+        Some((what, 0)) => Err(Error::config(operation, what, 0., "at least 1")),
+        Some((what, size)) => Err(Error::config(operation, what, size as f64, format!("1 to {LARGEST_SIZE}"))),
+        None => Ok(()),
+    }
+}
+
 impl From<Error> for candle_core::Error {
     fn from(error: Error) -> Self {
         match error {

@@ -1,5 +1,6 @@
 //! Long short-term memory that reads a sequence, a baseline of SITHCon.
 
+use crate::error::{check_dtype, check_sizes};
 use crate::sithcon::Sequences;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -34,11 +35,15 @@ pub struct LstmReader {
     features: usize,
 }
 
+const OP: &str = "LSTM";
+
 /// An [`LstmReader`] from `features` features to `outputs` values.
 ///
 /// # Errors
-/// Sizes of zero, parameters of other shapes.
+/// Sizes of zero or above 65,536, parameters of other shapes.
 pub fn lstm_reader(features: usize, outputs: usize, config: LstmConfig, vb: VarBuilder<'_>) -> Result<LstmReader> {
+    let sizes = [("features", features), ("outputs", outputs), ("hidden", config.hidden)];
+    check_sizes(OP, sizes.into_iter().chain([("num_layers", config.num_layers)]))?;
     let recurrent = nn::RecurrentConfig { num_layers: config.num_layers, ..Default::default() };
     let lstm = nn::lstm(features, config.hidden, recurrent, vb.pp("lstm"))?;
     let linear = nn::linear(config.hidden, outputs, vb.pp("linear"))?;
@@ -49,11 +54,12 @@ impl LstmReader {
     /// The outputs at the last step of each sequence, `[sequences, outputs]`.
     ///
     /// # Errors
-    /// Another number of features.
+    /// Another number of features or dtype.
     pub fn forward_sequences(&self, x: &Sequences) -> Result<Tensor> {
         if x.num_features() != self.features {
-            return Err(Error::shape("LSTM", "x", x.values(), format!("[rows, {}]", self.features)));
+            return Err(Error::shape(OP, "x", x.values(), format!("[rows, {}]", self.features)));
         }
+        check_dtype(OP, "x", x.values(), self.linear.weight())?;
         // [batch, features, time] to [time, batch, features]; zeros follow the ends, where they change nothing that is read
         let (y, _) = self.lstm.forward(&x.to_right_padded()?.permute((2, 0, 1))?.contiguous()?, None)?;
         let ends = (0..x.len()).map(|sequence| ((x.rows(sequence).len() - 1) * x.len() + sequence) as u32);

@@ -1,5 +1,6 @@
 //! Temporal convolutional network (Bai, Kolter, Koltun 2018), the baseline of SITHCon.
 
+use crate::error::{check_dtype, check_sizes};
 use crate::sithcon::Sequences;
 use crate::weight_norm::WeightNorm;
 use crate::{Error, Result};
@@ -66,15 +67,13 @@ const OP: &str = "TCN";
 /// A [`Tcn`] from `features` channels to `outputs` numbers.
 ///
 /// # Errors
-/// Sizes of zero, no block, more than 30 blocks, parameters of other shapes.
+/// Sizes of zero or above 65,536, no block, more than 30 blocks, parameters of other shapes.
 pub fn tcn(features: usize, outputs: usize, config: &TcnConfig, vb: VarBuilder<'_>) -> Result<Tcn> {
     if !(1..=30).contains(&config.channels.len()) {
         return Err(Error::config(OP, "the number of blocks", config.channels.len() as f64, "1 to 30"));
     }
-    let sizes = [features, outputs, config.kernel];
-    if let Some(&size) = sizes.iter().chain(&config.channels).find(|&&size| size == 0) {
-        return Err(Error::config(OP, "a size", size as f64, "at least 1"));
-    }
+    let sizes = [("features", features), ("outputs", outputs), ("kernel", config.kernel)];
+    check_sizes(OP, sizes.into_iter().chain(config.channels.iter().map(|&channels| ("channels", channels))))?;
     // the residual's and the last map's weights start small
     let small = Init::Randn { mean: 0., stdev: 0.01 };
     let (mut blocks, mut inputs) = (Vec::new(), features);
@@ -103,11 +102,12 @@ impl Tcn {
     /// The features of the last block at every step, `[batch, features, time]` to `[batch, channels, time]`.
     ///
     /// # Errors
-    /// Another shape.
+    /// Another shape or dtype.
     pub fn forward_features(&self, x: &Tensor) -> Result<Tensor> {
         if !matches!(x.dims(), &[_, features, time] if features == self.features && time > 0) {
             return Err(Error::shape(OP, "x", x, format!("[batch, {}, time]", self.features)));
         }
+        check_dtype(OP, "x", x, self.linear.weight())?;
         let mut x = x.clone();
         for block in &self.blocks {
             let y = block.second.forward_relu(&block.first.forward_relu(&x)?)?;
@@ -123,8 +123,11 @@ impl Tcn {
     /// The outputs at the last step of each sequence, `[sequences, outputs]`. Padding follows the end of a sequence, which a causal network does not see.
     ///
     /// # Errors
-    /// Another number of features.
+    /// Another number of features or dtype.
     pub fn forward_sequences(&self, x: &Sequences) -> Result<Tensor> {
+        if x.num_features() != self.features {
+            return Err(Error::shape(OP, "x", x.values(), format!("[rows, {}]", self.features)));
+        }
         let features = self.forward_features(&x.to_right_padded()?)?.transpose(1, 2)?.contiguous()?;
         let ends = (0..x.len()).map(|sequence| (sequence * x.longest() + x.rows(sequence).len() - 1) as u32);
         let ends = Tensor::from_vec(ends.collect::<Vec<u32>>(), x.len(), features.device())?;

@@ -27,6 +27,11 @@ impl WeightNorm {
         Ok(Self { v, g })
     }
 
+    /// One of the parameters.
+    pub(crate) fn parameter(&self) -> &Tensor {
+        &self.v
+    }
+
     /// `w`, in the shape of `v`. A `v_o` of length zero gives zeros times infinity: NaN.
     pub(crate) fn weight(&self) -> Result<Tensor> {
         let factor = (&self.g / norms(&self.v)?.reshape(self.g.shape())?)?;

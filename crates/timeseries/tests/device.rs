@@ -119,7 +119,7 @@ fn astgcn_is_the_same() {
 
 /// Eight Morse symbols of unequal lengths.
 fn symbols(store: &ParamStore) -> Sequences {
-    let signals: Vec<_> = morse::alphabet(4).into_iter().take(8).collect();
+    let signals: Vec<_> = morse::alphabet(4).unwrap().into_iter().take(8).collect();
     let lengths: Vec<usize> = signals.iter().map(Vec::len).collect();
     let rows = signals.concat();
     let count = rows.len();

@@ -12,8 +12,8 @@ use core_tensor::{Mode, ops};
 use proptest::prelude::*;
 use timeseries::dstagnn::{
     AstgcnConfig, AttentionNormalisation, ChebyshevBasis, ChebyshevProduct, DstagnnConfig, FitConfig, GraphConfig,
-    Scaler, SelfLoop, SensorGraph, Series, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn, aware_graphs,
-    dstagnn, errors_by_horizon, fit, forecast, huber_loss, persistence, transport,
+    Scaler, Scaling, SelfLoop, SensorGraph, Series, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn,
+    aware_graphs, dstagnn, errors_by_horizon, fit, forecast, huber_loss, persistence, transport,
 };
 
 fn numbers(x: &Tensor) -> Vec<f64> {
@@ -210,7 +210,7 @@ fn training_forecasts_a_wave_and_keeps_the_best_state() {
     let series = waves(200, 4);
     let windows = Windows::new(&series, 8, 3).unwrap();
     let split = windows.split();
-    let scaler = windows.scaler(split[0].clone()).unwrap();
+    let scaler = windows.scaler(split[0].clone(), Scaling::PerChannel).unwrap();
     let basis = ChebyshevBasis::new(&ring(4), 3, ChebyshevProduct::Elementwise).unwrap();
     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
     let sizes = DstagnnConfig { filters: 8, embedding: 16, head_width: 4, ..config(4) };
@@ -253,7 +253,7 @@ fn missing_readings_are_masked() {
     values[22] = f64::NAN;
     let series = Series::new(values, 2, 1).unwrap();
     let windows = Windows::new(&series, 3, 2).unwrap();
-    let scaler = windows.scaler(3..17).unwrap();
+    let scaler = windows.scaler(3..17, Scaling::PerChannel).unwrap();
     assert!(scaler.mean[0].is_finite());
     // step 11 of sensor 0 is missing: an input of the window at 12, a target of those at 10 and 11
     let batch = windows.batch(&[12], &scaler, DType::F64, &Device::Cpu).unwrap();
@@ -324,12 +324,12 @@ fn hostile_input_is_an_error() {
     assert!(Windows::new(&short, 0, 1).is_err());
     let constant = Series::new(vec![3.; 80], 2, 1).unwrap();
     let windows = Windows::new(&constant, 3, 2).unwrap();
-    assert!(windows.scaler(3..20).is_err(), "never changes");
-    assert!(windows.scaler(3..3).is_err());
-    let scaler = Scaler { mean: vec![0.], deviation: vec![1.] };
+    assert!(windows.scaler(3..20, Scaling::PerChannel).is_err(), "never changes");
+    assert!(windows.scaler(3..3, Scaling::PerChannel).is_err());
+    let scaler = Scaler { mean: vec![0.], deviation: vec![1.], scaling: Scaling::PerChannel };
     assert!(windows.batch(&[2], &scaler, DType::F32, &Device::Cpu).is_err());
     assert!(windows.batch(&[39], &scaler, DType::F32, &Device::Cpu).is_err());
-    let other = Scaler { mean: vec![0.; 2], deviation: vec![1.; 2] };
+    let other = Scaler { mean: vec![0.; 2], deviation: vec![1.; 2], scaling: Scaling::PerChannel };
     assert!(windows.batch(&[5], &other, DType::F32, &Device::Cpu).is_err());
     assert!(windows.latest(&other, DType::F32, &Device::Cpu).is_err());
     assert!(TimeOfDay::new(&constant, 288, 40).is_err());

@@ -21,7 +21,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use timeseries::dstagnn::{
-    ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, SensorGraph, Series, Similarity,
+    ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, GraphConfig, Scaling, SensorGraph, Series, Similarity,
     SimilarityConfig, Windows, aware_graphs, dstagnn, errors_by_horizon, transport,
 };
 
@@ -289,7 +289,7 @@ fn windows_and_their_normalisation_equal_the_reference() {
     let series = Series::new(values, nodes, kept).unwrap();
     let windows = Windows::new(&series, input_steps, horizon).unwrap();
     let split = windows.split();
-    let scaler = windows.scaler(split[0].clone()).unwrap();
+    let scaler = windows.scaler(split[0].clone(), Scaling::PerChannel).unwrap();
     assert_near("mean", &scaler.mean, &f64s(&file["mean"]), 1e-12 * scaler.mean[0].abs());
     assert_near("std", &scaler.deviation, &f64s(&file["std"]), 1e-12 * scaler.deviation[0]);
     for (name, starts) in ["train", "val", "test"].into_iter().zip(split) {

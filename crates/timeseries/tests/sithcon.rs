@@ -131,7 +131,7 @@ fn a_slower_signal_shifts_the_memory() {
         let config = LogTimeConfig { tau_min: 1., tau_max, num_taus, buffer, ..LogTimeConfig::default() };
         let memory = LogTimeMemory::new(config).unwrap();
         let at_end = |scale: usize| {
-            let signal: Vec<f64> = morse::alphabet(scale)[0].iter().map(|&x| f64::from(x)).collect();
+            let signal: Vec<f64> = morse::alphabet(scale).unwrap()[0].iter().map(|&x| f64::from(x)).collect();
             let count = signal.len();
             let x = Sequences::new(Tensor::from_vec(signal, (count, 1), &Device::Cpu).unwrap(), &[count]).unwrap();
             numbers(&memory.forward_last(&x).unwrap())

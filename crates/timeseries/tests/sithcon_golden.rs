@@ -277,7 +277,7 @@ fn the_trained_decoder_gives_the_reference_logits() {
     let mut tested = 0;
     for (name, expected) in &file {
         let Some(scale) = name.strip_prefix("logits.scale") else { continue };
-        let signals = morse::alphabet(scale.parse().unwrap());
+        let signals = morse::alphabet(scale.parse().unwrap()).unwrap();
         let lengths: Vec<usize> = signals.iter().map(Vec::len).collect();
         let rows = signals.concat();
         let count = rows.len();

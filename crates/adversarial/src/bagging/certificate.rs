@@ -1,6 +1,7 @@
 //! Certificates: what no attack of a budget changes, and the best attack found.
 
 use super::bits;
+use super::limits::Watch;
 use super::problem::{Problem, Scope};
 use super::samplewise;
 use super::solve::{self, Automatic, Limits, Solution, Solver};
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 pub struct CertifyConfig<'a> {
     /// What solves the problem, or each group of it. Default: [`Automatic`].
     pub solver: &'a dyn Solver,
-    /// When it stops early; the time is for one budget. Default: never.
+    /// When it stops early; the time is for one budget, reading the votes included. Where not even that is done in time, the certificate is the trivial one: everything may change. Default:
+    /// never.
     pub limits: Limits<'a>,
     /// Solves groups of that many attackable samples, in their order, and adds their bounds: a looser bound from smaller problems. Default: `None`, the whole.
     pub group_size: Option<usize>,
@@ -86,8 +88,16 @@ pub fn certify(
     config: &CertifyConfig<'_>,
 ) -> Result<Certificate> {
     let start = Instant::now();
-    let problem = Problem::new(votes, structure, budget, scope)?;
-    let attackable = samplewise::attackable(votes, structure, budget, scope)?;
+    let watch = Watch::start(&config.limits);
+    let problem = Problem::within(votes, structure, budget, scope, &watch)?;
+    let attackable = match problem {
+        Some(_) => samplewise::attackable_within(votes, structure, budget, scope, &watch)?,
+        None => None,
+    };
+    let (Some(problem), Some(attackable)) = (problem, attackable) else {
+        return Ok(trivial(votes, budget, scope, config.solver.name(), start));
+    };
+    let config = &CertifyConfig { limits: Limits { time: watch.remaining(), ..config.limits }, ..*config };
     let solution = match config.group_size {
         None => config.solver.solve(&problem, &config.limits)?,
         Some(size) => in_groups(&problem, &Problem::in_groups(votes, structure, budget, scope, size)?, config)?,
@@ -105,6 +115,26 @@ pub fn certify(
         nodes: solution.nodes,
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// What is known before the votes are read: every prediction in the scope may change.
+fn trivial(votes: &Votes, budget: usize, scope: &Scope<'_>, solver: &'static str, start: Instant) -> Certificate {
+    let predictions = votes.ensemble_predictions();
+    let weights = predictions.iter().enumerate().map(|(at, &prediction)| scope.weight(at, usize::from(prediction)));
+    let considered = weights.sum();
+    Certificate {
+        budget,
+        considered,
+        max_changed_upper: considered,
+        best_attack_lower: 0,
+        attack: Vec::new(),
+        certified_samplewise: 0,
+        per_sample: vec![false; votes.num_samples()],
+        columns: 0,
+        solver,
+        nodes: 0,
+        seconds: start.elapsed().as_secs_f64(),
+    }
 }
 
 /// The sum of the groups' bounds, each with an equal share of what is left of the time, and an attack on the whole.
@@ -163,7 +193,7 @@ pub fn changed_by(votes: &Votes, controlled: &[usize]) -> Result<Vec<bool>> {
     let mut changed = Vec::with_capacity(votes.num_samples());
     votes.visit(|_, votes| {
         reader.read(votes);
-        changed.push(reader.is_attackable(&reach, |_| true));
+        changed.push(reader.is_attackable(&reach, None));
     });
     Ok(changed)
 }

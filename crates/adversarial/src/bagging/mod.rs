@@ -13,6 +13,7 @@
 //! | X | controlled sub-classifiers | [`Certificate::attack`] |
 //! | M_ATK(r) | most predictions changed at once | [`Certificate::max_changed_upper`] |
 //! | CR, CA | collective robustness N - M_ATK, certified accuracy | [`Certificate::certified`] in [`Scope::all`], [`Scope::correct`] |
+//! | Π | training samples that an attack changes | [`poisoned_samples`] |
 //! | r̄ | upper bound of the tolerable budget | [`tolerable_budget`] |
 //! | Δ | samples of a sub-problem | [`CertifyConfig::group_size`] |
 //!
@@ -27,7 +28,9 @@
 
 mod bits;
 mod certificate;
+mod cover;
 pub mod learners;
+mod limits;
 mod partition;
 mod probabilistic;
 mod problem;
@@ -39,12 +42,13 @@ mod training;
 mod votes;
 
 pub use certificate::{Certificate, CertifyConfig, certify, certify_curve, changed_by};
+pub use cover::poisoned_samples;
 #[doc(hidden)] // for the reproduction's own use of the same hash
 pub use partition::fnv_1a;
 pub use partition::{HashPartitioner, Record, SubTrainsets, vanilla_sub_trainsets};
 pub use probabilistic::{VanillaBagging, probabilistic_radii};
 pub use problem::{Problem, Scope};
 pub use structure::{PoisonBudget, Structure};
-pub use tolerable::{TolerableBudget, tolerable_budget};
+pub use tolerable::{TolerableBudget, tolerable_budget, tolerable_budget_within};
 pub use training::{BaseLearner, BoxError, Ensemble, Examples, SubClassifier, train, train_votes};
 pub use votes::Votes;

@@ -1,7 +1,7 @@
 //! Which training samples go into which sub-trainset.
 
 use super::structure::Structure;
-use crate::error::check_positive;
+use crate::error::{check_positive, check_sub_classifiers};
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -32,9 +32,10 @@ impl HashPartitioner {
     /// decimal number of the hash function.
     ///
     /// # Errors
-    /// [`Error::Empty`] if either number is 0.
+    /// [`Error::Empty`] if either number is 0, [`Error::InvalidConfig`] for more than 2²⁴ sub-classifiers.
     pub fn new(num_sub_classifiers: usize, num_buckets: usize) -> Result<Self> {
         check_positive("HashPartitioner::new", &[("sub-classifiers", num_sub_classifiers), ("buckets", num_buckets)])?;
+        check_sub_classifiers("HashPartitioner::new", num_sub_classifiers)?;
         Ok(Self { num_sub_classifiers, num_buckets, hash: fnv_1a, hashes_label: false })
     }
 
@@ -118,7 +119,8 @@ impl SubTrainsets {
 /// Vanilla bagging's sub-trainsets: `size` (K) indices each, drawn uniformly from `0..num_training`, with or without replacement.
 ///
 /// # Errors
-/// [`Error::Empty`] without sub-classifiers, samples or size; [`Error::InvalidConfig`] for a size above the number of samples without replacement.
+/// [`Error::Empty`] without sub-classifiers, samples or size; [`Error::InvalidConfig`] for a size above the number of samples without replacement, 2³² samples or more,
+/// and more than 2³⁶ draws.
 pub fn vanilla_sub_trainsets(
     num_sub_classifiers: usize,
     size: usize,
@@ -133,6 +135,14 @@ pub fn vanilla_sub_trainsets(
     )?;
     if !with_replacement && size > num_training {
         let reason = format!("is {size}, expected at most {num_training} without replacement");
+        return Err(Error::config(OPERATION, "size", reason));
+    }
+    if num_training > u32::MAX as usize {
+        let reason = format!("is {num_training}, expected at most {}: members are 32-bit numbers", u32::MAX);
+        return Err(Error::config(OPERATION, "num_training", reason));
+    }
+    if num_sub_classifiers.checked_mul(size).is_none_or(|draws| draws > 1 << 36) {
+        let reason = format!("is {size}: {num_sub_classifiers} sub-trainsets of it are more draws than 2^36");
         return Err(Error::config(OPERATION, "size", reason));
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -184,5 +194,9 @@ mod tests {
         once.sort_unstable();
         assert_eq!(once, (0..100).collect::<Vec<u32>>());
         assert!(vanilla_sub_trainsets(1, 101, 100, false, 0).is_err());
+        for (sets, size, samples) in [(1, 1, 1 << 32), (1, 1, usize::MAX), (1, usize::MAX, 9), (usize::MAX, 2, 9)] {
+            assert!(vanilla_sub_trainsets(sets, size, samples, true, 0).is_err(), "{sets} {size} {samples}");
+        }
+        assert!(HashPartitioner::new(usize::MAX, 3).is_err() && HashPartitioner::new(3, usize::MAX).is_ok());
     }
 }

@@ -46,7 +46,7 @@ pub fn probabilistic_radii(votes: &Votes, bagging: VanillaBagging, alpha: f64) -
             return None;
         }
         // the needed margin rises with the budget
-        let (mut certified, mut refuted) = (0, bagging.num_training + 1);
+        let (mut certified, mut refuted) = (0, bagging.num_training.saturating_add(1));
         while refuted - certified > 1 {
             let middle = certified.midpoint(refuted);
             if is_certified(middle) { certified = middle } else { refuted = middle }

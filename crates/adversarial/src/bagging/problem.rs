@@ -1,6 +1,7 @@
 //! The certificate as an optimisation problem: equal columns of votes are merged, what no attack reaches is left out.
 
 use super::bits;
+use super::limits::Watch;
 use super::structure::Structure;
 use super::votes::{self, Votes};
 use crate::error::check_positive;
@@ -55,8 +56,8 @@ impl<'a> Scope<'a> {
         if is_considered { self.weights.map_or(1, |weights| u64::from(weights[sample])) } else { 0 }
     }
 
-    pub(crate) fn allows(&self, class: usize) -> bool {
-        self.target_class.is_none_or(|target| usize::from(target) == class)
+    pub(crate) fn target(&self) -> Option<usize> {
+        self.target_class.map(usize::from)
     }
 }
 
@@ -101,8 +102,21 @@ impl Problem {
     /// # Errors
     /// [`Error::Budget`] for a budget above G; [`Error::Length`], [`Error::OutOfRange`] for a structure or a scope that does not fit the votes.
     pub fn new(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'_>) -> Result<Self> {
+        // without a limit there is always one
+        let problem = Self::within(votes, structure, budget, scope, &Watch::never())?;
+        Ok(problem.unwrap_or_else(|| Self::without_columns(structure.clone(), budget)))
+    }
+
+    /// [`Self::new`], or `None` once the time is over.
+    pub(crate) fn within(
+        votes: &Votes,
+        structure: &Structure,
+        budget: usize,
+        scope: &Scope<'_>,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Self>> {
         check("Problem::new", votes, structure, budget, scope)?;
-        let (patterns, considered) = patterns(votes, structure, budget, scope);
+        let Some((patterns, considered)) = patterns(votes, structure, budget, scope, watch) else { return Ok(None) };
         let mut problem = Self::without_columns(structure.clone(), budget);
         problem.considered = considered;
         let mut seen: HashMap<&[u64], usize> = HashMap::with_capacity(patterns.len());
@@ -113,7 +127,7 @@ impl Problem {
             }
             problem.columns[at].weight += pattern.weight;
         }
-        Ok(problem)
+        Ok(Some(problem))
     }
 
     /// One problem for each `size` attackable samples in their order. The sum of their optima is a bound of the whole, since an attack on all is an attack on each.
@@ -130,7 +144,7 @@ impl Problem {
         const OPERATION: &str = "Problem::in_groups";
         check(OPERATION, votes, structure, budget, scope)?;
         check_positive(OPERATION, &[("samples of a group", size)])?;
-        let (patterns, _) = patterns(votes, structure, budget, scope);
+        let (patterns, _) = patterns(votes, structure, budget, scope, &Watch::never()).unwrap_or_default();
         let one = |group: &[Pattern]| {
             let mut problem = Self::without_columns(structure.clone(), budget);
             let mut seen: HashMap<&[u64], usize> = HashMap::new();
@@ -246,13 +260,22 @@ pub(crate) fn check(
     scope.check(operation, votes)
 }
 
-/// The patterns of all samples that some attack reaches, in the samples' order, and the weight of all samples in the scope.
-fn patterns(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'_>) -> (Vec<Pattern>, u64) {
+/// The patterns of all samples that some attack reaches, in the samples' order, and the weight of all samples in the scope; `None` once the time is over.
+fn patterns(
+    votes: &Votes,
+    structure: &Structure,
+    budget: usize,
+    scope: &Scope<'_>,
+    watch: &Watch<'_>,
+) -> Option<(Vec<Pattern>, u64)> {
     let reach = structure.reach(budget);
     let blocks: Vec<usize> = (0..votes.num_samples()).step_by(votes::BLOCK).collect();
     let parts: Vec<(Vec<Pattern>, u64)> = blocks
         .par_iter()
         .map(|&first| {
+            if watch.is_over_in_setup() {
+                return None;
+            }
             let count = votes::BLOCK.min(votes.num_samples() - first);
             let mut side_by_side = Vec::new();
             votes.transpose(first, count, &mut side_by_side);
@@ -264,44 +287,76 @@ fn patterns(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'
                 let weight = scope.weight(first + offset, reader.prediction);
                 considered += weight;
                 if weight > 0
-                    && let Some(key) = reader.key(&reach, |class| scope.allows(class))
+                    && let Some(key) = reader.key(&reach, scope.target())
                 {
                     found.push(Pattern { key, weight });
                 }
             }
-            (found, considered)
+            Some((found, considered))
         })
-        .collect();
+        .collect::<Option<_>>()?;
     let considered = parts.iter().map(|(_, considered)| considered).sum();
-    (parts.into_iter().flat_map(|(patterns, _)| patterns).collect(), considered)
+    Some((parts.into_iter().flat_map(|(patterns, _)| patterns).collect(), considered))
 }
 
 /// Reads one sample's votes at a time into counts and bits.
 pub(crate) struct Reader {
     words: usize,
-    counts: Vec<u32>,
-    /// `[classes, words]`
+    tally: votes::Tally,
+    /// `[classes]`: where a class with votes stands among those that have some.
+    places: Vec<u32>,
+    /// `[classes with votes, words]`
     voters: Vec<u64>,
+    /// `[words]`: who voted for a class without votes.
+    nobody: Vec<u64>,
     pub(crate) prediction: usize,
 }
 
 impl Reader {
     pub(crate) fn new(num_classes: usize, num_sub_classifiers: usize) -> Self {
         let words = bits::words(num_sub_classifiers);
-        Self { words, counts: vec![0; num_classes], voters: vec![0; num_classes * words], prediction: 0 }
+        let tally = votes::Tally::new(num_classes);
+        let (places, nobody) = (vec![0; num_classes], vec![0; words]);
+        Self { words, tally, places, voters: Vec::new(), nobody, prediction: 0 }
     }
 
     pub(crate) fn read(&mut self, votes: &[u16]) {
-        votes::count(votes, &mut self.counts);
-        self.prediction = votes::winner(&self.counts);
-        self.voters.fill(0);
+        self.prediction = self.tally.read(votes);
+        for (place, &class) in self.tally.present.iter().enumerate() {
+            self.places[usize::from(class)] = place as u32;
+        }
+        self.voters.clear();
+        self.voters.resize(self.tally.present.len() * self.words, 0);
         for (sub_classifier, &vote) in votes.iter().enumerate() {
-            bits::insert(&mut self.voters[usize::from(vote) * self.words..][..self.words], sub_classifier);
+            let place = self.places[usize::from(vote)] as usize;
+            bits::insert(&mut self.voters[place * self.words..][..self.words], sub_classifier);
         }
     }
 
     fn voters(&self, class: usize) -> &[u64] {
-        &self.voters[class * self.words..][..self.words]
+        match self.tally.counts[class] {
+            0 => &self.nobody,
+            _ => &self.voters[self.places[class] as usize * self.words..][..self.words],
+        }
+    }
+
+    /// The vote units that `class` must win.
+    fn gap(&self, class: usize) -> u32 {
+        votes::gap(&self.tally.counts, self.prediction, class)
+    }
+
+    /// The classes with votes that may overtake the prediction: all others, or the target alone.
+    fn rivals(&self, target: Option<usize>) -> impl Iterator<Item = usize> {
+        let present = self.tally.present.iter().map(|&class| usize::from(class));
+        present.filter(move |&class| class != self.prediction && target.is_none_or(|target| target == class))
+    }
+
+    /// The class without votes that overtakes the prediction most easily, the smallest: all of them win the same units, and the smaller ones win ties.
+    fn silent_rival(&self, target: Option<usize>) -> Option<usize> {
+        match target {
+            None => self.tally.first_absent(),
+            Some(target) => Some(target).filter(|&target| self.tally.counts[target] == 0),
+        }
     }
 
     /// The most vote units that an attacker wins for `class`: the largest ones of each set.
@@ -310,35 +365,29 @@ impl Reader {
         reach.iter().map(|(set, budget)| most_units(set, *budget as u32, predicted, class)).sum()
     }
 
-    /// Whether the sample alone can be changed to an allowed class.
-    pub(crate) fn is_attackable(&self, reach: &[(Vec<u64>, usize)], allows: impl Fn(usize) -> bool) -> bool {
-        let mut classes = (0..self.counts.len()).filter(|&class| class != self.prediction && allows(class));
-        classes.any(|class| self.most_units(class, reach) >= votes::gap(&self.counts, self.prediction, class))
+    /// Whether the sample alone can be changed, to the target if there is one.
+    pub(crate) fn is_attackable(&self, reach: &[(Vec<u64>, usize)], target: Option<usize>) -> bool {
+        self.rivals(target)
+            .chain(self.silent_rival(target))
+            .any(|class| self.most_units(class, reach) >= self.gap(class))
     }
 
     /// The smallest gap to another class; `None` with one class.
     pub(crate) fn smallest_gap(&self) -> Option<u32> {
-        let classes = (0..self.counts.len()).filter(|&class| class != self.prediction);
-        classes.map(|class| votes::gap(&self.counts, self.prediction, class)).min()
+        self.rivals(None).chain(self.silent_rival(None)).map(|class| self.gap(class)).min()
     }
 
     /// What makes two samples one column; `None` if no attack changes the sample.
-    fn key(&self, reach: &[(Vec<u64>, usize)], allows: impl Fn(usize) -> bool) -> Option<Vec<u64>> {
-        let mut rows: Vec<usize> = Vec::new();
-        let mut without_votes = None;
-        for class in (0..self.counts.len()).filter(|&class| class != self.prediction && allows(class)) {
-            match self.counts[class] {
-                0 => without_votes = without_votes.or(Some(class)),
-                _ => rows.push(class),
-            }
-        }
+    fn key(&self, reach: &[(Vec<u64>, usize)], target: Option<usize>) -> Option<Vec<u64>> {
+        let mut rows: Vec<usize> = self.rivals(target).collect();
+        let without_votes = self.silent_rival(target);
         // a class without votes is no easier than any other that wins the same ties
         if let Some(class) = without_votes
             && rows.iter().all(|&other| class < self.prediction && self.prediction < other)
         {
             rows.push(class);
         }
-        rows.retain(|&class| self.most_units(class, reach) >= votes::gap(&self.counts, self.prediction, class));
+        rows.retain(|&class| self.most_units(class, reach) >= self.gap(class));
         if rows.is_empty() {
             return None;
         }
@@ -346,7 +395,7 @@ impl Reader {
         let mut key = self.voters(self.prediction).to_vec();
         for class in rows {
             key.extend_from_slice(self.voters(class));
-            key.push(votes::gap(&self.counts, self.prediction, class).into());
+            key.push(self.gap(class).into());
         }
         Some(key)
     }

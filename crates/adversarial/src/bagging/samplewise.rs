@@ -1,5 +1,6 @@
 //! Certificates of one sample at a time.
 
+use super::limits::Watch;
 use super::problem::{self, Reader, Scope};
 use super::structure::Structure;
 use super::votes::Votes;
@@ -22,7 +23,7 @@ pub fn radii(votes: &Votes, num_blocks: usize) -> Result<Vec<usize>> {
     let mut radii = Vec::with_capacity(votes.num_samples());
     votes.visit(|_, votes| {
         reader.read(votes);
-        radii.push(reader.smallest_gap().map_or(usize::MAX, |gap| (gap as usize - 1) / (2 * num_blocks)));
+        radii.push(reader.smallest_gap().map_or(usize::MAX, |gap| (gap as usize - 1) / num_blocks.saturating_mul(2)));
     });
     Ok(radii)
 }
@@ -35,13 +36,29 @@ pub fn radii(votes: &Votes, num_blocks: usize) -> Result<Vec<usize>> {
 /// # Errors
 /// As [`Problem::new`](super::problem::Problem::new).
 pub fn attackable(votes: &Votes, structure: &Structure, budget: usize, scope: &Scope<'_>) -> Result<Vec<bool>> {
+    Ok(attackable_within(votes, structure, budget, scope, &Watch::never())?.unwrap_or_default())
+}
+
+/// [`attackable`], or `None` once the time is over.
+pub(crate) fn attackable_within(
+    votes: &Votes,
+    structure: &Structure,
+    budget: usize,
+    scope: &Scope<'_>,
+    watch: &Watch<'_>,
+) -> Result<Option<Vec<bool>>> {
     problem::check("samplewise::attackable", votes, structure, budget, scope)?;
     let reach = structure.reach(budget);
     let mut reader = Reader::new(votes.num_classes(), votes.num_sub_classifiers());
     let mut attackable = Vec::with_capacity(votes.num_samples());
-    votes.visit(|_, votes| {
+    let mut is_over = false;
+    votes.visit(|at, votes| {
+        is_over = is_over || (at % 256 == 0 && watch.is_over_in_setup());
+        if is_over {
+            return;
+        }
         reader.read(votes);
-        attackable.push(reader.is_attackable(&reach, |class| scope.allows(class)));
+        attackable.push(reader.is_attackable(&reach, scope.target()));
     });
-    Ok(attackable)
+    Ok((!is_over).then_some(attackable))
 }

@@ -1,7 +1,7 @@
 //! Which sub-trainsets an attacker touches by changing training samples.
 
 use super::bits;
-use crate::error::check_positive;
+use crate::error::{check_positive, check_sub_classifiers};
 use crate::{Error, Result};
 use std::collections::HashMap;
 
@@ -32,6 +32,7 @@ impl Structure {
         const OPERATION: &str = "Structure::hash";
         let invalid = |reason: String| Error::InvalidData { operation: OPERATION, what: "blocks", reason };
         check_positive(OPERATION, &[("sub-classifiers", num_sub_classifiers)])?;
+        check_sub_classifiers(OPERATION, num_sub_classifiers)?;
         let mut seen = vec![false; num_sub_classifiers];
         for (at, block) in blocks.iter().enumerate() {
             check_positive(OPERATION, &[("sub-classifiers of a block", block.len())])?;
@@ -54,9 +55,10 @@ impl Structure {
     /// Hash bagging with `num_buckets` (Ĝ) sub-trainsets to a block and fewer in the last one: ⌈G / Ĝ⌉ blocks.
     ///
     /// # Errors
-    /// [`Error::Empty`] if either number is 0.
+    /// [`Error::Empty`] if either number is 0, [`Error::InvalidConfig`] for more than 2²⁴ sub-classifiers.
     pub fn hash_buckets(num_sub_classifiers: usize, num_buckets: usize) -> Result<Self> {
         check_positive("Structure::hash_buckets", &[("buckets", num_buckets)])?;
+        check_sub_classifiers("Structure::hash_buckets", num_sub_classifiers)?;
         let all: Vec<usize> = (0..num_sub_classifiers).collect();
         let blocks: Vec<Vec<usize>> = all.chunks(num_buckets).map(<[usize]>::to_vec).collect();
         Self::hash(num_sub_classifiers, &blocks)
@@ -178,6 +180,8 @@ mod tests {
         assert!(matches!(Structure::hash(2, &[vec![0, 1], vec![0]]), Err(Error::InvalidData { .. })));
         assert!(matches!(Structure::hash(2, &[vec![0]]), Err(Error::InvalidData { .. })));
         assert!(matches!(Structure::hash_buckets(2, 0), Err(Error::Empty { .. })));
+        assert!(matches!(Structure::hash_buckets(usize::MAX, 1), Err(Error::InvalidConfig { .. })));
+        assert!(matches!(Structure::hash(usize::MAX, &[vec![0]]), Err(Error::InvalidConfig { .. })));
         assert_eq!(Structure::hash_buckets(5, 2).unwrap().num_blocks(), Some(3));
     }
 

@@ -1,6 +1,7 @@
 //! How few changed training samples control more than half of the votes.
 
 use super::bits;
+use super::limits::{Limits, Watch};
 use super::structure::{Kind, Structure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +25,15 @@ pub struct TolerableBudget {
 ///
 /// `None` if no budget controls more than half, as with empty sub-trainsets. For general bagging a partial set cover, solved exactly unless more than `max_nodes` nodes are needed.
 pub fn tolerable_budget(structure: &Structure, max_nodes: u64) -> Option<TolerableBudget> {
+    search(structure, max_nodes, &Watch::never())
+}
+
+/// [`tolerable_budget`] that also stops when the limits say so: then `lower` may be below `upper`, as where the nodes run out.
+pub fn tolerable_budget_within(structure: &Structure, max_nodes: u64, limits: &Limits<'_>) -> Option<TolerableBudget> {
+    search(structure, max_nodes, &Watch::start(limits))
+}
+
+fn search(structure: &Structure, max_nodes: u64, watch: &Watch<'_>) -> Option<TolerableBudget> {
     let wanted = structure.num_sub_classifiers() / 2 + 1;
     match structure.kind() {
         Kind::Blocks(blocks) => {
@@ -34,8 +44,8 @@ pub fn tolerable_budget(structure: &Structure, max_nodes: u64) -> Option<Tolerab
         }
         Kind::Memberships(sets) => {
             let greedy = greedy(sets, wanted as u32)?;
-            let upper = by_chance(sets, wanted as u32, greedy);
-            let mut search = Search { sets, wanted: wanted as u32, nodes: 0, max_nodes };
+            let upper = by_chance(sets, wanted as u32, greedy, watch);
+            let mut search = Search { sets, wanted: wanted as u32, nodes: 0, max_nodes, watch };
             for budget in 1..upper {
                 let covered = vec![0; bits::words(structure.num_sub_classifiers())];
                 let all: Vec<usize> = (0..sets.len()).collect();
@@ -77,10 +87,13 @@ fn greedy(sets: &[Vec<u64>], wanted: u32) -> Option<usize> {
 }
 
 /// The fewest sets of many greedy covers that break ties by chance and sometimes take the second largest gain; at most `known`.
-fn by_chance(sets: &[Vec<u64>], wanted: u32, known: usize) -> usize {
+fn by_chance(sets: &[Vec<u64>], wanted: u32, known: usize, watch: &Watch<'_>) -> usize {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut best = known;
     for _ in 0..300 {
+        if watch.is_over() {
+            break;
+        }
         let mut covered = vec![0; sets[0].len()];
         for count in 1..best {
             let slack = u32::from(rng.random_bool(0.3));
@@ -102,13 +115,14 @@ struct Search<'a> {
     wanted: u32,
     nodes: u64,
     max_nodes: u64,
+    watch: &'a Watch<'a>,
 }
 
 impl Search<'_> {
     /// Whether `budget` more of these sets cover enough; `None` if that takes too long.
     fn covers(&mut self, covered: &[u64], candidates: &[usize], budget: usize) -> Option<bool> {
         self.nodes += 1;
-        if self.nodes > self.max_nodes {
+        if self.nodes > self.max_nodes || self.watch.is_over() {
             return None;
         }
         let missing = self.wanted.saturating_sub(bits::count(covered));

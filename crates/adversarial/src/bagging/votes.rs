@@ -112,11 +112,8 @@ impl Votes {
     /// The prediction of the ensemble for each sample: the class with the most votes, the smaller one on ties.
     pub fn ensemble_predictions(&self) -> Vec<u16> {
         let mut predictions = Vec::with_capacity(self.num_samples);
-        let mut counts = vec![0u32; self.num_classes];
-        self.visit(|_, votes| {
-            count(votes, &mut counts);
-            predictions.push(winner(&counts) as u16);
-        });
+        let mut tally = Tally::new(self.num_classes);
+        self.visit(|_, votes| predictions.push(tally.read(votes) as u16));
         predictions
     }
 
@@ -143,11 +140,45 @@ impl Votes {
 /// Samples that are transposed together.
 pub(crate) const BLOCK: usize = 256;
 
-/// Votes for each class.
-pub(crate) fn count(votes: &[u16], counts: &mut [u32]) {
-    counts.fill(0);
-    for &vote in votes {
-        counts[usize::from(vote)] += 1;
+/// Votes for each class, counted anew for one sample after the other. The work for a sample grows with its votes and not with the classes.
+pub(crate) struct Tally {
+    /// `[classes]`
+    pub(crate) counts: Vec<u32>,
+    /// The classes with votes, ascending.
+    pub(crate) present: Vec<u16>,
+}
+
+impl Tally {
+    pub(crate) fn new(num_classes: usize) -> Self {
+        Self { counts: vec![0; num_classes], present: Vec::new() }
+    }
+
+    /// Counts the votes and gives the class with the most of them, the smaller one on ties.
+    pub(crate) fn read(&mut self, votes: &[u16]) -> usize {
+        for class in self.present.drain(..) {
+            self.counts[usize::from(class)] = 0;
+        }
+        for &vote in votes {
+            let count = &mut self.counts[usize::from(vote)];
+            if *count == 0 {
+                self.present.push(vote);
+            }
+            *count += 1;
+        }
+        self.present.sort_unstable();
+        let mut best = self.present.first().map_or(0, |&class| usize::from(class));
+        for &class in &self.present {
+            if self.counts[usize::from(class)] > self.counts[best] {
+                best = usize::from(class);
+            }
+        }
+        best
+    }
+
+    /// The smallest class without a vote.
+    pub(crate) fn first_absent(&self) -> Option<usize> {
+        let absent = self.present.iter().enumerate().position(|(at, &class)| at != usize::from(class));
+        Some(absent.unwrap_or(self.present.len())).filter(|&class| class < self.counts.len())
     }
 }
 

@@ -11,8 +11,8 @@ use experiment::{
 use serde::{Deserialize, Serialize};
 use timeseries::dstagnn::{
     Astgcn, AstgcnConfig, ChebyshevBasis, ChebyshevProduct, Dstagnn, DstagnnConfig, FitConfig, ForecastErrors,
-    Forecaster, GraphConfig, SensorGraph, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn, aware_graphs,
-    dstagnn, errors_by_horizon, fit, forecast, persistence,
+    Forecaster, GraphConfig, Scaling, SensorGraph, Similarity, SimilarityConfig, TimeOfDay, Windows, astgcn,
+    aware_graphs, dstagnn, errors_by_horizon, fit, forecast, persistence,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
     let is_paper = setting.set.starts_with("PEMS");
     let windows = Windows::new(&data.series, 12, HORIZON)?;
     let split = windows.split();
-    let scaler = windows.scaler(split[0].clone())?;
+    let scaler = windows.scaler(split[0].clone(), Scaling::PerChannel)?;
     // the first 60 % of the steps, whole days
     let history = data.series.channel(0, data.series.num_steps() * 6 / 10)?;
     let similarity = Similarity::from_series(&history, n, SimilarityConfig { period: data.period })?;
@@ -155,7 +155,7 @@ fn train(setting: &Setting, data: &Data, trial: &TrialContext) -> std::result::R
         (Model::Astgcn, _) | (_, false) => 1e-3,
         (_, true) => 1e-4,
     };
-    let settings = FitConfig { epochs: setting.epochs, batch_size, learning_rate, seed };
+    let settings = FitConfig { epochs: setting.epochs, batch_size, learning_rate, seed, patience: None };
     let run = |model: &dyn Fn(&ParamStore) -> timeseries::Result<Network>| -> std::result::Result<Trained, BoxError> {
         let model = model(&store)?;
         let cancellation = Cancellation::when(trial.cancellation());

@@ -114,13 +114,14 @@ fn train(
             .schedule(Schedule::Cosine { steps: setting.steps as u64, minimum: 0. }),
     };
     let mut rng = Rng::new(seed).fork("items");
+    let mut noise = Rng::new(seed).fork("noise");
     let (digits, scale) = if setting.is_full { (10, 5) } else { (4, 4) };
     let mut recent = Vec::new();
     for step in 0..setting.steps {
         let drawn: Vec<AddingItem> =
             (0..BATCH).map(|_| AddingItem::random(digits, &mut rng)).collect::<timeseries::Result<_>>()?;
         let (x, target) = batch(&drawn, scale, &device)?;
-        let loss = ops::mse(&network.forward(&x)?, &target)?;
+        let loss = ops::mse(&network.forward_training(&x, &mut noise)?, &target)?;
         trainer.step(&loss)?;
         recent.push(f64::from(loss.to_scalar::<f32>()?));
         if (step + 1) % 50 == 0 {

@@ -4,6 +4,7 @@ use crate::train::{Network, num_right, one_feature};
 use candle_core::{DType, Device, Tensor};
 use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
+use core_tensor::random::Rng;
 use core_tensor::train::Trainer;
 use core_tensor::{Mode, ops};
 use experiment::{Axis, Context, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext, statistics};
@@ -67,7 +68,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
 /// The accuracy over the alphabet at a scale; symbol by symbol, so that long signals take no memory.
 pub(crate) fn accuracy(network: &Network, scale: usize, device: &Device) -> timeseries::Result<f64> {
     let mut right = 0;
-    for (label, signal) in morse::alphabet(scale).into_iter().enumerate() {
+    for (label, signal) in morse::alphabet(scale)?.into_iter().enumerate() {
         right += num_right(&network.forward(&one_feature(&[signal], device)?)?, &[label as u32])?;
     }
     Ok(right as f64 / morse::ALPHABET.len() as f64)
@@ -75,7 +76,9 @@ pub(crate) fn accuracy(network: &Network, scale: usize, device: &Device) -> time
 
 fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained, experiment::BoxError> {
     let device = core_tensor::device::parse(&setting.device)?;
-    let store = ParamStore::new(trial.seed_of(&crate::stream(setting.seed)), DType::F32, &device);
+    let seed = trial.seed_of(&crate::stream(setting.seed));
+    let store = ParamStore::new(seed, DType::F32, &device);
+    let mut noise = Rng::new(seed).fork("noise");
     let vb = store.var_builder();
     let network = match setting.model {
         Model::SithCon => Network::SithCon(sithcon(1, 43, &SithConConfig::morse_decoder(), vb)?),
@@ -83,7 +86,7 @@ fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained
         Model::Lstm => Network::Lstm(lstm_reader(1, 43, LstmConfig { has_tanh: false, ..LstmConfig::default() }, vb)?),
     };
     let mut trainer = Trainer::new(Adam::new(&store, AdamConfig::default())?);
-    let signals = morse::alphabet(TRAINED_AT);
+    let signals = morse::alphabet(TRAINED_AT)?;
     let batches: Vec<_> =
         signals.chunks(8).map(|part| one_feature(part, &device)).collect::<timeseries::Result<_>>()?;
     let memories: Vec<Option<Tensor>> = batches
@@ -100,9 +103,9 @@ fn train(setting: &Setting, trial: &TrialContext) -> std::result::Result<Trained
         for ((x, memory), labels) in batches.iter().zip(&memories).zip(labels.chunks(8)) {
             let logits = match (&network, memory) {
                 (Network::SithCon(network), Some(memory)) => {
-                    network.forward_memory(x, memory, &mut Mode::evaluate())?
+                    network.forward_memory(x, memory, &mut Mode::train(&mut noise))?
                 }
-                (network, _) => network.forward(x)?,
+                (network, _) => network.forward_training(x, &mut noise)?,
             };
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &device)?)?;
             right += num_right(&logits.detach(), labels)?;

@@ -49,7 +49,7 @@ fn shift_error(samples: usize, num_taus: usize, buffer: f64) -> timeseries::Resu
     let config = LogTimeConfig { tau_min: 1., tau_max, num_taus, buffer, ..LogTimeConfig::default() };
     let memory = LogTimeMemory::new(config)?;
     let at_end = |scale: usize| -> timeseries::Result<Vec<f64>> {
-        let x = one_feature(&morse::alphabet(scale)[..1], &Device::Cpu)?;
+        let x = one_feature(&morse::alphabet(scale)?[..1], &Device::Cpu)?;
         let values = x.values().to_dtype(DType::F64)?;
         let x = timeseries::sithcon::Sequences::new(values, &[x.longest()])?;
         Ok(memory.forward_last(&x)?.flatten_all()?.to_vec1()?)

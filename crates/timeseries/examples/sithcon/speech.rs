@@ -5,11 +5,11 @@
 
 use crate::train::{Network, num_right};
 use candle_core::{DType, Device, Tensor};
+use core_tensor::ops;
 use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::train::{Rest, Trainer, minibatches};
-use core_tensor::{Mode, ops};
 use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Table, Trial, TrialContext, statistics};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -155,14 +155,12 @@ fn train(
     let network = network(setting.is_tcn, &store)?;
     let mut trainer = Trainer::new(Adam::new(&store, AdamConfig::default())?);
     let mut order = Rng::new(seed).fork("order");
+    let mut noise = Rng::new(seed).fork("noise");
     for epoch in 0..setting.epochs {
         let (mut losses, mut right) = (Vec::new(), 0);
         for part in &minibatches(training.len(), BATCH, Rest::Keep, &mut order)? {
             let (x, labels) = batch(part.iter().map(|&i| &training[i as usize]), 1., &device)?;
-            let logits = match &network {
-                Network::SithCon(network) => network.forward(&x, &mut Mode::evaluate())?,
-                other => other.forward(&x)?,
-            };
+            let logits = network.forward_training(&x, &mut noise)?;
             let loss = ops::cross_entropy(&logits, &Tensor::new(labels.as_slice(), &device)?)?;
             losses.push(f64::from(loss.to_scalar::<f32>()?));
             right += num_right(&logits.detach(), &labels)?;

@@ -2,6 +2,7 @@
 
 use candle_core::{D, Device, Tensor};
 use core_tensor::Mode;
+use core_tensor::random::Rng;
 use timeseries::Result;
 use timeseries::recurrent::LstmReader;
 use timeseries::sithcon::{Sequences, SithCon};
@@ -16,8 +17,17 @@ pub(crate) enum Network {
 
 impl Network {
     pub(crate) fn forward(&self, x: &Sequences) -> Result<Tensor> {
+        self.run(x, &mut Mode::evaluate())
+    }
+
+    /// [`Self::forward`] in training; the paper's networks have neither dropout nor batch norms, so that nothing is drawn.
+    pub(crate) fn forward_training(&self, x: &Sequences, noise: &mut Rng) -> Result<Tensor> {
+        self.run(x, &mut Mode::train(noise))
+    }
+
+    fn run(&self, x: &Sequences, mode: &mut Mode<'_>) -> Result<Tensor> {
         match self {
-            Self::SithCon(network) => network.forward(x, &mut Mode::evaluate()),
+            Self::SithCon(network) => network.forward(x, mode),
             Self::Tcn(network) => network.forward_sequences(x),
             Self::Lstm(network) => network.forward_sequences(x),
         }

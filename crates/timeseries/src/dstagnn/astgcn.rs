@@ -1,6 +1,7 @@
 //! ASTGCN(r) (Guo et al., AAAI 2019), recent component only: the baseline of DSTAGNN.
 
 use super::graph::ChebyshevBasis;
+use crate::error::{check_dtype, check_sizes};
 use crate::{Error, Result};
 use candle_core::{Device, Shape, Tensor};
 use candle_nn::{Init, Module, VarBuilder};
@@ -69,12 +70,17 @@ fn parameter(vb: &VarBuilder<'_>, shape: impl Into<Shape>, name: &str) -> Result
 /// An [`Astgcn`] on the graph of `basis`, usually that of the roads.
 ///
 /// # Errors
-/// Sizes of 0, parameters of other shapes.
+/// Sizes of 0 or above 65,536, parameters of other shapes.
 pub fn astgcn(config: AstgcnConfig, basis: &ChebyshevBasis, vb: VarBuilder<'_>) -> Result<Astgcn> {
     let AstgcnConfig { input_steps: time, horizon, input_channels, num_blocks, filters } = config;
-    if [time, horizon, input_channels, num_blocks, filters].contains(&0) {
-        return Err(Error::config(OP, "a size", 0., "at least 1"));
-    }
+    let sizes = [
+        ("input_steps", time),
+        ("horizon", horizon),
+        ("input_channels", input_channels),
+        ("num_blocks", num_blocks),
+        ("filters", filters),
+    ];
+    check_sizes(OP, sizes)?;
     let (n, order) = (basis.num_nodes, basis.terms.len());
     let terms = Tensor::from_vec(basis.terms.concat(), (order, n, n), &Device::Cpu)?;
     let terms = terms.to_dtype(vb.dtype())?.to_device(vb.device())?;
@@ -111,10 +117,11 @@ pub fn astgcn(config: AstgcnConfig, basis: &ChebyshevBasis, vb: VarBuilder<'_>) 
 impl Astgcn {
     pub(super) fn run(&self, x: &Tensor) -> Result<Tensor> {
         let (n, time) = (self.terms.dims()[1], self.config.input_steps);
-        if !matches!(x.dims(), &[_, nodes, c, t] if (nodes, c, t) == (n, self.config.input_channels, time)) {
-            let expected = format!("[batch, {n}, {}, {time}]", self.config.input_channels);
-            return Err(Error::shape(OP, "x", x, expected));
+        let channels = self.config.input_channels;
+        if !matches!(x.dims(), &[batch, nodes, c, t] if batch > 0 && (nodes, c, t) == (n, channels, time)) {
+            return Err(Error::shape(OP, "x", x, format!("[batch, {n}, {channels}, {time}]")));
         }
+        check_dtype(OP, "x", x, &self.last.0)?;
         let mut x = x.clone();
         for block in &self.blocks {
             x = self.block(block, &x)?;

@@ -4,6 +4,8 @@ use super::series::{Series, Windows};
 use crate::{Error, Result};
 use std::ops::Range;
 
+const OP: &str = "errors of a forecast";
+
 /// The errors of a forecast. Missing targets (NaN) do not count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ForecastErrors {
@@ -42,7 +44,6 @@ pub fn errors_by_horizon(
     target: &[f64],
     horizon: usize,
 ) -> Result<(ForecastErrors, Vec<ForecastErrors>)> {
-    const OP: &str = "errors of a forecast";
     if prediction.len() != target.len() {
         let (got, expected) = (prediction.len(), target.len());
         return Err(Error::Length { operation: OP, what: "the prediction", got, expected });
@@ -58,6 +59,100 @@ pub fn errors_by_horizon(
     Ok((all, (0..horizon).map(|step| errors(pairs().skip(step).step_by(horizon))).collect()))
 }
 
+/// The errors of each sensor, of forecasts and targets `[windows][nodes][horizon]`. A sensor without any target has a count of 0 and errors that are NaN.
+///
+/// # Errors
+/// Lists of different lengths, a length that is not whole windows.
+pub fn errors_by_sensor(
+    prediction: &[f64],
+    target: &[f64],
+    (num_nodes, horizon): (usize, usize),
+) -> Result<Vec<ForecastErrors>> {
+    check_windows(prediction, target, num_nodes, horizon)?;
+    let of = |node: usize| {
+        let windows = prediction.chunks_exact(num_nodes * horizon).zip(target.chunks_exact(num_nodes * horizon));
+        errors(windows.flat_map(move |(prediction, target)| {
+            let steps = node * horizon..(node + 1) * horizon;
+            prediction[steps.clone()].iter().copied().zip(target[steps].iter().copied())
+        }))
+    };
+    Ok((0..num_nodes).map(of).collect())
+}
+
+fn check_windows(prediction: &[f64], target: &[f64], num_nodes: usize, horizon: usize) -> Result<()> {
+    if prediction.len() != target.len() {
+        let (got, expected) = (prediction.len(), target.len());
+        return Err(Error::Length { operation: OP, what: "the prediction", got, expected });
+    }
+    match num_nodes.checked_mul(horizon) {
+        Some(window) if window > 0 && target.len().is_multiple_of(window) => Ok(()),
+        _ => {
+            let expected = format!("a multiple of {num_nodes} sensors times {horizon} steps");
+            Err(Error::count(OP, "the number of targets", target.len(), expected))
+        }
+    }
+}
+
+/// The errors of the naive forecast in training, by which errors of sensors in different units are made comparable: the denominators of the mean absolute scaled error (MASE; Hyndman and
+/// Koehler, International Journal of Forecasting 22, 2006).
+///
+/// ```text
+/// MASE of a sensor = mean |y − ŷ| / mean_t |x_t − x_(t−m)|      t: steps of training, m: the season
+/// ```
+///
+/// Below 1 is better than repeating the reading of m steps before was in training, one step ahead.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NaiveErrors {
+    /// `[nodes]`; 0 for a sensor that never changes, NaN without two readings m steps apart.
+    pub errors: Vec<f64>,
+}
+
+impl NaiveErrors {
+    /// Over the first `steps` steps of the first channel, at a season of `season` steps: 1 for the last reading, the steps of a day for that of the day before. Pairs with a missing reading do
+    /// not count.
+    ///
+    /// # Errors
+    /// A season of 0.
+    pub fn new(series: &Series, season: usize, steps: usize) -> Result<Self> {
+        if season == 0 {
+            return Err(Error::count("naive errors", "the season", 0, "at least 1"));
+        }
+        let steps = steps.min(series.num_steps());
+        let of = |node: usize| {
+            let (mut sum, mut count) = (0., 0usize);
+            for step in season..steps {
+                let pair = series.get(step, node, 0).zip(series.get(step - season, node, 0));
+                if let Some((now, before)) = pair.filter(|(now, before)| !now.is_nan() && !before.is_nan()) {
+                    sum += (now - before).abs();
+                    count += 1;
+                }
+            }
+            sum / count as f64
+        };
+        Ok(Self { errors: (0..series.num_nodes()).map(of).collect() })
+    }
+
+    /// The MASE of each sensor, of forecasts and targets `[windows][nodes][horizon]`; NaN where it is not defined: for a sensor that never changed in training, or without targets.
+    ///
+    /// # Errors
+    /// As for [`errors_by_sensor`].
+    pub fn scaled(&self, prediction: &[f64], target: &[f64], horizon: usize) -> Result<Vec<f64>> {
+        let errors = errors_by_sensor(prediction, target, (self.errors.len(), horizon))?;
+        let scaled = errors.iter().zip(&self.errors).map(|(errors, &naive)| errors.mae / naive);
+        Ok(scaled.map(|x| if x.is_finite() { x } else { f64::NAN }).collect())
+    }
+
+    /// The mean of [`Self::scaled`] over the sensors for which it is defined; NaN if it is for none.
+    ///
+    /// # Errors
+    /// As for [`errors_by_sensor`].
+    pub fn mean_scaled(&self, prediction: &[f64], target: &[f64], horizon: usize) -> Result<f64> {
+        let scaled = self.scaled(prediction, target, horizon)?;
+        let there: Vec<f64> = scaled.into_iter().filter(|x| !x.is_nan()).collect();
+        Ok(there.iter().sum::<f64>() / there.len() as f64)
+    }
+}
+
 /// The last reading, repeated: `[starts][nodes][horizon]`. Where it is missing, the last one before that; 0 if there is none.
 ///
 /// # Errors
@@ -66,9 +161,17 @@ pub fn persistence(windows: &Windows<'_>, starts: Range<usize>) -> Result<Vec<f6
     starts.clone().try_for_each(|start| windows.check(start))?;
     let series = windows.series();
     let mut out = Vec::new();
+    // kept from window to window, so that long gaps are not searched again
+    let mut known: Vec<Option<f64>> = vec![None; series.num_nodes()];
+    let mut next = 0;
     for start in starts {
-        for node in 0..series.num_nodes() {
-            let known = (0..start).rev().filter_map(|step| series.get(step, node, 0)).find(|value| !value.is_nan());
+        for step in next..start {
+            for (node, known) in known.iter_mut().enumerate() {
+                *known = series.get(step, node, 0).filter(|value| !value.is_nan()).or(*known);
+            }
+        }
+        next = start;
+        for known in &known {
             out.extend(std::iter::repeat_n(known.unwrap_or(0.), windows.horizon()));
         }
     }
@@ -121,7 +224,10 @@ impl TimeOfDay {
         let mut out = Vec::new();
         for start in starts {
             for node in 0..self.num_nodes {
-                out.extend((start..start + horizon).map(|step| self.means[step % self.period * self.num_nodes + node]));
+                out.extend(
+                    (start..start.saturating_add(horizon))
+                        .map(|step| self.means[step % self.period * self.num_nodes + node]),
+                );
             }
         }
         out

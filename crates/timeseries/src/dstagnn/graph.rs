@@ -2,6 +2,7 @@
 
 use super::eigenvalues::largest_real_part;
 use super::similarity::Similarity;
+use crate::rounding::floor_product;
 use crate::{Error, Result};
 
 /// Whether a node is its own neighbour in the aware graph.
@@ -19,7 +20,7 @@ pub enum SelfLoop {
 /// How graphs are made from similarities.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GraphConfig {
-    /// P_sp: each node chooses `⌊nodes · sparsity⌋` neighbours; 0.01.
+    /// P_sp: each node chooses `⌊nodes · sparsity⌋` neighbours, where 0.29 of 100 is 29 whatever the product rounds to; 0.01.
     pub sparsity: f64,
     /// The diagonal of the aware graph.
     pub self_loop: SelfLoop,
@@ -41,6 +42,10 @@ pub struct SensorGraph {
 }
 
 const OP: &str = "graphs from similarities";
+/// Nodes of a graph, which is a matrix.
+const LARGEST: usize = 1 << 16;
+/// The highest order of a basis.
+const HIGHEST: usize = 64;
 
 impl SensorGraph {
     /// A graph with the weights `[nodes][nodes]`, row by row.
@@ -55,10 +60,11 @@ impl SensorGraph {
     /// Edges of weight 1 from the first to the second node of each pair.
     ///
     /// # Errors
-    /// A node that is not below `num_nodes`, or no node.
+    /// A node that is not below `num_nodes`, no node, or more than 65,536: the matrix would not fit any memory.
     pub fn from_edges(num_nodes: usize, edges: &[(usize, usize)]) -> Result<Self> {
-        if num_nodes == 0 {
-            return Err(Error::count("sensor graph", "the number of nodes", 0, "at least 1"));
+        if !(1..=LARGEST).contains(&num_nodes) {
+            let expected = format!("1 to {LARGEST}");
+            return Err(Error::count("sensor graph", "the number of nodes", num_nodes, expected));
         }
         let mut values = vec![0.; num_nodes * num_nodes];
         for &(from, to) in edges {
@@ -102,7 +108,7 @@ impl SensorGraph {
 /// A sparsity that leaves no neighbour (fewer than 100 nodes at 0.01), or more than there are others.
 pub fn aware_graphs(similarity: &Similarity, config: GraphConfig) -> Result<(SensorGraph, SensorGraph)> {
     let n = similarity.num_nodes();
-    let top = (n as f64 * config.sparsity).floor();
+    let top = floor_product(config.sparsity, n);
     if !(1. ..n as f64).contains(&top) {
         let expected = format!("so that {n} nodes choose between 1 and {} neighbours, not {top}", n.saturating_sub(1));
         return Err(Error::config(OP, "sparsity", config.sparsity, expected));
@@ -157,11 +163,15 @@ impl ChebyshevBasis {
     /// The first `order` terms for `L = 2 (D − W) / λ_max − I`, where D holds the row sums of W.
     ///
     /// # Errors
-    /// An order of 0; a graph without an edge between two nodes, for which λ_max is 0; eigenvalues that do not converge.
+    /// An order of 0 or above 64; a graph without an edge between two nodes, for which λ_max is 0; weights that are not `[nodes][nodes]`; eigenvalues that do not converge.
     pub fn new(graph: &SensorGraph, order: usize, product: ChebyshevProduct) -> Result<Self> {
         let n = graph.num_nodes;
-        if order == 0 {
-            return Err(Error::count("Chebyshev basis", "the order", 0, "at least 1"));
+        if !(1..=HIGHEST).contains(&order) {
+            return Err(Error::count("Chebyshev basis", "the order", order, format!("1 to {HIGHEST}")));
+        }
+        if n.checked_mul(n) != Some(graph.values.len()) {
+            let (got, expected) = (graph.values.len(), n.saturating_mul(n));
+            return Err(Error::Length { operation: "Chebyshev basis", what: "the weights", got, expected });
         }
         let mut laplacian: Vec<f64> = graph.values.iter().map(|w| -w).collect();
         for i in 0..n {

@@ -9,15 +9,18 @@
 //! | STAG and STRG | [`aware_graphs`] | the most similar sensors; how relevant they are |
 //! | Chebyshev polynomials of the graph | [`ChebyshevBasis`] | elementwise as in the authors' program, or true |
 //! | the network of STA blocks; DSTAGNN-G | [`dstagnn()`], [`Dstagnn`] | on the aware graph; on the road graph |
-//! | windows, normalisation, metrics | [`Series`], [`Windows`], [`Scaler`], [`errors_by_horizon`] | |
+//! | windows, normalisation, metrics | [`Series`], [`Windows`], [`Scaler`], [`errors_by_horizon`] | per channel as in the paper, or per sensor: [`Scaling`] |
 //! | baselines | [`persistence`], [`TimeOfDay`], [`astgcn()`] | |
+//! | not in the paper | [`calendar()`], [`ConformalIntervals`], [`NaiveErrors`] | covariates of time, prediction intervals, scaled errors |
 //!
 //! Where the authors' program and the paper differ (elementwise Chebyshev recurrence, softmax over queries, binary graphs), the program is followed, and the paper's form is an option.
 
 mod astgcn;
 mod attention;
 mod block;
+mod calendar;
 mod config;
+mod conformal;
 mod edges;
 mod eigenvalues;
 mod errors;
@@ -25,6 +28,7 @@ mod gated;
 mod graph;
 mod model;
 mod node_norm;
+mod scaler;
 mod series;
 mod similarity;
 mod simplex;
@@ -35,13 +39,16 @@ pub use astgcn::{Astgcn, AstgcnConfig, astgcn};
 pub use attention::AttentionNormalisation;
 #[doc(hidden)]
 pub use block::BlockActivations;
+pub use calendar::{DAY, WEEK, calendar};
 pub use config::DstagnnConfig;
-pub use errors::{ForecastErrors, TimeOfDay, errors_by_horizon, persistence};
+pub use conformal::ConformalIntervals;
+pub use errors::{ForecastErrors, NaiveErrors, TimeOfDay, errors_by_horizon, errors_by_sensor, persistence};
 pub use graph::{ChebyshevBasis, ChebyshevProduct, GraphConfig, SelfLoop, SensorGraph, aware_graphs};
 pub use model::{Dstagnn, dstagnn};
-pub use series::{Scaler, Series, WindowBatch, Windows};
+pub use scaler::{Scaler, Scaling};
+pub use series::{Series, WindowBatch, Windows};
 pub use similarity::{Similarity, SimilarityConfig};
-pub use training::{FitConfig, Fitted, Forecaster, fit, forecast, huber_loss};
+pub use training::{FitConfig, Fitted, Forecaster, fit, forecast, forecast_latest, huber_loss};
 pub use transport::{Transport, transport};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::block::{Block, BlockActivations, WIDTHS, linear, window_linear};
 use super::config::DstagnnConfig;
 use super::edges::Edges;
 use super::graph::{ChebyshevBasis, SensorGraph};
+use crate::error::{check_dtype, check_sizes};
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use candle_nn::{Module, VarBuilder};
@@ -47,10 +48,9 @@ pub fn dstagnn(
         ("temporal_heads", config.temporal_heads),
         ("head_width", config.head_width),
         ("embedding", config.embedding),
+        ("input_steps", config.input_steps),
     ];
-    if let Some((what, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-        return Err(Error::config(OP, what, 0., "at least 1"));
-    }
+    check_sizes(OP, sizes)?;
     if config.input_steps < WIDTHS[2] {
         let expected = format!("at least {}, the width of the longest kernel", WIDTHS[2]);
         return Err(Error::config(OP, "input_steps", config.input_steps as f64, expected));
@@ -88,7 +88,7 @@ impl Dstagnn {
         &self.config
     }
 
-    /// The forecast `[batch, nodes, horizon]` in the units of the targets, from `x` `[batch, nodes, channels, time]`, which is normalised.
+    /// The forecast `[batch, nodes, horizon]` from `x` `[batch, nodes, channels, time]`, which is normalised; in the units of the targets that it was trained on, [`WindowBatch::target`](super::WindowBatch::target).
     ///
     /// # Errors
     /// Another shape or dtype.
@@ -110,6 +110,7 @@ impl Dstagnn {
         if !matches!(x.dims(), &[batch, nodes, c, t] if batch > 0 && (nodes, c, t) == (n, channels, time)) {
             return Err(Error::shape(OP, "x", x, format!("[batch, {n}, {channels}, {time}]")));
         }
+        check_dtype(OP, "x", x, &self.gather.0)?;
         let mut x = x.transpose(2, 3)?.contiguous()?;
         let (mut carried, mut outs, mut all) = (None, Vec::with_capacity(self.blocks.len()), Vec::new());
         for block in &self.blocks {

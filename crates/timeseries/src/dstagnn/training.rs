@@ -2,7 +2,8 @@
 
 use super::astgcn::Astgcn;
 use super::model::Dstagnn;
-use super::series::{Scaler, WindowBatch, Windows};
+use super::scaler::Scaler;
+use super::series::{WindowBatch, Windows};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use core_tensor::optim::{Adam, AdamConfig};
@@ -15,7 +16,7 @@ use std::ops::Range;
 
 /// A network that forecasts windows.
 pub trait Forecaster {
-    /// `[batch, nodes, channels, input steps]`, normalised, to `[batch, nodes, horizon]` in the units of the targets.
+    /// `[batch, nodes, channels, input steps]`, normalised, to `[batch, nodes, horizon]` in the units of [`WindowBatch::target`].
     ///
     /// # Errors
     /// Another shape or dtype.
@@ -45,18 +46,20 @@ pub struct FitConfig {
     pub learning_rate: f64,
     /// Of the order of windows and of dropout; 1.
     pub seed: u64,
+    /// Training ends early once this many epochs in a row have not lowered the validation loss; never by default, as in the paper.
+    pub patience: Option<usize>,
 }
 
 impl Default for FitConfig {
     fn default() -> Self {
-        Self { epochs: 100, batch_size: 32, learning_rate: 1e-4, seed: 1 }
+        Self { epochs: 100, batch_size: 32, learning_rate: 1e-4, seed: 1, patience: None }
     }
 }
 
 /// What training has found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
-    /// The validation loss before each epoch and after the last, the mean of the batches' means.
+    /// The validation loss before each epoch and after the last, the mean of the batches' means; shorter than the epochs where [`FitConfig::patience`] ended training.
     pub validation: Vec<f64>,
     /// After how many epochs it was least: that state is what the parameters are now. 0: before any training.
     pub best_epoch: usize,
@@ -88,7 +91,7 @@ pub fn huber_loss(prediction: &Tensor, batch: &WindowBatch) -> Result<Tensor> {
 }
 
 /// Trains on the windows `split[0]`, with the validation loss on `split[1]` computed before each epoch, as in the authors' program, and once after the last, and leaves the best state in the
-/// parameters. `observe(epochs so far, validation loss)` is called each time.
+/// parameters. The third part of the split, the test, is not looked at. `observe(epochs so far, validation loss)` is called each time.
 ///
 /// # Errors
 /// Settings of 0, batches without any target, a network of another horizon than the windows, a loss that is not finite; [`core_tensor::Error::Cancelled`] when `cancellation` asks for it.
@@ -103,11 +106,20 @@ pub fn fit(
     if config.epochs == 0 || config.batch_size == 0 {
         return Err(Error::config("fit", "epochs or batch_size", 0., "at least 1"));
     }
+    if config.patience == Some(0) {
+        return Err(Error::config("fit", "patience", 0., "at least 1, or none"));
+    }
+    if !(config.learning_rate.is_finite() && config.learning_rate > 0.) {
+        return Err(Error::config("fit", "learning_rate", config.learning_rate, "positive and finite"));
+    }
     let adam = AdamConfig { learning_rate: config.learning_rate, ..AdamConfig::default() };
     let mut trainer = Trainer::new(Adam::new(store, adam)?);
     let base = Rng::new(config.seed);
     let (mut order, mut dropout) = (base.fork("order"), base.fork("dropout"));
     let mut best = BestState::new(Better::Smaller);
+    if let Some(patience) = config.patience {
+        best = best.patience(patience as u64 - 1);
+    }
     let mut validation = Vec::new();
     for epoch in 0..=config.epochs {
         let mut losses = Vec::new();
@@ -125,7 +137,7 @@ pub fn fit(
         validation.push(loss);
         best.observe(loss, store)?;
         observe(epoch, loss);
-        if epoch == config.epochs {
+        if epoch == config.epochs || best.is_exhausted() {
             break;
         }
         for part in &minibatches(split[0].len(), config.batch_size, Rest::Keep, &mut order)? {
@@ -140,7 +152,7 @@ pub fn fit(
     Ok(Fitted { validation, best_epoch: best.best_at().unwrap_or(0) as usize })
 }
 
-/// The forecasts of windows, `[starts][nodes][horizon]`.
+/// The forecasts of windows, `[starts][nodes][horizon]`, in the units of the targets.
 ///
 /// # Errors
 /// Windows that do not fit, a network of another horizon.
@@ -158,5 +170,22 @@ pub fn forecast(
         check_prediction("forecast", &y, &batch)?;
         out.extend(y.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?);
     }
-    Ok(out)
+    windows.to_units(out, scaler)
+}
+
+/// The forecast of the steps after the end of the series, `[nodes][horizon]`, in the units of the targets.
+///
+/// # Errors
+/// A network of another size than the windows.
+pub fn forecast_latest(
+    model: &impl Forecaster,
+    store: &ParamStore,
+    (windows, scaler): (&Windows<'_>, &Scaler),
+) -> Result<Vec<f64>> {
+    let y = model.forecast(&windows.latest(scaler, store.dtype(), store.device())?, &mut Mode::evaluate())?.detach();
+    let (nodes, horizon) = (windows.series().num_nodes(), windows.horizon());
+    if y.dims() != [1, nodes, horizon] {
+        return Err(Error::shape("forecast", "the forecast", &y, format!("[1, {nodes}, {horizon}]")));
+    }
+    windows.to_units(y.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?, scaler)
 }

@@ -65,7 +65,7 @@ impl LogTimeFilters {
     /// The bank of a configuration.
     ///
     /// # Errors
-    /// Settings out of range: `0 < τ_min < τ_max`, at least two `τ*`, k of at least 1 and at most 500, positive `dt`, a buffer of at least one sample and at most 2²⁴.
+    /// Settings out of range: `0 < τ_min < τ_max`, two to a million `τ*`, k of at least 1 and at most 500, positive `dt`, a buffer of at least one sample and at most 2²⁴.
     pub fn new(config: LogTimeConfig) -> Result<Self> {
         let positive = |what: &str, value: f64| {
             if value > 0. && value.is_finite() {
@@ -81,8 +81,8 @@ impl LogTimeFilters {
         if config.tau_max <= config.tau_min {
             return Err(Error::config(OP, "tau_max", config.tau_max, format!("above tau_min = {}", config.tau_min)));
         }
-        if config.num_taus < 2 {
-            return Err(Error::config(OP, "num_taus", config.num_taus as f64, "at least 2"));
+        if !(2..=1_000_000).contains(&config.num_taus) {
+            return Err(Error::config(OP, "num_taus", config.num_taus as f64, "2 to a million"));
         }
         if !(1..=500).contains(&config.sharpness) {
             return Err(Error::config(OP, "sharpness", config.sharpness, "1 to 500"));
@@ -148,7 +148,8 @@ impl LogTimeFilters {
         f64::from(k) * f64::from(k).ln() - log_factorial + (self.config.amplitude_exponent - 1.) * tau.ln()
     }
 
-    /// `h_i(t)` of filter `tau` at the time `t`, without [`Self::scale`]; 0 for `t ≤ 0`.
+    /// `h(t)` of the filter with `τ* = tau` at the time `t`, both in units of time, without [`Self::scale`]; 0 for `t ≤ 0`. Any positive `tau` has a response, also one between two of
+    /// [`Self::taus`]: filter i of the bank is `response(filters.taus()[i], t)`.
     pub fn response(&self, tau: f64, t: f64) -> f64 {
         if t > 0. { self.at(self.log_amplitude(tau), tau, t) } else { 0. }
     }
@@ -188,7 +189,7 @@ impl LogTimeFilters {
     /// The bank of the first `num_taus` filters, continued with the same ratio where there are not so many.
     ///
     /// # Errors
-    /// For fewer than two filters, or a buffer of more than 2²⁴ samples.
+    /// For fewer than two or more than a million filters, or a buffer of more than 2²⁴ samples.
     pub fn resized(&self, num_taus: usize) -> Result<Self> {
         let mut config = LogTimeConfig { num_taus, ..self.config };
         config.tau_max = config.tau_min * (num_taus.saturating_sub(1) as f64 * self.ratio.ln_1p()).exp();
@@ -257,6 +258,7 @@ mod tests {
         bad(|c| c.tau_min = f64::NAN);
         bad(|c| c.tau_max = 0.05);
         bad(|c| c.num_taus = 1);
+        bad(|c| c.num_taus = usize::MAX);
         bad(|c| c.sharpness = 0);
         bad(|c| c.buffer = 0.2);
         bad(|c| c.buffer = 1e12);

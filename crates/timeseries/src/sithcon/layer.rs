@@ -5,6 +5,7 @@ use super::max_convolution::Size;
 use super::memory::{At, LogTimeMemory};
 use super::operations;
 use super::sequences::Sequences;
+use crate::error::{check_dtype, check_sizes};
 use crate::weight_norm::WeightNorm;
 use crate::{Error, Result};
 use candle_core::Tensor;
@@ -57,16 +58,13 @@ const OP: &str = "SITHCon layer";
 /// # Errors
 /// Settings out of range, a kernel that is longer than the bank, parameters of other shapes.
 pub fn sithcon_layer(features: usize, config: &SithConLayerConfig, vb: VarBuilder<'_>) -> Result<SithConLayer> {
-    for (what, value) in [
+    let sizes = [
         ("features", features),
         ("channels", config.channels),
         ("kernel_width", config.kernel_width),
         ("dilation", config.dilation),
-    ] {
-        if value == 0 {
-            return Err(Error::config(OP, what, 0., "at least 1"));
-        }
-    }
+    ];
+    check_sizes(OP, sizes)?;
     let memory = LogTimeMemory::new(config.memory)?;
     let (channels, width) = (config.channels, config.kernel_width);
     let weight = WeightNorm::new(&[channels, 1, features, width], &vb)?;
@@ -128,6 +126,7 @@ impl SithConLayer {
         if x.num_features() != self.size.features {
             return Err(Error::shape(OP, "x", x.values(), format!("[rows, {}]", self.size.features)));
         }
+        check_dtype(OP, "x", x.values(), self.weight.parameter())?;
         let reading = self.memory.reading(x, at)?;
         let (values, positions) = operations::layer(x.values(), &self.weight()?, reading, self.size)?;
         Ok(Pooled { values, positions })
@@ -136,12 +135,13 @@ impl SithConLayer {
     /// The layer on a memory that was computed before, `[rows, features, taus]`: in training, that of a first layer never changes.
     ///
     /// # Errors
-    /// Another shape.
+    /// Another shape or dtype.
     pub fn forward_memory(&self, memory: &Tensor) -> Result<Pooled> {
         let (features, taus) = (self.size.features, self.size.taus);
         if !matches!(memory.dims(), &[_, f, t] if f == features && t == taus) {
             return Err(Error::shape(OP, "the memory", memory, format!("[rows, {features}, {taus}]")));
         }
+        check_dtype(OP, "the memory", memory, self.weight.parameter())?;
         let (values, positions) = operations::convolution(memory, &self.weight()?, self.size)?;
         Ok(Pooled { values, positions })
     }

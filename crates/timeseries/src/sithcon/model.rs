@@ -1,8 +1,10 @@
 //! The network: a classifier or a regressor.
 
 use super::layer::{SithConLayer, SithConLayerConfig, sithcon_layer};
+use super::max_convolution::Size;
 use super::memory::At;
 use super::sequences::Sequences;
+use crate::error::{check_dtype, check_sizes};
 use crate::{Error, Result};
 use candle_core::Tensor;
 use candle_nn::{Module, VarBuilder};
@@ -74,10 +76,7 @@ const OP: &str = "SITHCon";
 /// # Errors
 /// No layer, settings out of range, parameters of other shapes.
 pub fn sithcon(features: usize, outputs: usize, config: &SithConConfig, vb: VarBuilder<'_>) -> Result<SithCon> {
-    if config.layers.is_empty() || outputs == 0 {
-        let what = if outputs == 0 { "outputs" } else { "the number of layers" };
-        return Err(Error::config(OP, what, 0., "at least 1"));
-    }
+    check_sizes(OP, [("outputs", outputs), ("features", features), ("the number of layers", config.layers.len())])?;
     if !(0. ..1.).contains(&config.dropout) {
         return Err(Error::config(OP, "dropout", config.dropout, "at least 0 and below 1"));
     }
@@ -155,7 +154,7 @@ impl SithCon {
     /// [`Self::forward`] with the memory of the first layer, `memory`, which [`Self::first_memory`] computed for `x`.
     ///
     /// # Errors
-    /// As for [`Self::forward`], and a memory of another number of rows.
+    /// As for [`Self::forward`], and a memory of another shape or dtype.
     pub fn forward_memory(&self, x: &Sequences, memory: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         self.run(x, Some(memory), At::Last, mode)
     }
@@ -163,24 +162,34 @@ impl SithCon {
     /// The memory of the first layer, `[rows, features, taus]`: it has no parameters, so training computes it once and uses it in every epoch. It has `rows · features · taus` elements.
     ///
     /// # Errors
-    /// Another dtype than f32 or f64.
+    /// Another number of features or dtype.
     pub fn first_memory(&self, x: &Sequences) -> Result<Tensor> {
+        let features = self.layers[0].size().features;
+        if x.num_features() != features {
+            return Err(Error::shape(OP, "x", x.values(), format!("[rows, {features}]")));
+        }
+        check_dtype(OP, "x", x.values(), self.out.weight())?;
         self.layers[0].memory().forward_sequences(x)
     }
 
     fn run(&self, x: &Sequences, memory: Option<&Tensor>, at: At, mode: &mut Mode<'_>) -> Result<Tensor> {
-        if x.values().dtype() != self.out.weight().dtype() {
-            let (got, expected) = (x.values().dtype(), "the dtype of the parameters");
-            return Err(core_tensor::Error::DType { operation: OP, what: "x", got, expected }.into());
+        let &Size { features, taus, .. } = self.layers[0].size();
+        if x.num_features() != features {
+            return Err(Error::shape(OP, "x", x.values(), format!("[rows, {features}]")));
+        }
+        check_dtype(OP, "x", x.values(), self.out.weight())?;
+        if let Some(memory) = memory {
+            let rows = x.offsets()[x.len()];
+            if memory.dims() != [rows, features, taus] {
+                return Err(Error::shape(OP, "the memory", memory, format!("[{rows} rows, {features}, {taus}]")));
+            }
+            check_dtype(OP, "the memory", memory, self.out.weight())?;
         }
         let mut x = x.clone();
         let last = self.layers.len() - 1;
         for (l, (layer, linear)) in self.layers.iter().zip(&self.linears).enumerate() {
             let at = if l == last { at } else { At::Every };
             let mut z = match memory.filter(|_| l == 0) {
-                Some(memory) if memory.dims().first() != Some(&x.offsets()[x.len()]) => {
-                    return Err(Error::shape(OP, "the memory", memory, format!("{} rows", x.offsets()[x.len()])));
-                }
                 Some(memory) if at == At::Last => {
                     let rows = Tensor::from_vec(x.last_rows(), x.len(), memory.device())?;
                     layer.forward_memory(&memory.index_select(&rows, 0)?)?.values

@@ -82,9 +82,23 @@ pub fn bits(code: &str) -> Result<Vec<u8>> {
     Ok(bits)
 }
 
+/// The largest number of steps of a bit, and of digits of an item.
+const LARGEST: usize = 100_000;
+
+fn check_scale(scale: usize) -> Result<()> {
+    match (1..=LARGEST).contains(&scale) {
+        true => Ok(()),
+        false => Err(Error::count("Morse code", "the steps of a bit", scale, format!("1 to {LARGEST}"))),
+    }
+}
+
 /// The signals of the whole alphabet, each bit `scale` steps long.
-pub fn alphabet(scale: usize) -> Vec<Vec<f32>> {
-    ALPHABET.iter().map(|(_, code)| stretched(code, scale)).collect()
+///
+/// # Errors
+/// A scale of 0 or above 100,000.
+pub fn alphabet(scale: usize) -> Result<Vec<Vec<f32>>> {
+    check_scale(scale)?;
+    Ok(ALPHABET.iter().map(|(_, code)| stretched(code, scale)).collect())
 }
 
 fn stretched(code: &str, scale: usize) -> Vec<f32> {
@@ -105,10 +119,11 @@ impl AddingItem {
     /// `num_digits` digits; one is marked in the first half, one in the second.
     ///
     /// # Errors
-    /// An odd number of digits, or none.
+    /// An odd number of digits, none, or more than 100,000.
     pub fn random(num_digits: usize, rng: &mut Rng) -> Result<Self> {
-        if num_digits == 0 || num_digits % 2 == 1 {
-            return Err(Error::count("Morse adding", "the number of digits", num_digits, "even and at least 2"));
+        if num_digits == 0 || num_digits % 2 == 1 || num_digits > LARGEST {
+            let expected = format!("even, and 2 to {LARGEST}");
+            return Err(Error::count("Morse adding", "the number of digits", num_digits, expected));
         }
         let digits = (0..num_digits).map(|_| rng.below(10) as u8).collect();
         let half = num_digits / 2;
@@ -118,8 +133,9 @@ impl AddingItem {
     /// The two channels, each bit `scale` steps long: the signal, and a mark over the last `scale` steps of each marked digit.
     ///
     /// # Errors
-    /// A digit above 9, or a marked position beyond the digits.
+    /// A digit above 9, a marked position beyond the digits, or a scale of 0 or above 100,000.
     pub fn channels(&self, scale: usize) -> Result<[Vec<f32>; 2]> {
+        check_scale(scale)?;
         if let Some(&position) = self.marked.iter().find(|&&position| position >= self.digits.len()) {
             let expected = format!("below the {} digits", self.digits.len());
             return Err(Error::count("Morse adding", "a marked position", position, expected));

@@ -3,6 +3,7 @@
 use super::filters::LogTimeFilters;
 use super::max_convolution::{Size, max_convolution, pack};
 use super::model::SithCon;
+use crate::error::check_sizes;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
@@ -30,11 +31,9 @@ impl StreamingMemory {
     /// A memory of `features` signals before their first samples.
     ///
     /// # Errors
-    /// No features.
+    /// No features, or more than 65,536.
     pub fn new(filters: &LogTimeFilters, features: usize) -> Result<Self> {
-        if features == 0 {
-            return Err(Error::count("streaming memory", "features", 0, "at least 1"));
-        }
+        check_sizes("streaming memory", [("features", features)])?;
         let (taus, order) = (filters.taus().len(), filters.exponent() as usize);
         let config = filters.config();
         let (k, dt) = (f64::from(config.sharpness), config.dt);
@@ -178,6 +177,11 @@ impl StreamingSithCon {
     /// # Errors
     /// Another number of features.
     pub fn push(&mut self, sample: &[f64]) -> Result<Vec<f64>> {
+        let expected = self.layers.first().map_or(0, |layer| layer.size.features);
+        if sample.len() != expected {
+            let got = sample.len();
+            return Err(Error::Length { operation: "streaming SITHCon", what: "the sample", got, expected });
+        }
         let mut x = sample.to_vec();
         let rectify = |x: &mut Vec<f64>| x.iter_mut().for_each(|x| *x = if *x < 0. { 0. } else { *x });
         for layer in &mut self.layers {

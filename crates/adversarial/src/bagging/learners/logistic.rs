@@ -151,6 +151,9 @@ impl BaseLearner for LogisticRegression {
         if !(self.c.is_finite() && self.c > 0.) {
             return Err(Box::new(crate::Error::value("LogisticRegression", "c", self.c, "above 0")));
         }
+        if self.tolerance.is_nan() || self.tolerance < 0. {
+            return Err(Box::new(crate::Error::value("LogisticRegression", "tolerance", self.tolerance, "0 or more")));
+        }
         let present = classes(examples, members);
         if let Some(constant) = constant(examples, &present) {
             return Ok(constant);

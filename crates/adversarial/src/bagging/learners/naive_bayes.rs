@@ -52,6 +52,10 @@ fn moments(examples: &Examples, members: &[u32]) -> (Vec<f64>, Vec<f64>) {
 
 impl BaseLearner for GaussianNaiveBayes {
     fn fit(&self, examples: &Examples, members: &[u32], _: u64) -> Result<Box<dyn SubClassifier>, BoxError> {
+        if !(self.var_smoothing.is_finite() && self.var_smoothing >= 0.) {
+            let (what, got) = ("var_smoothing", self.var_smoothing);
+            return Err(Box::new(crate::Error::value("GaussianNaiveBayes", what, got, "a finite number of 0 or more")));
+        }
         let present = classes(examples, members);
         if let Some(constant) = constant(examples, &present) {
             return Ok(constant);

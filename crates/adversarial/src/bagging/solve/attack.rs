@@ -1,9 +1,9 @@
 //! Good attacks: greedy growth with exchanges.
 
 use super::super::bits;
+use super::super::limits::{Limits, Watch};
 use super::super::problem::Problem;
 use super::super::structure::Kind;
-use super::limits::{Limits, Watch};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;

@@ -1,9 +1,9 @@
 //! The choice between our own solvers.
 
+use super::super::limits::Limits;
 use super::super::problem::Problem;
 use super::branch::BranchAndBound;
 use super::enumerate::{self, Enumeration};
-use super::limits::Limits;
 use super::solver::{Solution, Solver};
 use crate::Result;
 

@@ -9,6 +9,7 @@
 //! and the right side, linear in `S`, is largest for the choices with the largest sums of `Σ_i n_i θ_i a_i[g]`. Good `θ` come from the relaxation: 1 where the line is below 1 at its maximum.
 
 use super::super::bits;
+use super::super::limits::Watch;
 use super::super::problem::Problem;
 use super::attack::Choices;
 use super::node::{Lines, Node};
@@ -24,12 +25,16 @@ pub(super) struct Units {
 const LARGEST: usize = 1 << 29;
 
 impl Units {
-    pub(super) fn new(problem: &Problem) -> Self {
+    /// None are kept once the time is over.
+    pub(super) fn new(problem: &Problem, watch: &Watch<'_>) -> Self {
         let stride = problem.num_sub_classifiers().next_multiple_of(8);
         let mut units = Vec::new();
         if problem.gaps.len().saturating_mul(stride) <= LARGEST {
             units = vec![0; problem.gaps.len() * stride];
             for (row, units) in units.chunks_exact_mut(stride).enumerate() {
+                if row % 4096 == 4095 && watch.is_over() {
+                    return Self { units: Vec::new(), stride };
+                }
                 for (sub_classifier, unit) in units[..problem.num_sub_classifiers()].iter_mut().enumerate() {
                     *unit = problem.unit(row, sub_classifier) as u8;
                 }
@@ -118,12 +123,14 @@ pub(super) fn bound(
     (node, lines): (&mut Node, &Lines),
     steps: usize,
     enough: u64,
+    watch: &Watch<'_>,
 ) -> Bound {
     let reachable: u64 = node.open.iter().map(|&column| problem.columns[column as usize].weight).sum();
     let mut best = Bound { value: node.changed + reachable, ranking: node.candidates.clone() };
     if best.value <= enough || units.is_empty() || node.open.is_empty() {
         return best;
     }
+    let slack = (1e-12 * best.value as f64).max(1e-6);
     let stride = units.stride;
     let is_warm = start(problem, choices, node, stride);
     let (mut sums, mut line) = (vec![0.; stride], vec![0.; stride]);
@@ -153,14 +160,14 @@ pub(super) fn bound(
                 new_elements(choices.set(candidate as usize), &node.controlled).for_each(|g| taken[g] = 1.);
             }
         }
-        // rounding: far below one unit of weight
-        let value = (value + 1e-6).max(0.).floor() as u64;
+        // rounding must not make a bound too small: relative to the weight of all, and far below one unit while that is below 10^9
+        let value = (value + slack).max(0.).floor() as u64;
         if value < best.value || is_first {
             best.value = best.value.min(value);
             best.ranking = scored.iter().map(|&(_, candidate)| candidate).collect();
             is_first = false;
         }
-        if best.value <= enough {
+        if best.value <= enough || (node.open.len() > 4096 && watch.is_over()) {
             break;
         }
         let pace = 2. / (step as f64 + if is_warm { 8. } else { 2. });

@@ -1,10 +1,10 @@
 //! Branch and bound over which choices the attacker takes.
 
+use super::super::limits::{Limits, Watch};
 use super::super::problem::Problem;
 use super::super::structure::Kind;
 use super::attack::{self, Choices};
 use super::bound::{self, Units};
-use super::limits::{Limits, Watch};
 use super::node::{Lines, Node};
 use super::solver::{Solution, Solver, found};
 use crate::Result;
@@ -46,10 +46,11 @@ impl Solver for BranchAndBound {
         let watch = Watch::start(limits);
         let start = attack::search(problem, limits);
         let weight = problem.changed_by(&start);
+        let units = Units::new(problem, &watch);
         let search = Search {
             problem,
             choices: Choices::new(problem),
-            units: Units::new(problem),
+            units,
             watch,
             target_gap: limits.target_gap,
             best: AtomicU64::new(weight),
@@ -96,7 +97,8 @@ impl Search<'_> {
         let count = self.nodes.fetch_add(1, Ordering::Relaxed);
         // once the time is over, what is left is bounded by what it reaches
         let steps = if is_over { 0 } else { steps };
-        let mut bound = bound::bound(problem, &self.choices, &self.units, (&mut *node, lines), steps, enough);
+        let mut bound =
+            bound::bound(problem, &self.choices, &self.units, (&mut *node, lines), steps, enough, &self.watch);
         bound.value = bound.value.min(ceiling);
         if bound.value <= self.best.load(Ordering::Relaxed) {
             return None;

@@ -3,9 +3,9 @@
 //! Attacks are visited depth first. Each level keeps the vote units won so far for all rows side by side, so that one more controlled sub-classifier is one addition of vectors and a whole attack one comparison.
 
 use super::super::bits;
+use super::super::limits::{Limits, Watch};
 use super::super::problem::Problem;
 use super::attack::{self, Choices};
-use super::limits::{Limits, Watch};
 use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use rayon::prelude::*;

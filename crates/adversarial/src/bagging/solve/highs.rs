@@ -1,10 +1,10 @@
 //! The integer programme by HiGHS.
 
 use super::super::bits;
+use super::super::limits::{Limits, Watch};
 use super::super::problem::Problem;
 use super::attack;
 use super::integer_program::{Programme, whole_bound};
-use super::limits::{Limits, Watch};
 use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use highs::{HighsModelStatus, RowProblem, Sense};
@@ -46,7 +46,7 @@ impl Solver for Highs {
         model.make_quiet();
         let mut options = vec![("mip_rel_gap", 0.), ("mip_abs_gap", 1. - 1e-6)];
         if let Some(time) = watch.remaining() {
-            options.push(("time_limit", time.as_secs_f64()));
+            options.push(("time_limit", time.as_secs_f64().min(1e9)));
         }
         for (option, value) in options {
             model.try_set_option(option, value).map_err(|status| failed(format!("{option}: {status:?}")))?;

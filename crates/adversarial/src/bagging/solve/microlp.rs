@@ -1,10 +1,10 @@
 //! The integer programme by `good_lp` with `microlp`, a simplex method with branch and bound in pure Rust.
 
 use super::super::bits;
+use super::super::limits::{Limits, Watch};
 use super::super::problem::Problem;
 use super::attack;
 use super::integer_program::{Programme, whole_bound};
-use super::limits::{Limits, Watch};
 use super::solver::{Solution, Solver, found};
 use crate::{Error, Result};
 use good_lp::solvers::SolutionStatus;
@@ -46,7 +46,8 @@ impl Solver for MicroLp {
             model.add_constraint(constraint!(sum(&mut row.terms.iter().copied()) <= row.bound));
         }
         if let Some(time) = watch.remaining() {
-            model = model.with_time_limit(time.as_secs_f64());
+            // thirty years are as good as none, and the solver makes a duration of the seconds
+            model = model.with_time_limit(time.as_secs_f64().min(1e9));
         }
         let solution = match model.solve() {
             Ok(solution) => solution,

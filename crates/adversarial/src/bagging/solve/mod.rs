@@ -9,18 +9,17 @@ mod enumerate;
 mod highs;
 #[cfg(any(feature = "highs", feature = "microlp"))]
 mod integer_program;
-mod limits;
 #[cfg(feature = "microlp")]
 mod microlp;
 mod node;
 mod solver;
 
+pub use super::limits::Limits;
 pub use automatic::Automatic;
 pub use branch::BranchAndBound;
 pub use enumerate::Enumeration;
 #[cfg(feature = "highs")]
 pub use highs::Highs;
-pub use limits::Limits;
 #[cfg(feature = "microlp")]
 pub use microlp::MicroLp;
 pub use solver::{Solution, Solver};

@@ -1,8 +1,8 @@
 //! What a solver is, and what it finds.
 
 use super::super::bits;
+use super::super::limits::Limits;
 use super::super::problem::Problem;
-use super::limits::Limits;
 use crate::Result;
 
 /// What a solver found out: the optimum lies in `lower..=upper`.
