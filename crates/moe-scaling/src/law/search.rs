@@ -22,7 +22,7 @@ pub(super) type Candidate = (Law, f64, Option<NotConverged>);
 
 /// The cost of the best law for a given saturation, in which the other coefficients are free.
 pub(super) enum Profile<'a> {
-    Squared(Projection<'a>),
+    Squared(Box<Projection<'a>>),
     Huber(Box<Huber<'a>>),
 }
 
@@ -30,7 +30,7 @@ impl<'a> Profile<'a> {
     pub(super) fn new(samples: &'a Samples, form: Form, config: &FitConfig) -> Self {
         let projection = Projection::new(samples, form, &config.fixed);
         match config.loss {
-            Loss::Squared => Self::Squared(projection),
+            Loss::Squared => Self::Squared(Box::new(projection)),
             Loss::Huber { delta } => Self::Huber(Box::new(Huber::new(projection, delta / std::f64::consts::LN_10))),
         }
     }
