@@ -42,7 +42,8 @@ pub fn sync_batch_norm(
     communicator: Arc<dyn Communicator>,
     vb: VarBuilder<'_>,
 ) -> Result<SyncBatchNorm> {
-    if !(0. ..=1.).contains(&config.momentum) || !(config.eps > 0. && config.eps.is_finite()) {
+    let is_valid = (0. ..=1.).contains(&config.momentum) && config.eps > 0. && config.eps.is_finite();
+    if !is_valid {
         return Err(Error::config("batch norm", format!("{config:?} is outside its range")));
     }
     let (weight, bias) = if config.is_affine {

@@ -88,7 +88,7 @@ pub(super) fn normal_f32(x: f32) -> (f32, f32) {
     p = p * t + 0.120_712_15;
     p = p * t + 0.119_632_01;
     let tail = p * t * power;
-    (if x > 0. { 1. - tail } else { tail }, 0.398_942_28 * power)
+    (if x > 0. { 1. - tail } else { tail }, 0.398_942_3 * power)
 }
 
 /// The error function by a rational approximation on |x| < 4, beyond which it is ±1 in f32.

@@ -142,7 +142,7 @@ pub(crate) fn abort_message(culprit: usize, reason: &str) -> Message {
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
-    message(Kind::Abort, 0, culprit as u64, reason[..end].as_bytes())
+    message(Kind::Abort, 0, culprit as u64, &reason.as_bytes()[..end])
 }
 
 /// The rank at fault and the reason, if `from` has announced a failure.
