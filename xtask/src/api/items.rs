@@ -121,7 +121,9 @@ impl<'a> Lines<'a> {
             "type_alias" => self.add(item, format!("{path}: type{params} = {}{wheres}", self.names.of(&inner["type"]))),
             "constant" | "static" => {
                 let value = inner["const"]["expr"].as_str().or_else(|| inner["expr"].as_str()).unwrap_or("_");
-                self.add(item, format!("{path}: {kind} {} = {value}", self.names.of(&inner["type"])));
+                // An expression keeps its source's line breaks, and a listing has one item a line.
+                let value: Vec<&str> = value.split_whitespace().collect();
+                self.add(item, format!("{path}: {kind} {} = {}", self.names.of(&inner["type"]), value.join(" ")));
             }
             "use" => self.add(item, format!("{path}: use {}", inner["source"].as_str().unwrap_or("?"))),
             other => self.add(item, format!("{path}: {other}")),
@@ -200,13 +202,14 @@ mod tests {
         let json = serde_json::json!({
             "root": 0,
             "index": {
-                "0": {"id": 0, "name": "c", "inner": {"module": {"items": [1, 3]}}},
+                "0": {"id": 0, "name": "c", "inner": {"module": {"items": [1, 3, 7]}}},
                 "1": {"id": 1, "name": null, "inner": {"use": {"source": "inner::Inner", "name": "Outer", "id": 2, "is_glob": false}}},
                 "2": {"id": 2, "name": "Inner", "inner": {"struct": {"kind": {"plain": {"fields": [5]}}, "generics": generics, "impls": [4]}}},
                 "3": {"id": 3, "name": "f", "inner": function(serde_json::json!([["x", {"borrowed_ref": {"lifetime": null, "is_mutable": false, "type": reference(2)}}]]), Value::Null)},
                 "4": {"id": 4, "name": null, "inner": {"impl": {"trait": null, "items": [6], "blanket_impl": null}}},
                 "5": {"id": 5, "name": "size", "inner": {"struct_field": {"primitive": "usize"}}},
                 "6": {"id": 6, "name": "size", "inner": function(serde_json::json!([["self", {"borrowed_ref": {"lifetime": null, "is_mutable": false, "type": {"generic": "Self"}}}]]), serde_json::json!({"primitive": "usize"}))},
+                "7": {"id": 7, "name": "TEXT", "inner": {"constant": {"type": {"primitive": "str"}, "const": {"expr": "\"a \\\n    b\""}}}},
             },
             "paths": {"2": {"crate_id": 0, "path": ["c", "inner", "Inner"]}},
         });
@@ -216,6 +219,7 @@ mod tests {
             "c::Outer.size: usize",
             "c::Outer: struct",
             "c::Outer::size: fn(&self) -> usize",
+            "c::TEXT: constant str = \"a \\ b\"",
             "c::f: fn(x: &c::Outer)",
         ];
         assert_eq!(lines, expected);
