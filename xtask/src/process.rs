@@ -1,10 +1,10 @@
-//! Running other programs: shown before they start, ended with this process, their exit codes kept.
+//! Running other programs: shown before they start, ended with this process (also when it is killed), their exit codes kept.
 //!
 //! Each program gets a process group of its own, with what it starts in turn. So Ctrl-C on the terminal reaches this process
 //! alone, as `kill` does, and is handed on once: a paper's program ends at the second signal without saving. Standard input
 //! is closed for them, since a group in the background that reads from the terminal is stopped.
 
-use std::io::{BufRead, BufReader, PipeWriter, Read};
+use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,11 +47,43 @@ fn lock() -> MutexGuard<'static, Vec<u32>> {
 struct Running {
     child: Child,
     name: String,
+    guard: Option<Guard>,
+}
+
+/// A shell that ends a process group when this process ends without having dropped this value, as SIGKILL does.
+struct Guard(Child);
+
+impl Guard {
+    /// `None` where there is no such shell.
+    fn of(group: u32) -> Option<Self> {
+        if !cfg!(unix) {
+            return None;
+        }
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read line || kill -s TERM -- \"-$1\"", "sh", &group.to_string()]);
+        job_control::in_own_group(&mut shell);
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(Self).ok()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // The line tells the shell that all is well. It fails when the shell has ended already.
+        let _ = self.0.stdin.take().map(|mut line| line.write_all(b"\n"));
+        let _ = self.0.wait();
+    }
 }
 
 impl Running {
-    /// Starts a program.
+    /// Starts a program that a [`Guard`] watches.
     fn start(command: &mut Command) -> Result<Self> {
+        let mut running = Self::start_unwatched(command)?;
+        running.guard = Guard::of(running.child.id());
+        Ok(running)
+    }
+
+    /// Starts a program.
+    fn start_unwatched(command: &mut Command) -> Result<Self> {
         job_control::in_own_group(command);
         let name = program(command);
         // Held while it starts: a signal comes before, and it does not start, or after, and it is told.
@@ -61,7 +93,7 @@ impl Running {
         }
         let child = command.spawn().map_err(|source| Error::Start { program: name.clone(), source })?;
         groups.push(child.id());
-        Ok(Self { child, name })
+        Ok(Self { child, name, guard: None })
     }
 
     fn failed(&self) -> impl Fn(std::io::Error) -> Error + use<> {
@@ -76,6 +108,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        drop(self.guard.take());
         let group = self.child.id();
         lock().retain(|&other| other != group);
     }
@@ -98,7 +131,7 @@ pub(crate) fn run(command: &mut Command) -> Result<i32> {
 pub(crate) fn run_with_lifeline(command: &mut Command) -> Result<i32> {
     complain!("$ {}", shown(command));
     let (line, _our_end) = lifeline(command)?;
-    let running = Running::start(command.stdin(line))?;
+    let running = Running::start_unwatched(command.stdin(line))?;
     Ok(exit_code(running.wait()?))
 }
 
@@ -228,6 +261,24 @@ mod tests {
     fn a_program_has_a_group_of_its_own_and_nothing_to_read() {
         let script = "kill -s 0 -- -$$ || exit 9; read line && exit 8; exit 7";
         assert_eq!(run(Command::new("sh").args(["-c", script])).unwrap(), 7);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_program_ends_with_a_process_that_is_killed() {
+        let mut command = Command::new("sleep");
+        job_control::in_own_group(command.arg("60"));
+        let mut child = command.spawn().unwrap();
+        let mut guard = Guard::of(child.id()).unwrap();
+        // what the system does when the holder of the pipe is killed
+        drop(guard.0.stdin.take());
+        assert_eq!(exit_code(child.wait().unwrap()), 128 + 15);
+
+        let mut command = Command::new("sleep");
+        job_control::in_own_group(command.arg("0.5"));
+        let mut child = command.spawn().unwrap();
+        drop(Guard::of(child.id()).unwrap());
+        assert_eq!(exit_code(child.wait().unwrap()), 0);
     }
 
     #[cfg(target_os = "linux")]

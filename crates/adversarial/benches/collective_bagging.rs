@@ -20,7 +20,7 @@ fn measure(name: &str, operation: impl FnMut() -> Result) -> Result {
 }
 
 fn main() -> Result {
-    rayon::ThreadPoolBuilder::new().num_threads(bench::threads()).build_global()?;
+    rayon::ThreadPoolBuilder::new().num_threads(bench::threads()?).build_global()?;
     match std::env::var_os("SCALING") {
         Some(_) => scaling(),
         None => paired(),

@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Init, Module};
-use core_tensor::checkpoint::Checkpoint;
+use core_tensor::checkpoint::{self, Checkpoint};
 use core_tensor::init;
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::params::ParamStore;
@@ -266,6 +266,23 @@ fn a_damaged_checkpoint_is_found_and_the_previous_one_used() {
         assert_eq!(Checkpoint::load_latest(folder.path()).unwrap().unwrap().step, 1, "{what}");
         std::fs::remove_file(folder.path().join("step-1.safetensors")).unwrap();
         assert!(matches!(Checkpoint::load_latest(folder.path()), Err(Error::Checkpoint { .. })), "{what}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_checkpoint_is_an_error() {
+    for file in ["step-2.json", "step-2.safetensors"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = Run::new();
+        run.save(folder.path(), 1);
+        run.step();
+        run.save(folder.path(), 2);
+        let path = folder.path().join(file);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(Checkpoint::load_latest(folder.path()).unwrap().unwrap().step, 1, "{file}");
+        assert!(matches!(checkpoint::read_tensors(&path), Err(Error::Io { .. })), "{file}");
     }
 }
 

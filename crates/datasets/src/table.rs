@@ -68,11 +68,12 @@ impl TextTable {
 ///
 /// # Errors
 /// [`Error::InvalidData`] naming line and column: a cell that is no finite number, a row of another length, broken quoting, bytes
-/// that are not UTF-8, no rows and no header at all.
+/// that are not UTF-8, no rows and no header at all, an empty line between the rows of a table of one column (where it may be meant as a missing value: an
+/// empty cell there is `""`).
 pub fn parse_numeric(bytes: &[u8], config: &TableConfig) -> Result<NumericTable> {
     let mut table = NumericTable { columns: Vec::new(), num_rows: 0, values: Vec::new() };
     table.columns = visit_rows(bytes, config, |line, record| {
-        for (column, cell) in record.iter().enumerate() {
+        for (column, cell) in (1..).zip(record.iter()) {
             let value = number(cell.trim(), config.allows_missing).ok_or_else(|| {
                 let at = format!("line {line}, column {column}");
                 Error::invalid_data(FORMAT, at, format!("\"{}\", expected a finite number", quoted(cell)))
@@ -129,10 +130,31 @@ fn visit_rows(
         }
         visit(record.position().map_or(0, csv::Position::line), &record)?;
     }
+    if let (1, Some(line)) = (columns.len(), empty_line(bytes)) {
+        let problem = "empty between rows of one column; remove it, or write \"\" if a value is missing";
+        return Err(Error::invalid_data(FORMAT, format!("line {line}"), problem));
+    }
     match columns.is_empty() {
         true => Err(Error::invalid_data(FORMAT, "the file", "empty")),
         false => Ok(columns),
     }
+}
+
+/// The number, from 1, of the first empty line between others, outside quotes; `None` if there is none.
+///
+/// Readers of CSV skip empty lines. In a table of one column that shifts the rows below.
+pub fn empty_line(bytes: &[u8]) -> Option<usize> {
+    let (mut is_quoted, mut has_begun, mut empty) = (false, false, None);
+    for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
+        let is_empty = !is_quoted && line.strip_suffix(b"\r").unwrap_or(line).is_empty();
+        match is_empty {
+            true if has_begun => empty = empty.or(Some(number)),
+            false if empty.is_some() => return empty,
+            _ => has_begun |= !is_empty,
+        }
+        is_quoted ^= line.iter().filter(|&&byte| byte == b'"').count() % 2 == 1;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -169,7 +191,22 @@ mod tests {
     #[test]
     fn an_error_names_line_and_column() {
         let error = parse_numeric(b"a,b\n1,2\n3,x\n", &TableConfig::default()).unwrap_err();
-        assert_eq!(error.to_string(), "CSV, line 3, column 1: \"x\", expected a finite number");
+        assert_eq!(error.to_string(), "CSV, line 3, column 2: \"x\", expected a finite number");
+    }
+
+    #[test]
+    fn an_empty_line_shifts_no_row_of_a_single_column() {
+        let wrong = parse_numeric(b"a\n1\n\n3\n", &TableConfig::default()).unwrap_err().to_string();
+        assert!(wrong.starts_with("CSV, line 3: empty"), "{wrong}");
+        let without_header = TableConfig { has_header: false, ..Default::default() };
+        assert!(parse_text(b"a\r\n\r\nb\r\n", &without_header).is_err());
+        // at the ends, within quotes and between rows of several columns nothing shifts
+        assert_eq!(parse_numeric(b"\n\na\n1\n3\n\n\n", &TableConfig::default()).unwrap().num_rows, 2);
+        assert_eq!(parse_text(b"\"a\n\nb\"\nc\n", &without_header).unwrap().rows, [["a\n\nb"], ["c"]]);
+        assert_eq!(parse_numeric(b"a,b\n1,2\n\n3,4\n", &TableConfig::default()).unwrap().num_rows, 2);
+        let missing = TableConfig { allows_missing: true, ..Default::default() };
+        assert_eq!(parse_numeric(b"a\n1\n\"\"\n3\n", &missing).unwrap().num_rows, 3);
+        assert_eq!([&b""[..], b"\n", b"a\n\n", b"\na"].map(empty_line), [None; 4]);
     }
 
     #[test]

@@ -81,15 +81,16 @@ fn measure(mut rows: Vec<Row<'_>>, threads: usize, ratios: &[(usize, usize)]) {
     }
 }
 
-fn main() {
-    let threads = std::env::var("BENCH_THREADS").ok().and_then(|count| count.parse().ok()).unwrap_or(1usize);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+fn main() -> experiment::Result<()> {
+    let threads = reproduction::bench::threads()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     pool.install(|| {
         for log in [20, 22, 24] {
             selection(1 << log, log, threads);
         }
         decoding(1 << 22, threads);
     });
+    Ok(())
 }
 
 fn selection(len: usize, log: usize, threads: usize) {

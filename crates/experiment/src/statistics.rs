@@ -34,7 +34,8 @@ pub fn median(values: &[f64]) -> f64 {
 
 /// Quantile with linear interpolation between order statistics (the rule of Hyndman and Fan, 1996, type 7).
 ///
-/// `level` is clamped to `[0, 1]`. NaN when there are no values or one is NaN.
+/// `level` is clamped to `[0, 1]`. Between a number and an infinite value it is that infinite value, between -∞ and ∞ the nearer one. NaN when there are no values
+/// or one is NaN.
 pub fn quantile(values: &[f64], level: f64) -> f64 {
     if values.is_empty() || values.iter().any(|value| value.is_nan()) {
         return f64::NAN;
@@ -43,7 +44,14 @@ pub fn quantile(values: &[f64], level: f64) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let position = level.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let (below, share) = (position.floor() as usize, position.fract());
-    if share == 0.0 { sorted[below] } else { sorted[below] * (1.0 - share) + sorted[below + 1] * share }
+    let (low, high) = (sorted[below], sorted[(below + 1).min(sorted.len() - 1)]);
+    match (low.is_infinite(), high.is_infinite()) {
+        _ if share == 0.0 => low,
+        (false, false) => low * (1.0 - share) + high * share,
+        (true, true) if share < 0.5 => low,
+        (true, false) => low,
+        _ => high,
+    }
 }
 
 /// 97.5 % quantile of Student's t: tabulated to 30 degrees of freedom, beyond that the first terms of the
@@ -78,6 +86,11 @@ mod tests {
         assert_eq!(median(&values), 4.5);
         assert_eq!(quantile(&values, 0.0), 2.0);
         assert_eq!(quantile(&values, 1.0), 9.0);
+        let infinite = [f64::NEG_INFINITY, f64::NEG_INFINITY, 1.0, f64::INFINITY, f64::INFINITY];
+        let levels = [0.1, 0.25, 0.3, 0.5, 0.6, 0.9];
+        let [low, high] = [f64::NEG_INFINITY, f64::INFINITY];
+        assert_eq!(levels.map(|level| quantile(&infinite, level)), [low, low, low, 1.0, high, high]);
+        assert_eq!([0.4, 0.6].map(|level| quantile(&[low, high], level)), [low, high]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn measure(name: &str, operation: impl FnMut() -> Result) -> Result {
 }
 
 fn main() -> Result {
-    core_tensor::threads::configure(bench::threads())?;
+    core_tensor::threads::configure(bench::threads()?)?;
     let store = Store::new(StoreConfig { is_offline: true, ..StoreConfig::default() })?;
     trees(&store)?;
     let (set, name) = match tu::load(&store, "tu-imdb-binary") {

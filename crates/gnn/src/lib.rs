@@ -5,7 +5,6 @@ mod adjacency;
 mod batch;
 pub mod classifier;
 pub mod conv;
-mod count;
 mod door;
 pub mod encoder;
 mod error;

@@ -1,8 +1,8 @@
 //! Dispatch: tokens sorted by expert, with a capacity above which they are dropped.
 
-use crate::rounding::ceil_of_product;
 use crate::{Error, Result};
 use core_tensor::ops::RowGroups;
+use core_tensor::rounding::ceil_to_count;
 use serde::{Deserialize, Serialize};
 
 /// The largest number of tokens per expert.
@@ -59,7 +59,7 @@ impl Capacity {
             return Err(Error::config("capacity factor", format!("{factor} is not a finite number above 0")));
         }
         let share = factor * k as f64 * tokens as f64 / experts.max(1) as f64;
-        Ok(Some((ceil_of_product(share) as usize).max(self.minimum)))
+        Ok(Some(ceil_to_count(share).max(self.minimum)))
     }
 }
 

@@ -11,7 +11,6 @@ pub mod layer;
 #[cfg(feature = "layers")]
 pub mod model;
 #[cfg(feature = "layers")]
-mod rounding;
 #[cfg(feature = "layers")]
 pub mod router;
 

@@ -104,7 +104,6 @@ fn run() -> Outcome {
 }
 
 fn main() -> Outcome {
-    let threads = std::env::var("BENCH_THREADS").ok().and_then(|count| count.parse().ok()).unwrap_or(1);
-    core_tensor::threads::configure(threads)?;
+    core_tensor::threads::configure(bench::threads()?)?;
     core_tensor::threads::install(run)
 }

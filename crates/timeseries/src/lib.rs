@@ -4,7 +4,6 @@
 pub mod dstagnn;
 mod error;
 pub mod recurrent;
-mod rounding;
 pub mod sithcon;
 pub mod tcn;
 mod weight_norm;

@@ -56,16 +56,23 @@ pub(crate) fn classes(path: &Path, how: &Reading<'_>) -> Result<(Classes, Vec<St
 /// The cells of a CSV file, with the number of each line.
 pub(crate) fn cells(path: &Path) -> Result<Vec<Line>> {
     let place = |error: csv::Error| format!("{}: {error}", path.display());
-    let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_path(path);
-    let mut rows = Vec::new();
-    for record in reader.map_err(place)?.records() {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes.as_slice());
+    let mut rows: Vec<Line> = Vec::new();
+    for record in reader.records() {
         let record = record.map_err(place)?;
         let line = record.position().map_or(0, csv::Position::line);
         rows.push((line, record.iter().map(|cell| cell.trim_start_matches('\u{feff}').to_owned()).collect()));
     }
-    match rows.is_empty() {
-        true => Err(format!("{} is empty", path.display())),
-        false => Ok(rows),
+    if rows.is_empty() {
+        return Err(format!("{} is empty", path.display()));
+    }
+    match datasets::table::empty_line(&bytes) {
+        Some(line) if rows.iter().all(|(_, row)| row.len() == 1) => {
+            Err(format!("{}: line {line} is empty, expected a class or the end of the file", path.display()))
+        }
+        _ => Ok(rows),
     }
 }
 

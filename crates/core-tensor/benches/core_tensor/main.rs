@@ -91,8 +91,11 @@ fn main() -> Result<()> {
         return peak_memory();
     }
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    if let Some(count) = std::env::var("BENCH_THREADS").ok().and_then(|count| count.parse().ok()) {
-        core_tensor::threads::configure(count)?;
+    if let Some(count) = std::env::var_os("BENCH_THREADS") {
+        let number = count.to_str().and_then(|count| count.parse().ok());
+        core_tensor::threads::configure(
+            number.ok_or_else(|| format!("BENCH_THREADS is {count:?}, expected a number"))?,
+        )?;
     }
     if core_tensor::threads::current() == 1 {
         return all(filter);

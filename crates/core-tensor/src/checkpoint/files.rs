@@ -47,8 +47,19 @@ pub fn write_tensors(path: impl AsRef<Path>, tensors: &BTreeMap<String, Tensor>)
 /// When the file cannot be read or is damaged.
 pub fn read_tensors(path: impl AsRef<Path>) -> Result<BTreeMap<String, Tensor>> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    parse_tensors(&bytes, path)
+    parse_tensors(&read_file(path)?, path)
+}
+
+/// The bytes of a file. A pipe or device in its place, whose reading may never end, is an error.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        // Opening a pipe waits for its writer.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a plain file"));
+        }
+        std::fs::read(path)
+    };
+    read().map_err(|e| Error::io(path, e))
 }
 
 /// Reads tensors from the bytes of a safetensors file.

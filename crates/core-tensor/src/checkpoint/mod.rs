@@ -227,13 +227,14 @@ impl Checkpoint {
     /// When a file is absent or damaged, or the two do not belong together.
     pub fn load(folder: impl AsRef<Path>, step: u64) -> Result<Self> {
         let (tensor_path, header_path) = paths(folder.as_ref(), step);
-        let text = std::fs::read_to_string(&header_path).map_err(|e| Error::io(&header_path, e))?;
+        let text =
+            String::from_utf8(files::read_file(&header_path)?).map_err(|_| damaged(&header_path, "it is not UTF-8"))?;
         let header = unseal(&text).map_err(|reason| damaged(&header_path, reason))?;
         if header.version != VERSION || header.step != step {
             let reason = format!("is version {} of step {}, expected {VERSION} of {step}", header.version, header.step);
             return Err(damaged(&header_path, reason));
         }
-        let bytes = std::fs::read(&tensor_path).map_err(|e| Error::io(&tensor_path, e))?;
+        let bytes = files::read_file(&tensor_path)?;
         if sha256(&bytes) != header.tensors_sha256 {
             return Err(damaged(&tensor_path, "its checksum is not the one in the .json beside it"));
         }

@@ -69,17 +69,37 @@ pub fn bootstrap_interval(
     Ok(Interval { estimate, lower: quantile(&results, tail), upper: quantile(&results, 1. - tail) })
 }
 
-/// The quantile of sorted values, interpolated linearly; between an infinite value and another, the nearer one.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let position = share * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
-    let fraction = position - position.floor();
-    if below.is_finite() && above.is_finite() {
-        // The difference of large numbers can overflow.
-        let value = below + (above - below) * fraction;
-        return if value.is_finite() { value } else { below * (1. - fraction) + above * fraction };
+/// The quantile of values in ascending order, interpolated linearly between neighbours (type 7 of Hyndman and Fan 1996).
+///
+/// Between a number and an infinite value it is that infinite value, between -∞ and ∞ the nearer one. `level` is clamped to `[0, 1]`. NaN if there are no values.
+///
+/// ```
+/// use core_tensor::metrics::quantile;
+/// assert_eq!(quantile(&[1., 2., 4.], 0.75), 3.);
+/// assert_eq!(quantile(&[1., 2., f64::INFINITY], 0.75), f64::INFINITY);
+/// ```
+pub fn quantile(sorted: &[f64], level: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let position = level.clamp(0., 1.) * last as f64;
+    let (low, high) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+    let fraction = position.fract();
+    match (low.is_finite(), high.is_finite()) {
+        _ if low == high || fraction == 0. => low,
+        (true, true) => {
+            // The difference of large numbers can overflow.
+            let value = low + (high - low) * fraction;
+            if value.is_finite() { value } else { low * (1. - fraction) + high * fraction }
+        }
+        (true, false) => high,
+        (false, true) => low,
+        (false, false) => {
+            if fraction < 0.5 {
+                low
+            } else {
+                high
+            }
+        }
     }
-    if fraction < 0.5 { below } else { above }
 }
 
 #[cfg(test)]
@@ -101,7 +121,14 @@ mod tests {
         let i = bootstrap_interval(&[1., f64::INFINITY], mean, 200, 0.95, &mut rng).unwrap();
         assert_eq!((i.lower, i.estimate, i.upper), (1., f64::INFINITY, f64::INFINITY));
         assert_eq!(quantile(&[f64::NEG_INFINITY, 0.], 0.25), f64::NEG_INFINITY);
+        assert_eq!(quantile(&[1., f64::INFINITY], 0.25), f64::INFINITY);
+        assert_eq!(
+            [0.4, 0.6].map(|level| quantile(&[f64::NEG_INFINITY, f64::INFINITY], level)),
+            [f64::NEG_INFINITY, f64::INFINITY]
+        );
+        assert_eq!(quantile(&[f64::INFINITY; 3], 0.4), f64::INFINITY);
         assert_eq!(quantile(&[f64::MIN, f64::MAX], 0.5), 0.);
+        assert!(quantile(&[], 0.5).is_nan());
     }
 
     #[test]

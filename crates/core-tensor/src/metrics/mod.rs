@@ -5,7 +5,7 @@ mod classification;
 mod rank;
 mod regression;
 
-pub use bootstrap::{Interval, bootstrap_interval, mean};
+pub use bootstrap::{Interval, bootstrap_interval, mean, quantile};
 pub use classification::{accuracy, expected_calibration_error, macro_f1};
 pub use rank::{kendall_tau, pearson, spearman};
 pub use regression::{mae, mape, rmse};

@@ -4,7 +4,7 @@ use super::top_k::{TopKMethod, largest, top_k};
 use crate::compressor::Compressor;
 use crate::dragonn::{largest_kth, sample_rank};
 use crate::key::Key;
-use crate::ratio::{check_ratio, floor_of_product, target};
+use crate::ratio::{check_ratio, floor_to_count, target};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ impl Dgc {
             return Ok(Encoded::gather(values, top_k(values, k, TopKMethod::Filtered)?));
         }
         let sample = values.iter().skip(start).step_by(stride(config.sample_ratio)).map(|&value| magnitude_bits(value));
-        let count = floor_of_product(values.len() as f64, config.sample_ratio);
+        let count = floor_to_count(values.len() as f64 * config.sample_ratio);
         let mut threshold = largest_kth(sample, sample_rank(count, ratio)).unwrap_or(0.);
         if !threshold.is_finite() {
             return Err(scan::first_not_finite("dgc", values));

@@ -3,7 +3,7 @@
 use crate::compressor::Compressor;
 use crate::dragonn::{SampleLayout, sample_positions, sample_rank};
 use crate::key::Key;
-use crate::ratio::{ceil_of_product, check_ratio};
+use crate::ratio::{ceil_to_count, check_ratio};
 use crate::scan::magnitude_bits;
 use crate::{Encoded, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -146,7 +146,7 @@ impl Compressor for TopK {
     }
 
     fn compress(&mut self, values: &[f32], _: &Key) -> Result<Encoded> {
-        let k = ceil_of_product(values.len() as f64, self.ratio);
+        let k = ceil_to_count(values.len() as f64 * self.ratio);
         Ok(Encoded::gather(values, top_k(values, k, self.method)?))
     }
 

@@ -4,7 +4,7 @@ use super::sample::{SampleLayout, sampled_threshold};
 use super::select::hash_select;
 use crate::compressor::Compressor;
 use crate::key::Key;
-use crate::ratio::{ceil_of_product, check_ratio, target};
+use crate::ratio::{ceil_to_count, check_ratio, target};
 use crate::{Encoded, Error, Result, scan};
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +80,7 @@ impl Compressor for Dragonn {
         let config = &self.config;
         let ratio = if values.len() <= config.small_len { config.ratio.max(config.small_ratio) } else { config.ratio };
         let k = target(values.len(), ratio);
-        let slots = ceil_of_product(k as f64, config.slots_factor).max(1);
+        let slots = ceil_to_count(k as f64 * config.slots_factor).max(1);
         let threshold =
             sampled_threshold(values, ratio, config.sample_ratio, config.sampling, key.rank_seed("dragonn sample"))?;
         let candidates = scan::at_least("dragonn", values, threshold)?;

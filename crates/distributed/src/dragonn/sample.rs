@@ -1,7 +1,7 @@
 //! A threshold from a sample of the gradient.
 
 use crate::key::mix;
-use crate::ratio::{ceil_of_product, target};
+use crate::ratio::{ceil_to_count, target};
 use crate::scan::magnitude_bits;
 use crate::{Error, Result, scan};
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ pub(crate) fn largest_kth(bits: impl Iterator<Item = u32>, rank: usize) -> Optio
 
 /// `⌈S r⌉`, at least 1, at most `S`.
 pub(crate) fn sample_rank(samples: usize, ratio: f64) -> usize {
-    ceil_of_product(samples as f64, ratio).clamp(1, samples.max(1))
+    ceil_to_count(samples as f64 * ratio).clamp(1, samples.max(1))
 }
 
 /// The `rank`-th largest magnitude (1 is the largest) of magnitudes given by their bits.

@@ -5,6 +5,7 @@ use core_tensor::ops;
 use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::rounding::ceil_to_count;
 use core_tensor::schedule::Better;
 use core_tensor::train::{BestState, Trainer};
 use datasets::synthetic::{self, PlacedGraph};
@@ -96,7 +97,7 @@ pub(crate) fn run(context: &mut Context) -> Result<Runs> {
 }
 
 fn pools(num_nodes: usize) -> Vec<PoolKind> {
-    let num_clusters = (RATIO * num_nodes as f64).ceil() as usize;
+    let num_clusters = ceil_to_count(RATIO * num_nodes as f64);
     vec![
         PoolKind::Precomputed,
         PoolKind::TopK { ratio: RATIO },

@@ -3,10 +3,10 @@
 use super::norm::{norm, one_where_zero};
 use super::pooled::Pool;
 use super::selection::{Kept, Selection};
-use crate::count::ceil_of_product;
 use crate::{Batch, Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
+use core_tensor::rounding::ceil_to_count;
 use core_tensor::sparse::Index;
 use core_tensor::{init, ops};
 
@@ -68,7 +68,7 @@ pub(super) fn keep_best(scores: &Tensor, batch: &Batch, ratio: f64) -> Result<Ke
     }
     let mut nodes = Vec::new();
     for mut members in members {
-        let count = ceil_of_product(ratio, members.len());
+        let count = ceil_to_count(ratio * members.len() as f64);
         members.sort_by(|&a, &b| values[b as usize].total_cmp(&values[a as usize]));
         nodes.extend_from_slice(&members[..count.min(members.len())]);
     }

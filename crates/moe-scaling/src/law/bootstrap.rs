@@ -77,21 +77,7 @@ fn percentiles(mut values: Vec<f64>, level: f64) -> Result<Interval> {
     if values.is_empty() {
         return Err(Error::Undetermined { reason: "no resample has the requested quantity".into() });
     }
-    let at = |share: f64| {
-        let position = share * (values.len() - 1) as f64;
-        let (below, part) = (position.floor() as usize, position.fract());
-        let (low, high) = (values[below], values[(below + 1).min(values.len() - 1)]);
-        if part == 0. || low == high {
-            low
-        } else if low.is_infinite() && high.is_infinite() {
-            // from −∞ to ∞: there is nothing between them
-            if part < 0.5 { low } else { high }
-        } else if low.is_infinite() || high.is_infinite() {
-            if low.is_infinite() { low } else { high }
-        } else {
-            low + part * (high - low)
-        }
-    };
+    let at = |share: f64| core_tensor::metrics::quantile(&values, share);
     Ok(Interval { lower: at((1. - level) / 2.), upper: at((1. + level) / 2.) })
 }
 

@@ -1,6 +1,7 @@
 //! Prediction intervals without assumptions on the forecaster.
 
-use crate::rounding::ceil_product;
+use core_tensor::rounding::ceil_to_count;
+
 use crate::{Error, Result};
 
 /// Intervals around forecasts by split conformal prediction (Papadopoulos et al. 2002; Lei et al., JASA 2018), one width for each sensor and each step of the horizon:
@@ -45,7 +46,7 @@ impl ConformalIntervals {
             // a forecast that is not a number is as wrong as can be
             errors.iter_mut().for_each(|error| *error = if error.is_nan() { f64::INFINITY } else { *error });
             errors.sort_unstable_by(f64::total_cmp);
-            let rank = ceil_product(coverage, errors.len() + 1).max(1.) as usize;
+            let rank = ceil_to_count(coverage * (errors.len() + 1) as f64).max(1);
             errors.get(rank - 1).copied().unwrap_or(f64::INFINITY)
         };
         Ok(Self { coverage, horizon, half_widths: (0..window).map(half_width).collect() })
@@ -62,7 +63,7 @@ impl ConformalIntervals {
             return Err(Error::value(OP, "the coverage", coverage, "one that 10^9 windows can show"));
         }
         let first = (near as usize).saturating_sub(2).max(1);
-        let is_enough = |&n: &usize| ceil_product(coverage, n + 1) <= n as f64;
+        let is_enough = |&n: &usize| ceil_to_count(coverage * (n + 1) as f64) <= n;
         Ok((first..).find(is_enough).unwrap_or(usize::MAX))
     }
 

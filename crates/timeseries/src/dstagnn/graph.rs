@@ -2,8 +2,8 @@
 
 use super::eigenvalues::largest_real_part;
 use super::similarity::Similarity;
-use crate::rounding::floor_product;
 use crate::{Error, Result};
+use core_tensor::rounding::floor_to_count;
 
 /// Whether a node is its own neighbour in the aware graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,12 +108,11 @@ impl SensorGraph {
 /// A sparsity that leaves no neighbour (fewer than 100 nodes at 0.01), or more than there are others.
 pub fn aware_graphs(similarity: &Similarity, config: GraphConfig) -> Result<(SensorGraph, SensorGraph)> {
     let n = similarity.num_nodes();
-    let top = floor_product(config.sparsity, n);
-    if !(1. ..n as f64).contains(&top) {
+    let top = floor_to_count(config.sparsity * n as f64);
+    if !(1..n).contains(&top) {
         let expected = format!("so that {n} nodes choose between 1 and {} neighbours, not {top}", n.saturating_sub(1));
         return Err(Error::config(OP, "sparsity", config.sparsity, expected));
     }
-    let top = top as usize;
     let others = if config.self_loop == SelfLoop::CountInTop { top - 1 } else { top };
     let s =
         |i: usize, j: usize| if i == j { similarity.values()[i * n + j] + 1. } else { similarity.values()[i * n + j] };
