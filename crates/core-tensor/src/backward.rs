@@ -1,8 +1,10 @@
 //! Backpropagation that hands the gradients of parameters over without a detour.
 
 use crate::Result;
-use candle_core::Tensor;
+use crate::kernel::keeps_tapes;
+use crate::tape::{self, Outcome};
 use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
 use std::cell::RefCell;
 
 thread_local! {
@@ -20,9 +22,11 @@ type Observer = Box<dyn FnMut(&Tensor, &Tensor)>;
 
 /// The gradients of `loss` like `loss.backward()`, faster where parameters are large.
 ///
-/// Candle's own pass makes zeros for every gradient and adds to them, which for a weight means to write it twice and read it three times more than
-/// needed. During this call the operations of this crate hand the gradient of a variable (not of a tensor computed from one) over directly. The
-/// optimisers' [`backward_step`](crate::optim::Optimizer::backward_step) uses it.
+/// Candle's own pass makes zeros for every gradient and adds to them, each time in new memory. This one walks what the operations of this crate have recorded: a gradient is a buffer that is moved on,
+/// further contributions are added in place, and buffers are freed as soon as they are used. Views (reshaped, transposed, permuted, narrowed, broadcast tensors of Candle) are part of the walk; where it meets
+/// results of other operations of Candle, listed by [`tape::foreign`], one pass of Candle does what lies behind them, and the sum of both is the gradient. On other devices than the CPU, for dtypes other
+/// than f32 and f64, and where Candle keeps the tapes of gradients (`CANDLE_GRAD_DO_NOT_DETACH`), it is Candle's pass alone. The store has the gradients of variables. The optimisers'
+/// [`backward_step`](crate::optim::Optimizer::backward_step) uses it.
 ///
 /// ```
 /// # use candle_core::{Device, Tensor, Var};
@@ -41,9 +45,9 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
     run(loss, None)
 }
 
-/// [`backward`] that calls `observer` with each variable and its gradient in the moment in which an operation of this crate finds it, while the pass goes on: what data-parallel
-/// training needs to send gradients early. A variable that is used several times is reported several times, each time with a part of its gradient; one that is used
-/// by operations of Candle alone is not reported. The result has the complete gradients. The observer must not start a backward pass.
+/// [`backward`] that calls `observer` with each variable and its gradient the moment it is complete, while the pass goes on: what data-parallel training needs to send gradients early. Each variable is
+/// reported once; those that lie behind operations of Candle at the end. Where the pass is Candle's alone (on other devices, see [`backward`]), a variable is reported each time an operation of this crate
+/// finds a part of its gradient, and not at all if only operations of Candle use it. The observer must not start a backward pass.
 ///
 /// ```
 /// # use candle_core::{Device, Tensor, Var};
@@ -67,7 +71,49 @@ pub fn backward_observed(loss: &Tensor, observer: impl FnMut(&Tensor, &Tensor) +
     run(loss, Some(Box::new(observer)))
 }
 
-fn run(loss: &Tensor, observer: Option<Observer>) -> Result<GradStore> {
+fn run(loss: &Tensor, mut observer: Option<Observer>) -> Result<GradStore> {
+    if keeps_tapes() {
+        return candle(loss, observer);
+    }
+    match tape::walk(loss, observer.as_deref_mut())? {
+        Some(outcome) => finish(outcome, observer),
+        None => candle(loss, observer),
+    }
+}
+
+/// Adds what Candle's pass finds, and reports the variables that had to wait for it.
+fn finish(Outcome { found, rest }: Outcome, mut observer: Option<Observer>) -> Result<GradStore> {
+    let mut grads = match &rest {
+        Some(rest) => candle(rest, None)?,
+        None => empty()?,
+    };
+    for (variable, gradient) in found {
+        let gradient = match grads.remove(&variable) {
+            Some(other) => (gradient + other)?,
+            None => gradient,
+        };
+        grads.insert(&variable, gradient);
+    }
+    if let (Some(observer), Some(rest)) = (&mut observer, &rest) {
+        for variable in rest.sorted_nodes().into_iter().filter(|node| node.is_variable()) {
+            if let Some(gradient) = grads.get(variable) {
+                observer(variable, gradient);
+            }
+        }
+    }
+    Ok(grads)
+}
+
+/// A store without gradients, which Candle makes in no other way.
+fn empty() -> Result<GradStore> {
+    let one = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+    let mut grads = one.backward()?;
+    grads.remove(&one);
+    Ok(grads)
+}
+
+/// Candle's pass, during which operations of ours hand the gradients of variables over.
+fn candle(loss: &Tensor, observer: Option<Observer>) -> Result<GradStore> {
     let _guard = Guard(PASS.replace(Some(Pass { found: Vec::new(), observer })));
     let mut grads = loss.backward()?;
     for (variable, gradient) in PASS.take().map(|pass| pass.found).unwrap_or_default() {

@@ -1,6 +1,7 @@
 //! Gradients compared with finite differences, for tests of differentiable operations.
 
-use crate::{Error, Result};
+use crate::{Error, Result, ops};
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 
 /// The settings of [`gradcheck_with`]. The defaults suit smooth functions of f64 values around 1.
@@ -64,7 +65,7 @@ pub fn gradcheck_with(
     let computed: Vec<Tensor> = vars.iter().map(|var| Ok(var.affine(1., 0.)?)).collect::<Result<_>>()?;
     let numeric = differences(&value, inputs, config.step)?;
     for arguments in [&leaves, &computed] {
-        let grads = (f(arguments)? * &weights)?.sum_all()?.backward()?;
+        let grads = backward_both(&ops::sum_all(&ops::mul(&f(arguments)?, &weights)?)?)?;
         for (input, (var, numeric)) in vars.iter().zip(&numeric).enumerate() {
             let analytic = match grads.get(var) {
                 Some(grad) => grad.flatten_all()?.to_vec1::<f64>()?,
@@ -74,6 +75,33 @@ pub fn gradcheck_with(
         }
     }
     Ok(())
+}
+
+/// The gradients of a loss by [`crate::backward`], after a comparison with those of Candle's own pass: for tests of models.
+///
+/// # Errors
+///
+/// When the gradient of a variable differs by more than 1e-12 (f64) or 1e-5 (f32) of the largest number in it, or is missing on one side and not zero on the other; the errors of both passes.
+pub fn backward_both(loss: &Tensor) -> Result<GradStore> {
+    let (ours, candles) = (crate::backward(loss)?, loss.backward()?);
+    let variables = loss.sorted_nodes().into_iter().filter(|node| node.is_variable());
+    for (input, variable) in variables.enumerate() {
+        let values = |grads: &GradStore| -> Result<Vec<f64>> {
+            match grads.get(variable) {
+                Some(gradient) => Ok(gradient.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?),
+                None => Ok(vec![0.; variable.elem_count()]),
+            }
+        };
+        let (ours, candles) = (values(&ours)?, values(&candles)?);
+        let largest = candles.iter().fold(0f64, |largest, value| largest.max(value.abs()));
+        let tolerance = if variable.dtype() == DType::F64 { 1e-12 } else { 1e-5 };
+        let config = GradcheckConfig { absolute_tolerance: tolerance * largest, relative_tolerance: 0., step: 0. };
+        let both_nan = |(a, b): (&f64, &f64)| a.is_nan() && b.is_nan();
+        if !ours.iter().zip(&candles).any(both_nan) {
+            compare(input, &ours, &candles, config)?;
+        }
+    }
+    Ok(ours)
 }
 
 /// Irregular weights between 0.5 and 1.5.

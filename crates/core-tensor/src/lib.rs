@@ -20,6 +20,7 @@ pub mod random;
 pub mod rounding;
 pub mod schedule;
 pub mod sparse;
+pub mod tape;
 pub mod threads;
 pub mod train;
 

@@ -1,6 +1,6 @@
 //! Functions of one element, with PyTorch's derivatives.
 
-use crate::kernel::{Real, collect, multiversion};
+use crate::kernel::{Real, collect, for_slices, multiversion};
 use std::mem::MaybeUninit;
 
 /// A function of one element, and its derivative in terms of the argument and the value.
@@ -228,6 +228,106 @@ impl Function for Tanh {
     }
 }
 
+/// `mul · x + add`.
+#[derive(Clone, Copy)]
+pub(crate) struct Affine {
+    pub(crate) mul: f64,
+    pub(crate) add: f64,
+}
+
+impl Function for Affine {
+    const NAME: &'static str = "affine";
+    const WORK: usize = 1;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        x * T::of(self.mul) + T::of(self.add)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, _x: T, _y: T) -> T {
+        T::of(self.mul)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Square;
+
+impl Function for Square {
+    const NAME: &'static str = "sqr";
+    const WORK: usize = 1;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        x * x
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        x + x
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct SquareRoot;
+
+impl Function for SquareRoot {
+    const NAME: &'static str = "sqrt";
+    const WORK: usize = 8;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        Real::sqrt(x)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, _x: T, y: T) -> T {
+        T::of(0.5) / y
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Logarithm;
+
+impl Function for Logarithm {
+    const NAME: &'static str = "ln";
+    const WORK: usize = 40;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        Real::ln(x)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        T::ONE / x
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Absolute;
+
+impl Function for Absolute {
+    const NAME: &'static str = "abs";
+    const WORK: usize = 1;
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        Real::abs(x)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        if x > T::ZERO {
+            T::ONE
+        } else if x < T::ZERO {
+            -T::ONE
+        } else {
+            T::ZERO
+        }
+    }
+}
+
 multiversion! {
     /// Writes the values of the function at the first elements of `x`.
     fn apply<T, F: Function>(function: F, x: &[T], out: &mut [MaybeUninit<T>]) {
@@ -250,6 +350,20 @@ multiversion! {
 pub(crate) fn values<T: Real, F: Function>(function: F, x: &[T]) -> Vec<T> {
     // SAFETY: every element of each piece is written.
     unsafe { collect(x.len(), 1, F::WORK, |first, out| apply(function, &x[first..], out)) }
+}
+
+multiversion! {
+    /// Multiplies `grad` with the derivative.
+    fn chain_in_place<T, F: Function>(function: F, x: &[T], y: &[T], grad: &mut [T]) {
+        for ((g, &x), &y) in grad.iter_mut().zip(x).zip(y) {
+            *g *= function.derivative(x, y);
+        }
+    }
+}
+
+/// As [`gradient`], in the buffer of `grad`.
+pub(crate) fn gradient_in_place<T: Real, F: Function>(function: F, x: &[T], y: &[T], grad: &mut [T]) {
+    for_slices(grad, 1, F::WORK, &|first, grad| chain_in_place(function, &x[first..], &y[first..], grad));
 }
 
 /// `grad` times the derivative at every element; `y` are the values.

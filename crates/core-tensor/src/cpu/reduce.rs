@@ -33,6 +33,10 @@ impl Kernel for SumAll {
     ) -> candle_core::Result<Gradients<T>> {
         Ok([Some(vec![grad[0] * T::of(self.scale); x[0].len()]), None, None])
     }
+
+    fn constant_gradient(&self, grad: f64) -> Option<f64> {
+        Some(grad * self.scale)
+    }
 }
 
 multiversion! {

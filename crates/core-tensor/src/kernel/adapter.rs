@@ -1,6 +1,7 @@
 //! The adapter: a differentiable operation of one to three tensors as two functions of slices.
 
 use super::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice};
+use crate::tape::{self, Found, Gradient, Rule};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
 /// The gradients of up to three arguments; `None` where none was asked for, or where the gradient is zero.
@@ -27,6 +28,21 @@ pub trait Kernel: Send + Sync + 'static {
     ///
     /// Whatever cannot be computed.
     fn backward<T: Real>(&self, x: &[&[T]], y: &[T], grad: &[T], needs: [bool; 3]) -> Result<Gradients<T>>;
+
+    /// As [`Kernel::backward`], with a buffer that may be used for one of the gradients. [`crate::backward`] calls it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be computed.
+    fn backward_in_place<T: Real>(&self, x: &[&[T]], y: &[T], grad: Vec<T>, needs: [bool; 3]) -> Result<Gradients<T>> {
+        self.backward(x, y, &grad, needs)
+    }
+
+    /// The gradient of the only argument if it is the same number everywhere, given that of a scalar result.
+    fn constant_gradient(&self, grad: f64) -> Option<f64> {
+        let _ = grad;
+        None
+    }
 }
 
 /// Applies a kernel to one to three tensors on the CPU; the result has the shape `shape` and is on the tape.
@@ -41,9 +57,9 @@ pub trait Kernel: Send + Sync + 'static {
 pub fn apply<K: Kernel>(kernel: K, inputs: &[&Tensor], shape: impl Into<Shape>) -> crate::Result<Tensor> {
     let op = Fused { kernel, shape: shape.into() };
     let y = match inputs {
-        [a] => contiguous(a)?.apply_op1(op)?,
-        [a, b] => contiguous(a)?.apply_op2(&contiguous(b)?, op)?,
-        [a, b, c] => contiguous(a)?.apply_op3(&contiguous(b)?, &contiguous(c)?, op)?,
+        [a] => tape::apply1(&contiguous(a)?, op)?,
+        [a, b] => tape::apply2(&contiguous(a)?, &contiguous(b)?, op)?,
+        [a, b, c] => tape::apply3(&contiguous(a)?, &contiguous(b)?, &contiguous(c)?, op)?,
         _ => {
             let message =
                 format!("{}: {} arguments, Candle's custom operations take one to three", K::NAME, inputs.len());
@@ -83,13 +99,8 @@ impl<K: Kernel> Fused<K> {
         let grad = contiguous(grad)?;
         dispatch_tensor!(grad, K::NAME, T => {
             let guards: Vec<_> = inputs.iter().chain([&y, &&grad]).map(|t| t.storage_and_layout()).collect();
-            let slices: Vec<&[T]> = guards
-                .iter()
-                .map(|(storage, layout)| match &**storage {
-                    Storage::Cpu(cpu) => slice::<T>(cpu, layout, K::NAME),
-                    _ => candle_core::bail!("{}: expected tensors on the CPU", K::NAME),
-                })
-                .collect::<Result<_>>()?;
+            let slices: Vec<&[T]> =
+                guards.iter().map(|(storage, layout)| cpu_slice(storage, layout, K::NAME)).collect::<Result<_>>()?;
             let (x, rest) = slices.split_at(inputs.len());
             let gradients = self.kernel.backward::<T>(x, rest[0], rest[1], needs)?;
             let mut out = [None, None, None];
@@ -101,6 +112,42 @@ impl<K: Kernel> Fused<K> {
             }
             Ok(out)
         })
+    }
+}
+
+impl<K: Kernel> Rule for Fused<K> {
+    fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: Gradient, needs: [bool; 3]) -> Result<Found> {
+        if y.rank() == 0
+            && let Gradient::Number(number) = grad
+            && let Some(number) = self.kernel.constant_gradient(number)
+        {
+            return Ok([Some(Gradient::Number(number)), None, None]);
+        }
+        dispatch_tensor!(y, K::NAME, T => {
+            let grad = grad.into_vec::<T>(y)?;
+            let guards: Vec<_> = inputs.iter().chain([&y]).map(|t| t.storage_and_layout()).collect();
+            let slices: Vec<&[T]> = guards.iter().map(|(storage, layout)| cpu_slice(storage, layout, K::NAME)).collect::<Result<_>>()?;
+            let (x, y) = slices.split_at(inputs.len());
+            let mut gradients = self.kernel.backward_in_place::<T>(x, y[0], grad, needs)?;
+            let mut found = [None, None, None];
+            for (at, (found, x)) in found.iter_mut().zip(x).enumerate() {
+                if let (true, Some(gradient)) = (needs[at], gradients[at].take()) {
+                    if gradient.len() != x.len() {
+                        let (got, expected) = (gradient.len(), x.len());
+                        candle_core::bail!("{}: a gradient of {got} elements, expected {expected}", K::NAME);
+                    }
+                    *found = Some(Gradient::Owned(into_storage(gradient)));
+                }
+            }
+            Ok(found)
+        })
+    }
+}
+
+fn cpu_slice<'a, T: Real>(storage: &'a Storage, layout: &Layout, name: &'static str) -> Result<&'a [T]> {
+    match storage {
+        Storage::Cpu(cpu) => slice::<T>(cpu, layout, name),
+        _ => candle_core::bail!("{name}: expected tensors on the CPU"),
     }
 }
 

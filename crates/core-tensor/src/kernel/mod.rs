@@ -64,6 +64,7 @@ mod parallel;
 mod real;
 mod simd;
 mod storage;
+mod strided;
 mod transpose;
 
 pub use adapter::{Gradients, Kernel, apply};
@@ -78,5 +79,6 @@ pub use storage::{dispatch_tensor, with_slice};
 pub use transpose::transpose;
 
 pub(crate) use parallel::Parts;
-pub(crate) use storage::{build, collect, contiguous, dispatch_real, into_storage, is_taped, slice};
+pub(crate) use storage::{build, collect, contiguous, dispatch_real, into_storage, is_taped, keeps_tapes, slice};
+pub(crate) use strided::{Dims, gather, scatter_add, simplified};
 pub(crate) use transpose::{Extent, transpose_into};

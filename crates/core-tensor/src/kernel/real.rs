@@ -61,6 +61,9 @@ pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     /// The elements of a CPU storage of this type, to change them.
     #[doc(hidden)]
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
+    /// The elements of a CPU storage of this type.
+    #[doc(hidden)]
+    fn take(storage: CpuStorage) -> Option<Vec<Self>>;
     /// The larger of two numbers; compiles to one instruction; any NaN gives an unspecified one of the two.
     fn larger(self, other: Self) -> Self {
         if self > other { self } else { other }
@@ -161,6 +164,12 @@ macro_rules! real {
                 })
             }
             fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+                match storage {
+                    CpuStorage::$Variant(values) => Some(values),
+                    _ => None,
+                }
+            }
+            fn take(storage: CpuStorage) -> Option<Vec<Self>> {
                 match storage {
                     CpuStorage::$Variant(values) => Some(values),
                     _ => None,

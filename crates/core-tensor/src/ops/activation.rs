@@ -2,10 +2,11 @@
 
 use crate::Result;
 use crate::cpu::activation::{
-    Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, NormalDistribution, Relu, Sigmoid, Silu, Softplus, Tanh, gradient,
-    values,
+    Absolute, Affine, Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, Logarithm, NormalDistribution, Relu, Sigmoid,
+    Silu, Softplus, Square, SquareRoot, Tanh, gradient, gradient_in_place, values,
 };
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::tape::{self, Found, Gradient, Rule};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 /// `max(x, 0)`, with derivative 0 at 0 (Candle has 1 there).
@@ -122,7 +123,7 @@ pub fn exp(x: &Tensor) -> Result<Tensor> {
 }
 
 /// A function with a derivative of operations that have derivatives themselves, for second derivatives.
-trait Differentiable: Function {
+pub(super) trait Differentiable: Function {
     /// The derivative in terms of the argument and the value.
     fn derivative_tensor(self, x: &Tensor, y: &Tensor) -> candle_core::Result<Tensor>;
 }
@@ -198,12 +199,55 @@ impl Differentiable for Tanh {
     }
 }
 
-fn activate<F: Differentiable>(x: &Tensor, function: F) -> Result<Tensor> {
-    Ok(contiguous(x)?.apply_op1(Activation { function })?)
+pub(super) fn activate<F: Differentiable>(x: &Tensor, function: F) -> Result<Tensor> {
+    Ok(tape::apply1(&contiguous(x)?, Activation { function })?)
+}
+
+impl Differentiable for Affine {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.ones_like()?.affine(self.mul, 0.)
+    }
+}
+
+impl Differentiable for Square {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.affine(2., 0.)
+    }
+}
+
+impl Differentiable for SquareRoot {
+    fn derivative_tensor(self, _x: &Tensor, y: &Tensor) -> candle_core::Result<Tensor> {
+        y.recip()?.affine(0.5, 0.)
+    }
+}
+
+impl Differentiable for Logarithm {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.recip()
+    }
+}
+
+impl Differentiable for Absolute {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.gt(0.)?.to_dtype(x.dtype())? - x.lt(0.)?.to_dtype(x.dtype())?
+    }
 }
 
 struct Activation<F> {
     function: F,
+}
+
+impl<F: Differentiable> Rule for Activation<F> {
+    fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: Gradient, _: [bool; 3]) -> candle_core::Result<Found> {
+        dispatch_tensor!(y, F::NAME, T => {
+            let mut grad = grad.into_vec::<T>(y)?;
+            with_slice::<T, _>(inputs[0], F::NAME, |x| with_slice::<T, _>(y, F::NAME, |y| {
+                gradient_in_place(self.function, x, y, &mut grad);
+                Ok(())
+            }))?;
+            Ok([Some(Gradient::Owned(into_storage(grad))), None, None])
+        })
+    }
 }
 
 impl<F: Differentiable> CustomOp1 for Activation<F> {

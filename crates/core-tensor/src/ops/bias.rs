@@ -3,6 +3,7 @@
 use super::sum_dim0;
 use crate::cpu::{activation, bias};
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::tape::{self, Plain2};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
@@ -34,7 +35,7 @@ fn apply(op: &'static str, x: &Tensor, bias: &Tensor, has_relu: bool) -> Result<
         return Err(Error::DType { operation: op, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
     }
     if x.device().is_cpu() {
-        return Ok(contiguous(x)?.apply_op2(&contiguous(bias)?, BiasAdd { has_relu })?);
+        return Ok(tape::apply2(&contiguous(x)?, &contiguous(bias)?, Plain2(BiasAdd { has_relu }))?);
     }
     let y = x.broadcast_add(bias)?;
     if has_relu { super::relu(&y) } else { Ok(y) }

@@ -4,6 +4,7 @@ use super::sum_dim0;
 use crate::backward::hand_over;
 use crate::cpu::linear;
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::tape::{self, Plain2, Plain3};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
@@ -50,8 +51,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     // With MKL or Accelerate, Candle's own product is the fast one.
     let has_own_product = x.device().is_cpu() && !cfg!(any(feature = "mkl", feature = "accelerate"));
     let y = match (has_own_product, bias) {
-        (true, None) => x.apply_op2(&weight, Linear)?,
-        (true, Some(bias)) => x.apply_op3(&weight, &contiguous(bias)?, Linear)?,
+        (true, None) => tape::apply2(&x, &weight, Plain2(Linear))?,
+        (true, Some(bias)) => tape::apply3(&x, &weight, &contiguous(bias)?, Plain3(Linear))?,
         (false, None) => x.matmul(&weight.t()?)?,
         (false, Some(bias)) => super::bias_add(&x.matmul(&weight.t()?)?, bias)?,
     };

@@ -2,6 +2,7 @@
 
 use crate::cpu::loss;
 use crate::kernel::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::tape::{self, Plain2};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Shape, Tensor};
 use std::sync::OnceLock;
@@ -24,7 +25,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     check_targets("cross_entropy", "logits", logits, targets)?;
     if logits.device().is_cpu() {
         let op = CrossEntropy { is_mean: true, rows: OnceLock::new() };
-        return Ok(contiguous(logits)?.apply_op2(&contiguous(targets)?, op)?);
+        return Ok(tape::apply2(&contiguous(logits)?, &contiguous(targets)?, Plain2(op))?);
     }
     Ok(cross_entropy_each(logits, targets)?.mean_all()?)
 }
@@ -41,7 +42,7 @@ pub fn cross_entropy_each(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     }
     if logits.device().is_cpu() {
         let op = CrossEntropy { is_mean: false, rows: OnceLock::new() };
-        return Ok(contiguous(logits)?.apply_op2(&contiguous(targets)?, op)?);
+        return Ok(tape::apply2(&contiguous(logits)?, &contiguous(targets)?, Plain2(op))?);
     }
     let picked = super::log_softmax(logits)?.gather(&targets.unsqueeze(1)?, 1)?;
     Ok(picked.squeeze(1)?.neg()?)
@@ -84,7 +85,7 @@ pub fn mse(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
         return Err(Error::shape(OP, "prediction", prediction.shape(), "at least one element"));
     }
     if prediction.device().is_cpu() {
-        return Ok(contiguous(prediction)?.apply_op2(&contiguous(target)?, MeanSquaredError)?);
+        return Ok(tape::apply2(&contiguous(prediction)?, &contiguous(target)?, Plain2(MeanSquaredError))?);
     }
     Ok((prediction - target)?.sqr()?.mean_all()?)
 }

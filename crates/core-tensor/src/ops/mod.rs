@@ -4,12 +4,14 @@
 //! an operation for a second derivative that it does not have is an error.
 
 mod activation;
+mod arithmetic;
 mod attention;
 mod batch_norm;
 mod bias;
 mod conv;
 mod grouped;
 mod indexing;
+mod joining;
 mod linear;
 mod loss;
 mod matmul;
@@ -25,6 +27,7 @@ mod weighted_rows;
 
 pub use crate::cpu::grouped::ExpertActivation;
 pub use activation::{elu, exp, gelu, gelu_tanh, leaky_relu, relu, sigmoid, silu, softplus, tanh};
+pub use arithmetic::{abs, add, affine, div, ln, mean_keepdim, mul, sqr, sqrt, sub, sum_keepdim};
 pub use attention::{AttentionConfig, attention};
 pub use batch_norm::{
     BatchStatistics, Epilogue, batch_norm_eval, batch_norm_eval_with, batch_norm_train, batch_norm_train_with,
@@ -33,6 +36,7 @@ pub use bias::{bias_add, bias_relu};
 pub use conv::{Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d};
 pub use grouped::{RowGroups, grouped_feed_forward};
 pub use indexing::{embedding, scatter_add};
+pub use joining::{cat, index_select, stack, to_contiguous};
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each, mse, nll};
 pub use matmul::matmul;

@@ -2,6 +2,7 @@
 
 use crate::cpu::reduce::{SumAll, repeated, sum_rows};
 use crate::kernel::{apply, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::tape::{self, Plain1};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
@@ -22,7 +23,7 @@ pub fn sum_dim0(x: &Tensor) -> Result<Tensor> {
     if x.rank() == 0 {
         return Err(Error::shape("sum_dim0", "x", x.shape(), "[n, …]"));
     }
-    if x.device().is_cpu() { Ok(contiguous(x)?.apply_op1(SumDim0)?) } else { Ok(x.sum(0)?) }
+    if x.device().is_cpu() { Ok(tape::apply1(&contiguous(x)?, Plain1(SumDim0))?) } else { Ok(x.sum(0)?) }
 }
 
 /// The sum of all elements, a scalar. Its gradient is written as it is, where that of Candle's `sum_all` is a broadcast view that the operation

@@ -2,6 +2,7 @@
 
 use crate::cpu::softmax::{self, ColumnSoftmax};
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::tape::{self, Plain1};
 use crate::{Error, Result};
 use candle_core::shape::Dim;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Shape, Tensor};
@@ -62,7 +63,7 @@ fn apply(x: &Tensor, is_log: bool) -> Result<Tensor> {
         return Err(Error::shape(op.name(), "x", x.shape(), "[…, classes]"));
     }
     if x.device().is_cpu() {
-        Ok(contiguous(x)?.apply_op1(op)?)
+        Ok(tape::apply1(&contiguous(x)?, Plain1(op))?)
     } else if is_log {
         Ok(candle_nn::ops::log_softmax(x, D::Minus1)?)
     } else {

@@ -2,6 +2,7 @@
 
 use super::Rng;
 use crate::kernel::{Real, collect, contiguous, dispatch_real, into_storage, slice};
+use crate::tape::{self, Plain1};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 use rand::RngCore;
@@ -31,7 +32,7 @@ pub fn dropout(x: &Tensor, p: f64, rng: &mut Rng) -> Result<Tensor> {
     let scale = 1. / (1. - p);
     let kept = draw(x.elem_count(), p, rng);
     if x.device().is_cpu() {
-        return Ok(contiguous(x)?.apply_op1(Dropout { kept: Arc::new(kept), scale })?);
+        return Ok(tape::apply1(&contiguous(x)?, Plain1(Dropout { kept: Arc::new(kept), scale }))?);
     }
     let mask = Tensor::from_vec(kept, x.shape(), &Device::Cpu)?.to_dtype(x.dtype())?;
     Ok((x * (mask * scale)?.to_device(x.device())?)?)

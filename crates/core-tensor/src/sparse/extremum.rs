@@ -5,6 +5,7 @@ use crate::Result;
 use crate::kernel::{
     Real, contiguous, dispatch_real, dispatch_tensor, for_rows, for_slices2, into_storage, slice, with_slice,
 };
+use crate::tape::{self, Plain1};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use std::sync::OnceLock;
 
@@ -34,7 +35,7 @@ impl SparsePattern {
         self.check_rows_of(op, "x", x, self.num_cols(), "num_cols")?;
         if x.device().is_cpu() {
             let op = SegmentExtremum { pattern: self.clone(), is_min, chosen: OnceLock::new() };
-            Ok(contiguous(x)?.apply_op1(op)?)
+            Ok(tape::apply1(&contiguous(x)?, Plain1(op))?)
         } else if is_min {
             reference::segment_min(self, x)
         } else {

@@ -3,6 +3,7 @@
 use super::pattern::check_indices;
 use super::{SparsePattern, kernels};
 use crate::kernel::{Real, collect, contiguous, dispatch_real, into_storage, slice};
+use crate::tape::{self, Plain1};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use std::sync::{Arc, OnceLock};
@@ -62,7 +63,7 @@ impl Index {
             return Err(Error::shape("Index::gather", "x", x.shape(), expected));
         }
         if x.device().is_cpu() {
-            Ok(contiguous(x)?.apply_op1(Gather { index: self.clone() })?)
+            Ok(tape::apply1(&contiguous(x)?, Plain1(Gather { index: self.clone() }))?)
         } else {
             self.pattern()?.matmul(x)
         }

@@ -4,6 +4,7 @@
 use super::cuda;
 use super::{SparsePattern, kernels, reference};
 use crate::kernel::{Real, build, contiguous, dispatch_real, for_rows, into_storage, slice};
+use crate::tape::{self, Plain1, Plain2};
 use crate::{Error, Result};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -30,7 +31,7 @@ impl SparsePattern {
     pub fn matmul(&self, x: &Tensor) -> Result<Tensor> {
         self.check_rows_of("SparsePattern::matmul", "x", x, self.num_cols(), "num_cols")?;
         if has_kernel(x) {
-            Ok(contiguous(x)?.apply_op1(SumOfNeighbours { pattern: self.clone(), is_mean: false })?)
+            Ok(tape::apply1(&contiguous(x)?, Plain1(SumOfNeighbours { pattern: self.clone(), is_mean: false }))?)
         } else {
             reference::matmul(self, x)
         }
@@ -44,7 +45,7 @@ impl SparsePattern {
     pub fn segment_mean(&self, x: &Tensor) -> Result<Tensor> {
         self.check_rows_of("SparsePattern::segment_mean", "x", x, self.num_cols(), "num_cols")?;
         if has_kernel(x) {
-            Ok(contiguous(x)?.apply_op1(SumOfNeighbours { pattern: self.clone(), is_mean: true })?)
+            Ok(tape::apply1(&contiguous(x)?, Plain1(SumOfNeighbours { pattern: self.clone(), is_mean: true }))?)
         } else {
             reference::segment_mean(self, x)
         }
@@ -81,7 +82,7 @@ impl SparsePattern {
             });
         }
         if has_kernel(x) {
-            Ok(contiguous(values)?.apply_op2(&contiguous(x)?, WeightedSum { pattern: self.clone() })?)
+            Ok(tape::apply2(&contiguous(values)?, &contiguous(x)?, Plain2(WeightedSum { pattern: self.clone() }))?)
         } else {
             reference::matmul_weighted(self, values, x)
         }

@@ -6,6 +6,7 @@ use super::matmul::has_kernel;
 use super::pattern::Slots;
 use super::{SparsePattern, kernels, reference};
 use crate::kernel::{Real, build, collect, contiguous, dispatch_real, for_row_entries, into_storage, slice};
+use crate::tape::{self, Plain2};
 use crate::{Error, Result};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -48,7 +49,7 @@ impl SparsePattern {
         }
         if has_kernel(left) {
             let op = SampledDot { pattern: self.clone(), heads };
-            Ok(contiguous(left)?.apply_op2(&contiguous(right)?, op)?)
+            Ok(tape::apply2(&contiguous(left)?, &contiguous(right)?, Plain2(op))?)
         } else {
             reference::sampled_dot(self, left, right, heads)
         }

@@ -6,6 +6,7 @@ use crate::kernel::{
     Real, collect, contiguous, dispatch_real, dispatch_tensor, exp_all, for_rows, for_slices, into_storage, slice,
     with_slice,
 };
+use crate::tape::{self, Plain1};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
@@ -25,7 +26,7 @@ impl SparsePattern {
             return Err(Error::shape(OP, "scores", scores.shape(), "[entries] or [entries, heads]"));
         }
         if scores.device().is_cpu() {
-            Ok(contiguous(scores)?.apply_op1(SegmentSoftmax { pattern: self.clone() })?)
+            Ok(tape::apply1(&contiguous(scores)?, Plain1(SegmentSoftmax { pattern: self.clone() }))?)
         } else {
             reference::segment_softmax(self, scores)
         }
