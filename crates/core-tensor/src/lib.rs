@@ -10,6 +10,7 @@ mod error;
 pub mod gradcheck;
 pub mod init;
 pub mod kernel;
+pub mod memory;
 pub mod metrics;
 mod mode;
 pub mod nn;

@@ -32,6 +32,7 @@ fn measure(name: &str, operation: impl FnMut() -> Result) -> Result {
 }
 
 fn main() -> Result {
+    core_tensor::memory::configure();
     core_tensor::threads::configure(bench::threads()?)?;
     let store = Store::new(StoreConfig { is_offline: true, ..StoreConfig::default() })?;
     trees(&store)?;

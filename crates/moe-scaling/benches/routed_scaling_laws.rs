@@ -21,6 +21,7 @@ fn measure(name: &str, operation: impl FnMut() -> Result) -> Result {
 }
 
 fn main() -> Result {
+    core_tensor::memory::configure();
     core_tensor::threads::configure(bench::threads()?)?;
     core_tensor::threads::install(|| -> Result {
         laws()?;

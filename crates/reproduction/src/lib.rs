@@ -16,9 +16,10 @@ use experiment::{Context, Paper, Result};
 
 /// Reproduces `paper` as the command line says; see [`experiment::main`]. Meant to be the whole of an example's `main`.
 ///
-/// Candle's operations of a trial run on `threads` threads. With one, results depend neither on `--jobs` nor on the number
+/// Freed memory stays with the process, see [`core_tensor::memory::configure`]. Candle's operations of a trial run on `threads` threads. With one, results depend neither on `--jobs` nor on the number
 /// of cores. Where that cannot be set, a warning is printed and the run goes on.
 pub fn main(paper: &'static Paper, threads: usize, run: impl FnOnce(&mut Context) -> Result<()>) -> ExitCode {
+    core_tensor::memory::configure();
     if let Err(error) = core_tensor::threads::configure(threads) {
         eprintln!("{}: trials may use more than {threads} threads each: {error}", paper.slug);
     }

@@ -97,6 +97,7 @@ fn run() -> Outcome {
 }
 
 fn main() -> Outcome {
+    core_tensor::memory::configure();
     core_tensor::threads::configure(bench::threads()?)?;
     core_tensor::threads::install(run)
 }

@@ -139,6 +139,7 @@ enum CalendarChoice {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    core_tensor::memory::configure();
     let outcome = core_tensor::threads::configure(threads).map_err(Into::into);
     match outcome.and_then(|()| core_tensor::threads::install(|| run(&arguments))) {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,7 +13,7 @@ use core_tensor::optim::{AdamConfig, AdamW, Optimizer};
 use core_tensor::params::ParamStore;
 use core_tensor::random::{Rng, dropout};
 use core_tensor::sparse::{Index, Segments, SparsePattern, reference};
-use core_tensor::{Mode, Result, ops};
+use core_tensor::{Error, Mode, Result, ops};
 use std::time::{Duration, Instant};
 
 #[cfg(not(system_allocator))]
@@ -90,11 +90,12 @@ fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == "--peak-memory") {
         return peak_memory();
     }
+    core_tensor::memory::configure();
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     if let Some(count) = std::env::var_os("BENCH_THREADS") {
         let number = count.to_str().and_then(|count| count.parse().ok());
         core_tensor::threads::configure(
-            number.ok_or_else(|| format!("BENCH_THREADS is {count:?}, expected a number"))?,
+            number.ok_or_else(|| Error::Threads(format!("BENCH_THREADS is {count:?}, expected a number")))?,
         )?;
     }
     if core_tensor::threads::current() == 1 {

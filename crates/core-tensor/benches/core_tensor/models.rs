@@ -132,10 +132,10 @@ impl Block {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let causal = AttentionConfig { is_causal: true, ..Default::default() };
-        let x = (x + self.attention.forward(&self.norms[0].forward(x)?, &causal)?)?;
+        let x = ops::add(x, &self.attention.forward(&self.norms[0].forward(x)?, &causal)?)?;
         let h = ops::linear(&self.norms[1].forward(&x)?, &self.wide.0, None)?;
         let h = self.narrow.forward(&ops::bias_gelu(&h, &self.wide.1)?)?;
-        Ok((x + h)?)
+        ops::add(&x, &h)
     }
 }
 
@@ -156,7 +156,7 @@ fn transformer(bench: &Bench) -> Result<()> {
     let run = |trains: bool| -> Result<Tensor> {
         let table = if trains { tokens.weight().clone() } else { tokens.weight().detach() };
         let x = ops::embedding(&table, &ids)?;
-        let mut x = x.broadcast_add(positions.weight())?;
+        let mut x = ops::add(&x, positions.weight())?;
         for block in &blocks {
             x = block.forward(&x)?;
         }
@@ -195,7 +195,7 @@ fn tcn(bench: &Bench) -> Result<()> {
             let inner = ops::relu(&b.forward(&ops::relu(&a.forward(&h)?)?)?)?;
             h = ops::add_relu(&inner, &skip)?;
         }
-        Ok(head.forward(&h.i((.., .., 783))?.contiguous()?)?)
+        Ok(head.forward(&ops::to_contiguous(&h.i((.., .., 783))?)?)?)
     };
     bench
         .ours(&format!("{name}, training step"), || optimizer.backward_step(&ops::cross_entropy(&run()?, &targets)?))?;
@@ -310,7 +310,7 @@ impl Wide {
             Some(conv) => conv.forward(&h)?,
         };
         let h = self.norms[1].forward_relu(&self.convs[0].forward(&h)?, mode)?;
-        Ok((self.convs[1].forward(&h)? + skip)?)
+        ops::add(&self.convs[1].forward(&h)?, &skip)
     }
 }
 

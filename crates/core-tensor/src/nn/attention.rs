@@ -44,8 +44,9 @@ impl MultiheadAttention {
         let (batch, length, width) = self.sizes("x", x)?;
         let all = ops::linear(x, &self.in_proj_weight, Some(&self.in_proj_bias))?;
         // [3, batch, heads, length, width / heads], in one copy.
-        let all =
-            all.reshape((batch, length, 3, self.heads, width / self.heads))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
+        let all = ops::to_contiguous(
+            &all.reshape((batch, length, 3, self.heads, width / self.heads))?.permute((2, 0, 3, 1, 4))?,
+        )?;
         self.combine(&all.i(0)?, &all.i(1)?, &all.i(2)?, config)
     }
 
@@ -61,7 +62,7 @@ impl MultiheadAttention {
             let weight = self.in_proj_weight.narrow(0, at * width, width)?;
             let y = ops::linear(x, &weight, Some(&self.in_proj_bias.narrow(0, at * width, width)?))?;
             let (batch, length, _) = y.dims3()?;
-            Ok(y.reshape((batch, length, self.heads, width / self.heads))?.transpose(1, 2)?.contiguous()?)
+            ops::to_contiguous(&y.reshape((batch, length, self.heads, width / self.heads))?.transpose(1, 2)?)
         };
         self.combine(&part(x, 0)?, &part(other, 1)?, &part(other, 2)?, config)
     }
@@ -81,7 +82,7 @@ impl MultiheadAttention {
     fn combine(&self, q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -> Result<Tensor> {
         let y = ops::attention(q, k, v, config)?;
         let (batch, heads, length, depth) = y.dims4()?;
-        let y = y.transpose(1, 2)?.contiguous()?.reshape((batch, length, heads * depth))?;
+        let y = ops::to_contiguous(&y.transpose(1, 2)?)?.reshape((batch, length, heads * depth))?;
         Ok(self.out_proj.forward(&y)?)
     }
 }

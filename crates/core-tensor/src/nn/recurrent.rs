@@ -79,7 +79,7 @@ fn stack(
                 _ => run(number, cell, &x.flip(&[0])?)?.flip(&[0])?,
             });
         }
-        x = if let [only] = parts.as_slice() { only.clone() } else { Tensor::cat(&parts, 2)? };
+        x = if let [only] = parts.as_slice() { only.clone() } else { ops::cat(&parts.iter().collect::<Vec<_>>(), 2)? };
     }
     Ok(x)
 }
@@ -150,7 +150,7 @@ impl Lstm {
             last_c.push(c);
             Ok(h)
         })?;
-        Ok((y, LstmState { h: Tensor::stack(&last_h, 0)?, c: Tensor::stack(&last_c, 0)? }))
+        Ok((y, LstmState { h: stacked(&last_h)?, c: stacked(&last_c)? }))
     }
 }
 
@@ -189,6 +189,10 @@ impl Gru {
             last.push(h.get(h.dims()[0].saturating_sub(1))?);
             Ok(h)
         })?;
-        Ok((y, Tensor::stack(&last, 0)?))
+        Ok((y, stacked(&last)?))
     }
+}
+
+fn stacked(states: &[Tensor]) -> Result<Tensor> {
+    ops::stack(&states.iter().collect::<Vec<_>>(), 0)
 }

@@ -48,7 +48,7 @@ impl Epilogue<'_> {
         match (self.residual, self.has_relu) {
             (None, false) => Ok(y),
             (None, true) => super::relu(&y),
-            (Some(residual), false) => Ok((y + residual)?),
+            (Some(residual), false) => super::add(&y, residual),
             (Some(residual), true) => super::add_relu(&y, residual),
         }
     }
@@ -100,7 +100,7 @@ pub fn batch_norm_train_with(
     } else {
         let affine = ChannelAffine { channels, plane, has_relu: epilogue.has_relu };
         let op = PlaneNorm { affine, eps, statistics: kept };
-        let numbers = Tensor::stack(&[weight, bias], 0)?;
+        let numbers = super::stack(&[weight, bias], 0)?;
         match epilogue.residual {
             None => apply(op, &[x, &numbers], x.shape())?,
             Some(residual) => apply(op, &[x, &numbers, residual], x.shape())?,
@@ -147,15 +147,15 @@ pub fn batch_norm_eval_with(
     const OP: &str = "batch_norm_eval";
     let vectors = [("weight", weight), ("bias", bias), ("mean", mean), ("variance", variance)];
     let (channels, plane) = check(OP, x, &vectors, eps, epilogue)?;
-    let scale = (weight / (variance.detach() + eps)?.sqrt()?)?;
-    let shift = (bias - (&scale * mean.detach())?)?;
+    let scale = super::div(weight, &(variance.detach() + eps)?.sqrt()?)?;
+    let shift = super::sub(bias, &super::mul(&scale, &mean.detach())?)?;
     if plane == 1 && epilogue.is_empty() {
         let rows = x.reshape(((), channels))?;
-        return Ok(super::bias_add(&rows.broadcast_mul(&scale)?, &shift)?.reshape(x.shape())?);
+        return Ok(super::bias_add(&super::mul(&rows, &scale)?, &shift)?.reshape(x.shape())?);
     }
     if x.device().is_cpu() {
         let op = ChannelAffine { channels, plane, has_relu: epilogue.has_relu };
-        let numbers = Tensor::stack(&[scale, shift], 0)?;
+        let numbers = super::stack(&[&scale, &shift], 0)?;
         return match epilogue.residual {
             None => apply(op, &[x, &numbers], x.shape()),
             Some(residual) => apply(op, &[x, &numbers, residual], x.shape()),

@@ -1,7 +1,7 @@
 //! Products of batches of matrices.
 
 use crate::cpu::matmul::BatchedProduct;
-use crate::kernel::apply;
+use crate::kernel::{apply, contiguous};
 use crate::{Error, Result};
 use candle_core::{D, Tensor};
 
@@ -53,5 +53,5 @@ fn in_memory(x: &Tensor) -> Result<(Tensor, bool)> {
         return Ok((x.clone(), false));
     }
     let transposed = x.transpose(D::Minus1, D::Minus2)?;
-    if transposed.is_contiguous() { Ok((transposed, true)) } else { Ok((x.contiguous()?, false)) }
+    if transposed.is_contiguous() { Ok((transposed, true)) } else { Ok((contiguous(x)?, false)) }
 }

@@ -21,7 +21,7 @@ pub fn lstm(gates: &Tensor, weight_hh: &Tensor, h0: &Tensor, c0: &Tensor) -> Res
     let sizes = check(OP, gates, weight_hh, &[("h0", h0), ("c0", c0)], 4)?;
     let Sizes { time, batch, hidden } = sizes;
     if gates.device().is_cpu() && time > 0 {
-        let first = Tensor::stack(&[h0, c0], 0)?;
+        let first = super::stack(&[h0, c0], 0)?;
         let op = Lstm { sizes, kept: OnceLock::new() };
         let states = apply(op, &[gates, weight_hh, &first], (time + 1, batch, hidden))?;
         return Ok((states.narrow(0, 0, time)?, states.i(time)?));
@@ -66,7 +66,7 @@ pub fn gru(gates: &Tensor, weight_hh: &Tensor, bias_hh: &Tensor, h0: &Tensor) ->
         });
     }
     if gates.device().is_cpu() && time > 0 {
-        let weight = Tensor::cat(&[weight_hh, &bias_hh.unsqueeze(1)?], 1)?;
+        let weight = super::cat(&[weight_hh, &bias_hh.unsqueeze(1)?], 1)?;
         let op = Gru { sizes, kept: OnceLock::new() };
         return apply(op, &[gates, &weight, h0], (time, batch, hidden));
     }
