@@ -118,13 +118,13 @@ fn parts_are_joined_and_selected() {
                     random(at, &shape)
                 })
                 .collect();
-            let of = |x: &[Tensor]| ops::cat(&x.iter().collect::<Vec<_>>(), dim);
+            let of = |x: &[Tensor]| ops::cat(x, dim);
             assert_eq!(values(&of(&parts).unwrap()), values(&Tensor::cat(&parts, dim).unwrap()));
             gradcheck(of, &parts).unwrap();
         }
         let parts: Vec<Tensor> = (0..count).map(|at| random(at, &[2, 3])).collect();
         for dim in 0..3 {
-            let of = |x: &[Tensor]| ops::stack(&x.iter().collect::<Vec<_>>(), dim);
+            let of = |x: &[Tensor]| ops::stack(x, dim);
             let (found, expected) = (of(&parts).unwrap(), Tensor::stack(&parts, dim).unwrap());
             assert_eq!((found.dims(), values(&found)), (expected.dims(), values(&expected)));
             gradcheck(of, &parts).unwrap();
@@ -154,7 +154,7 @@ fn what_does_not_fit_is_an_error() {
         assert!(matches!(operation(&x, &y), Err(Error::Shape { .. })));
         assert!(matches!(operation(&x, &single), Err(Error::DType { .. })));
     }
-    assert!(ops::cat(&[], 0).is_err() && ops::stack(&[], 0).is_err());
+    assert!(ops::cat::<Tensor>(&[], 0).is_err() && ops::stack::<Tensor>(&[], 0).is_err());
     assert!(matches!(ops::cat(&[&x, &y], 1), Err(Error::Shape { .. })));
     assert!(matches!(ops::cat(&[&x, &x], 2), Err(Error::Shape { .. })));
     assert!(matches!(ops::cat(&[&x, &single], 0), Err(Error::DType { .. })));

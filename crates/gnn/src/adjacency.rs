@@ -4,6 +4,7 @@ use crate::door::{check_device, check_features, check_kind};
 use crate::looped::Looped;
 use crate::{Error, Graph, Result};
 use candle_core::{DType, Device, Tensor};
+use core_tensor::ops;
 use core_tensor::sparse::{SparsePattern, gather};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -232,7 +233,7 @@ impl Adjacency {
             None => Ok(all),
             Some(weights) => {
                 let ones = Tensor::ones(missing.len(), weights.dtype(), &self.device)?;
-                all.with_weights(Tensor::cat(&[weights, &ones], 0)?)
+                all.with_weights(ops::cat(&[weights, &ones], 0)?)
             }
         }
     }

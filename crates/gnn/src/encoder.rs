@@ -6,6 +6,7 @@ use crate::pool::{Pool, PoolKind, Selection};
 use crate::{Batch, Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use core_tensor::ops;
 use core_tensor::sparse::Segments;
 
 /// How the nodes of a graph become one vector.
@@ -106,7 +107,7 @@ impl Encoding {
             let selections = self.levels[..=i].iter().rev().filter_map(|level| level.selection.as_ref());
             parts.push(selections.into_iter().try_fold(level.x.clone(), |x, selection| selection.lift(&x))?);
         }
-        Ok(Tensor::cat(&parts, 1)?)
+        Ok(ops::cat(&parts, 1)?)
     }
 }
 
@@ -178,7 +179,7 @@ impl GraphEncoder {
             if let Some(pool) = self.pools.get(i) {
                 let pooled = pool.pool(&x, &batch)?;
                 auxiliary_loss = match (auxiliary_loss, pooled.auxiliary_loss()?) {
-                    (Some(sum), Some(loss)) => Some((sum + loss)?),
+                    (Some(sum), Some(loss)) => Some(ops::add(&sum, &loss)?),
                     (sum, loss) => sum.or(loss),
                 };
                 (x, batch, selection) = (pooled.x, pooled.batch, Some(pooled.selection));
@@ -186,6 +187,6 @@ impl GraphEncoder {
             readouts.push(readout.read(&x, batch.graphs())?);
             levels.push(EncodedLevel { x: x.clone(), selection });
         }
-        Ok(Encoding { graphs: Tensor::cat(&readouts, 1)?, auxiliary_loss, input, levels })
+        Ok(Encoding { graphs: ops::cat(&readouts, 1)?, auxiliary_loss, input, levels })
     }
 }

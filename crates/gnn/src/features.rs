@@ -3,6 +3,7 @@
 use crate::door::{check_features, check_kind};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use core_tensor::ops;
 use core_tensor::sparse::SparsePattern;
 
 /// A feature matrix `[n, f]`. Bag-of-words features are mostly zero: keeping them sparse turns the first layer's product into a sum of
@@ -124,7 +125,9 @@ impl Features {
     pub(crate) fn project(&self, weight: &Tensor) -> Result<Tensor> {
         match self {
             Self::Dense(x) => Ok(core_tensor::ops::linear(x, weight, None)?),
-            Self::Sparse { pattern, values } => Ok(pattern.matmul_weighted(values, &weight.t()?.contiguous()?)?),
+            Self::Sparse { pattern, values } => {
+                Ok(pattern.matmul_weighted(values, &ops::to_contiguous(&weight.t()?)?)?)
+            }
         }
     }
 }

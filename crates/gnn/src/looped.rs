@@ -2,6 +2,7 @@
 
 use crate::Result;
 use candle_core::Tensor;
+use core_tensor::ops;
 use core_tensor::sparse::{Index, Segments, SparsePattern};
 
 /// The messages between distinct nodes in their order, then the loops of nodes 0, 1, 2, ….
@@ -44,6 +45,6 @@ impl Looped {
             true => edges.clone(),
             false => self.kept.gather(edges)?,
         };
-        Ok(Tensor::cat(&[&kept, &self.targets.mean(&kept)?], 0)?)
+        Ok(ops::cat(&[&kept, &self.targets.mean(&kept)?], 0)?)
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::check_positive;
 use crate::{Error, ImageShape, Result};
 use candle_core::Tensor;
+use core_tensor::ops;
 
 /// `(x − mean) / std`, channel by channel.
 ///
@@ -98,7 +99,7 @@ impl Normalization {
             let values = Tensor::from_slice(values, (1, channels, 1, 1), images.device())?;
             Ok(values.to_dtype(images.dtype())?)
         };
-        Ok(images.broadcast_sub(&numbers(&self.mean)?)?.broadcast_div(&numbers(&self.std)?)?)
+        Ok(ops::div(&ops::sub(&images, &numbers(&self.mean)?)?, &numbers(&self.std)?)?)
     }
 
     fn check(&self, operation: &'static str) -> Result<()> {

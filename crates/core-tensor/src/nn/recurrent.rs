@@ -79,7 +79,7 @@ fn stack(
                 _ => run(number, cell, &x.flip(&[0])?)?.flip(&[0])?,
             });
         }
-        x = if let [only] = parts.as_slice() { only.clone() } else { ops::cat(&parts.iter().collect::<Vec<_>>(), 2)? };
+        x = if let [only] = parts.as_slice() { only.clone() } else { ops::cat(&parts, 2)? };
     }
     Ok(x)
 }
@@ -194,5 +194,5 @@ impl Gru {
 }
 
 fn stacked(states: &[Tensor]) -> Result<Tensor> {
-    ops::stack(&states.iter().collect::<Vec<_>>(), 0)
+    ops::stack(states, 0)
 }

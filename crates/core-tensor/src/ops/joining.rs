@@ -30,7 +30,11 @@ fn is_ours(x: &Tensor) -> bool {
 /// assert_eq!(core_tensor::ops::cat(&[&a, &b], 1)?.to_vec2::<f32>()?, [[1., 3.], [2., 4.]]);
 /// # Ok::<(), core_tensor::Error>(())
 /// ```
-pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
+pub fn cat<A: AsRef<Tensor>>(tensors: &[A], dim: usize) -> Result<Tensor> {
+    cat_all(&tensors.iter().map(A::as_ref).collect::<Vec<_>>(), dim)
+}
+
+fn cat_all(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
     const OP: &str = "cat";
     let Some(&first) = tensors.first() else {
         return Err(Error::Value { operation: OP, what: "the number of tensors", got: 0., expected: "at least 1" });
@@ -78,12 +82,13 @@ fn joined(parts: &[Tensor], dim: usize) -> Result<Tensor> {
 /// # Errors
 ///
 /// As for [`cat`].
-pub fn stack(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
-    if let Some(first) = tensors.first().filter(|first| dim > first.rank()) {
+pub fn stack<A: AsRef<Tensor>>(tensors: &[A], dim: usize) -> Result<Tensor> {
+    if let Some(first) = tensors.first().map(A::as_ref).filter(|first| dim > first.rank()) {
         return Err(Error::shape("stack", "a tensor", first.shape(), format!("at least {dim} dimensions")));
     }
-    let unsqueezed: Vec<Tensor> = tensors.iter().map(|x| x.unsqueeze(dim)).collect::<candle_core::Result<_>>()?;
-    cat(&unsqueezed.iter().collect::<Vec<_>>(), dim)
+    let unsqueezed: Vec<Tensor> =
+        tensors.iter().map(|x| x.as_ref().unsqueeze(dim)).collect::<candle_core::Result<_>>()?;
+    cat(&unsqueezed, dim)
 }
 
 /// The entries of `x` along a dimension with the numbers `ids`, which are u32 and may repeat; the gradient adds up in their order. For rows of a matrix,

@@ -38,9 +38,9 @@ impl Convolution for ChebConv {
         let mut current = x.clone();
         for (k, weight) in self.weights.iter().enumerate().skip(1) {
             let next = laplacian.sum_neighbors(&current)?;
-            let next = if k == 1 { next } else { ((next * 2.0)? - &before)? };
+            let next = if k == 1 { next } else { ops::sub(&ops::affine(&next, 2.0, 0.0)?, &before)? };
             before = std::mem::replace(&mut current, next);
-            out = (out + ops::linear(&current, weight, None)?)?;
+            out = ops::add(&out, &ops::linear(&current, weight, None)?)?;
         }
         Ok(out)
     }

@@ -3,7 +3,7 @@
 use super::convolution::Convolution;
 use crate::door::check_kind;
 use crate::{Adjacency, Error, Mode, Result};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use core_tensor::sparse::SparsePattern;
 use core_tensor::{init, ops};
@@ -197,25 +197,25 @@ impl GatConv {
         }
         let dot = |rows: &Tensor, attention: &Tensor| -> Result<Tensor> {
             let rows = rows.reshape((rows.dims()[0], heads, outputs))?;
-            Ok(rows.broadcast_mul(attention)?.sum(D::Minus1)?)
+            Ok(ops::sum_keepdim(&ops::mul(&rows, attention)?, &[2])?.squeeze(2)?)
         };
         let (values, scores) = match &self.scores {
             Scores::Static { weight, of_source, of_target, of_edge } => {
                 let projected = ops::linear(x, weight, None)?;
                 let of_sources = pattern.gather_cols(&dot(&projected, of_source)?)?;
                 let of_targets = pattern.gather_rows(&dot(&projected, of_target)?)?;
-                let mut scores = (of_sources + of_targets)?;
+                let mut scores = ops::add(&of_sources, &of_targets)?;
                 if let (Some(edges), Some(of_edge)) = (edges, of_edge) {
-                    scores = (scores + dot(edges, of_edge)?)?;
+                    scores = ops::add(&scores, &dot(edges, of_edge)?)?;
                 }
                 (projected, ops::leaky_relu(&scores, negative_slope)?)
             }
             Scores::Dynamic { of_source, of_target, attention } => {
                 let sources = ops::linear(x, &of_source.0, Some(&of_source.1))?;
                 let targets = ops::linear(x, &of_target.0, Some(&of_target.1))?;
-                let mut sums = (pattern.gather_cols(&sources)? + pattern.gather_rows(&targets)?)?;
+                let mut sums = ops::add(&pattern.gather_cols(&sources)?, &pattern.gather_rows(&targets)?)?;
                 if let Some(edges) = edges {
-                    sums = (sums + edges)?;
+                    sums = ops::add(&sums, edges)?;
                 }
                 (sources, dot(&ops::leaky_relu(&sums, negative_slope)?, attention)?)
             }
@@ -225,7 +225,7 @@ impl GatConv {
         let out = pattern.matmul_weighted(&coefficients, &values.reshape((n, heads, outputs))?)?;
         match self.config.is_concatenated {
             true => Ok(out.reshape((n, heads * outputs))?),
-            false => Ok(out.mean(1)?),
+            false => Ok(ops::mean_keepdim(&out, &[1])?.squeeze(1)?),
         }
     }
 }

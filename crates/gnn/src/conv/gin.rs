@@ -50,9 +50,9 @@ impl Convolution for GinConv {
         adjacency.check_layer("GinConv::forward", x, inputs, self.first.weight())?;
         let hidden = if outputs < inputs {
             let projected = ops::linear(x, self.first.weight(), None)?;
-            (self.sum(&projected, adjacency)? + projected)?
+            ops::add(&self.sum(&projected, adjacency)?, &projected)?
         } else {
-            ops::linear(&(self.sum(x, adjacency)? + x)?, self.first.weight(), None)?
+            ops::linear(&ops::add(&self.sum(x, adjacency)?, x)?, self.first.weight(), None)?
         };
         let hidden = match self.first.bias() {
             Some(bias) => ops::bias_relu(&hidden, bias)?,

@@ -5,6 +5,7 @@ use crate::{Adjacency, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;
 use core_tensor::nn::{Linear, linear, linear_no_bias};
+use core_tensor::ops;
 
 /// `W_1 x_i + W_2 Σ_j w_ij x_j + b`.
 #[derive(Debug, Clone)]
@@ -28,6 +29,6 @@ impl Convolution for GraphConv {
         let weight = self.of_neighbors.weight();
         adjacency.check_layer("GraphConv::forward", x, weight.dims2()?.1, weight)?;
         let sum = adjacency.sum_neighbors(x)?;
-        Ok((self.of_neighbors.forward(&sum)? + self.of_root.forward(x)?)?)
+        Ok(ops::add(&self.of_neighbors.forward(&sum)?, &self.of_root.forward(x)?)?)
     }
 }

@@ -5,6 +5,7 @@ use crate::{Adjacency, Result};
 use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;
 use core_tensor::nn::{Linear, linear, linear_no_bias};
+use core_tensor::ops;
 
 /// `W_l mean_j x_j + b + W_r x_i`; the mean is over incoming messages, weights left aside, and zero where there are none.
 #[derive(Debug, Clone)]
@@ -28,6 +29,6 @@ impl Convolution for SageConv {
         let weight = self.of_neighbors.weight();
         adjacency.check_layer("SageConv::forward", x, weight.dims2()?.1, weight)?;
         let mean = adjacency.pattern().segment_mean(x)?;
-        Ok((self.of_neighbors.forward(&mean)? + self.of_root.forward(x)?)?)
+        Ok(ops::add(&self.of_neighbors.forward(&mean)?, &self.of_root.forward(x)?)?)
     }
 }

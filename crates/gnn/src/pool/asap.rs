@@ -59,8 +59,8 @@ impl LeConv {
         let degrees: Vec<f64> = pattern.row_degrees().into_iter().map(f64::from).collect();
         let count = degrees.len();
         let degrees = Tensor::from_vec(degrees, (count, 1), x.device())?.to_dtype(x.dtype())?;
-        let difference = (self.of_difference.forward(x)? * degrees)?;
-        Ok(((neighbors - difference)? + self.of_root.forward(x)?)?)
+        let difference = ops::mul(&self.of_difference.forward(x)?, &degrees)?;
+        Ok(ops::add(&ops::sub(&neighbors, &difference)?, &self.of_root.forward(x)?)?)
     }
 }
 
@@ -77,7 +77,7 @@ impl Pool for AsapPool {
         let weight = self.attention.weight();
         let of_query = ops::linear(&query, &weight.narrow(1, 0, features)?, self.attention.bias())?.squeeze(1)?;
         let of_member = ops::linear(x, &weight.narrow(1, features, features)?, None)?.squeeze(1)?;
-        let scores = (pattern.gather_rows(&of_query)? + pattern.gather_cols(&of_member)?)?;
+        let scores = ops::add(&pattern.gather_rows(&of_query)?, &pattern.gather_cols(&of_member)?)?;
         let attention = pattern.segment_softmax(&ops::leaky_relu(&scores, NEGATIVE_SLOPE)?)?;
 
         let clusters = pattern.matmul_weighted(&attention, x)?;

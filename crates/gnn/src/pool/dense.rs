@@ -5,6 +5,7 @@
 use super::norm::{norm, one_where_zero};
 use crate::{Adjacency, Batch, Result};
 use candle_core::{D, Tensor};
+use core_tensor::ops;
 
 /// Added inside the logarithm and to normalisers, as in PyTorch Geometric.
 const EPSILON: f64 = 1e-15;
@@ -29,12 +30,12 @@ pub struct DensePooled {
 /// Shapes that do not fit.
 pub fn diff_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mask: &Tensor) -> Result<DensePooled> {
     let assignment = masked_softmax(logits, mask)?;
-    let transposed = assignment.transpose(1, 2)?.contiguous()?;
+    let transposed = ops::to_contiguous(&assignment.transpose(1, 2)?)?;
     let pooled = transposed.matmul(adjacency)?.matmul(&assignment)?;
     let difference = (adjacency - assignment.matmul(&transposed)?)?;
-    let link = (norm(&difference.sqr()?.sum_all()?)? / adjacency.elem_count() as f64)?;
+    let link = (norm(&ops::sum_all(&ops::sqr(&difference)?)?)? / adjacency.elem_count() as f64)?;
     let log = (&assignment + EPSILON)?.log()?;
-    let entropy = (&assignment * log)?.sum(D::Minus1)?.neg()?.mean_all()?;
+    let entropy = ops::mean_all(&(&assignment * log)?.sum(D::Minus1)?.neg()?)?;
     let x = pool_features(x, mask, &transposed)?;
     Ok(DensePooled { assignment, x, adjacency: pooled, losses: [("link", link), ("entropy", entropy)] })
 }
@@ -48,28 +49,28 @@ pub fn diff_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mask: 
 pub fn min_cut_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mask: &Tensor) -> Result<DensePooled> {
     let assignment = masked_softmax(logits, mask)?;
     let (_, _, clusters) = assignment.dims3()?;
-    let transposed = assignment.transpose(1, 2)?.contiguous()?;
+    let transposed = ops::to_contiguous(&assignment.transpose(1, 2)?)?;
     let pooled = transposed.matmul(adjacency)?.matmul(&assignment)?;
     let eye = Tensor::eye(clusters, pooled.dtype(), pooled.device())?.unsqueeze(0)?;
 
     let degrees = adjacency.sum(D::Minus1)?.unsqueeze(D::Minus1)?;
-    let weighted = assignment.broadcast_mul(&degrees)?;
-    let numerator = pooled.broadcast_mul(&eye)?.sum((1, 2))?;
+    let weighted = ops::mul(&assignment, &degrees)?;
+    let numerator = ops::mul(&pooled, &eye)?.sum((1, 2))?;
     let denominator = (weighted * &assignment)?.sum((1, 2))?;
-    let cut = (numerator / one_where_zero(&denominator)?)?.neg()?.mean_all()?;
+    let cut = ops::mean_all(&(numerator / one_where_zero(&denominator)?)?.neg()?)?;
 
     let overlap = transposed.matmul(&assignment)?;
     // without nodes it is all zeros: such a graph has nothing to be orthogonal
-    let square = overlap.sqr()?.sum_keepdim((1, 2))?;
+    let square = ops::sqr(&overlap)?.sum_keepdim((1, 2))?;
     let has_nodes = square.gt(0.0)?.to_dtype(square.dtype())?;
-    let target = eye.broadcast_mul(&has_nodes)?.affine(1.0 / (clusters as f64).sqrt(), 0.0)?;
-    let difference = (overlap.broadcast_div(&one_where_zero(&norm(&square)?)?)? - target)?;
-    let orthogonality = norm(&difference.sqr()?.sum((1, 2))?)?.mean_all()?;
+    let target = ops::affine(&ops::mul(&eye, &has_nodes)?, 1.0 / (clusters as f64).sqrt(), 0.0)?;
+    let difference = (ops::div(&overlap, &one_where_zero(&norm(&square)?)?)? - target)?;
+    let orthogonality = ops::mean_all(&norm(&ops::sqr(&difference)?.sum((1, 2))?)?)?;
 
-    let off_diagonal = pooled.broadcast_mul(&(eye.neg()? + 1.0)?)?;
+    let off_diagonal = ops::mul(&pooled, &(eye.neg()? + 1.0)?)?;
     // a row without connections is all zeros: any scale will do, and 1 keeps its gradients finite
     let scale = (one_where_zero(&off_diagonal.sum(D::Minus1)?)?.sqrt()? + EPSILON)?;
-    let pooled = off_diagonal.broadcast_div(&scale.unsqueeze(1)?)?.broadcast_div(&scale.unsqueeze(2)?)?;
+    let pooled = ops::div(&ops::div(&off_diagonal, &scale.unsqueeze(1)?)?, &scale.unsqueeze(2)?)?;
     let x = pool_features(x, mask, &transposed)?;
     let losses = [("cut", cut), ("orthogonality", orthogonality)];
     Ok(DensePooled { assignment, x, adjacency: pooled, losses })
@@ -77,12 +78,12 @@ pub fn min_cut_pool(x: Option<&Tensor>, adjacency: &Tensor, logits: &Tensor, mas
 
 fn masked_softmax(logits: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let softmax = candle_nn::ops::softmax(logits, D::Minus1)?;
-    Ok(softmax.broadcast_mul(&mask.unsqueeze(D::Minus1)?)?)
+    Ok(ops::mul(&softmax, &mask.unsqueeze(D::Minus1)?)?)
 }
 
 fn pool_features(x: Option<&Tensor>, mask: &Tensor, transposed: &Tensor) -> Result<Option<Tensor>> {
     let Some(x) = x else { return Ok(None) };
-    let x = x.broadcast_mul(&mask.unsqueeze(D::Minus1)?)?;
+    let x = ops::mul(&x, &mask.unsqueeze(D::Minus1)?)?;
     Ok(Some(transposed.matmul(&x)?))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{Adjacency, Result};
 use candle_core::Tensor;
+use core_tensor::ops;
 use core_tensor::sparse::{Segments, SparsePattern, gather};
 use std::collections::BTreeMap;
 
@@ -77,7 +78,7 @@ impl Product {
     fn values(&self, left: Option<&Tensor>, right: &Tensor) -> Result<Tensor> {
         let right = gather(right, &self.right)?;
         let terms = match left {
-            Some(left) => (gather(left, &self.left)? * right)?,
+            Some(left) => ops::mul(&gather(left, &self.left)?, &right)?,
             None => right,
         };
         Ok(Segments::new(&self.place, self.places.len())?.sum(&terms)?)

@@ -3,6 +3,7 @@
 use super::{dense, neighborhoods};
 use crate::{Adjacency, Batch, Coarsening, Result};
 use candle_core::{D, Tensor};
+use core_tensor::ops;
 use core_tensor::sparse::{Index, SparsePattern};
 
 /// The outcome of [`Pool::select`](super::Pool::select).
@@ -56,13 +57,13 @@ impl Selection {
                     None => x.clone(),
                 };
                 let rows = Index::new(&kept.nodes, kept.num_nodes)?.gather(&x)?;
-                Ok(rows.broadcast_mul(&kept.gate.unsqueeze(1)?)?)
+                Ok(ops::mul(&rows, &kept.gate.unsqueeze(1)?)?)
             }
             Self::Dense(dense) => {
                 let (graphs, slots, clusters) = dense.assignment.dims3()?;
                 let features = x.dim(D::Minus1)?;
                 let x = dense.rows_to_slots.matmul(x)?.reshape((graphs, slots, features))?;
-                let pooled = dense.assignment.transpose(1, 2)?.contiguous()?.matmul(&x)?;
+                let pooled = ops::to_contiguous(&dense.assignment.transpose(1, 2)?)?.matmul(&x)?;
                 Ok(pooled.reshape((graphs * clusters, features))?)
             }
         }
@@ -105,7 +106,7 @@ impl Selection {
             Self::Dense(dense) => {
                 let (graphs, slots, clusters) = dense.assignment.dims3()?;
                 let features = x.dim(D::Minus1)?;
-                let x = dense.assignment.matmul(&x.reshape((graphs, clusters, features))?.contiguous()?)?;
+                let x = dense.assignment.matmul(&ops::to_contiguous(&x.reshape((graphs, clusters, features))?)?)?;
                 Ok(dense.slots.gather(&x.reshape((graphs * slots, features))?)?)
             }
         }

@@ -33,9 +33,9 @@ impl TopKPool {
     /// # Errors
     /// Features of another width.
     pub fn scores(&self, x: &Tensor) -> Result<Tensor> {
-        let norm = one_where_zero(&norm(&self.direction.sqr()?.sum_all()?)?)?;
+        let norm = one_where_zero(&norm(&ops::sum_all(&ops::sqr(&self.direction)?)?)?)?;
         let projection = ops::linear(x, &self.direction, None)?.squeeze(1)?;
-        Ok(ops::tanh(&projection.broadcast_div(&norm)?)?)
+        Ok(ops::tanh(&ops::div(&projection, &norm)?)?)
     }
 }
 

@@ -124,7 +124,7 @@ impl SepN {
             let (finer, clusters) = levels[i - 1];
             let lifted = self.mlps[2 * blocks - i].forward(&clusters.broadcast(&convolved)?, mode)?;
             let lifted = mode.dropout(&lifted, p_pool)?;
-            x = Some(Tensor::cat(&[&lifted, &skips[i - 1]], 1)?);
+            x = Some(ops::cat(&[&lifted, &skips[i - 1]], 1)?);
             current = finer;
         }
         self.classify(x.as_ref(), features, batch)
@@ -144,9 +144,9 @@ impl SepN {
         let hidden = x.dims2()?.1;
         let projected = if self.config.has_input_link {
             let weight = self.output.weight();
-            let of_hidden = ops::linear(x, &weight.narrow(1, 0, hidden)?.contiguous()?, None)?;
-            let of_input = weight.narrow(1, hidden, features.num_columns())?.contiguous()?;
-            (of_hidden + features.project(&of_input)?)?
+            let of_hidden = ops::linear(x, &ops::to_contiguous(&weight.narrow(1, 0, hidden)?)?, None)?;
+            let of_input = ops::to_contiguous(&weight.narrow(1, hidden, features.num_columns())?)?;
+            ops::add(&of_hidden, &features.project(&of_input)?)?
         } else {
             Linear::new(self.output.weight().clone(), None).forward(x)?
         };

@@ -62,7 +62,7 @@ impl Attention {
 
     /// `x` is `[batch, length, d]`, `positions` `[length, d]`.
     pub(super) fn forward(&self, x: &Tensor, positions: &Tensor) -> Result<Tensor> {
-        let qkv = ops::linear(x, &Tensor::cat(&[&self.q, &self.k, &self.v], 0)?, None)?;
+        let qkv = ops::linear(x, &ops::cat(&[&self.q, &self.k, &self.v], 0)?, None)?;
         let relative = ops::linear(positions, &self.r, None)?;
         Ok(ops::linear(&ops::relative_attention(&qkv, &relative, self.heads)?, &self.o, None)?)
     }

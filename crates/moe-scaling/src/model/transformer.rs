@@ -142,11 +142,11 @@ impl ModelOutput {
         let cross_entropy = ops::mean_all(&each)?;
         let mut total = cross_entropy.clone();
         if let Some(auxiliary) = &self.auxiliary_loss {
-            total = (total + auxiliary)?;
+            total = ops::add(&total, auxiliary)?;
         }
         let rewards = each.detach().neg()?;
         for policy in &self.policies {
-            total = (total + policy.loss(&rewards)?)?;
+            total = ops::add(&total, &policy.loss(&rewards)?)?;
         }
         Ok((cross_entropy, total))
     }
@@ -257,14 +257,14 @@ impl RoutedTransformer {
             experts: Vec::new(),
         };
         for block in &self.blocks {
-            x = (&x + block.attention.forward(&block.norm1.forward(&x)?, &positions)?)?;
+            x = ops::add(&x, &block.attention.forward(&block.norm1.forward(&x)?, &positions)?)?;
             let seen = block.norm2.forward(&x)?;
             let mixed = match &block.mixer {
                 Mixer::Dense(layer) => layer.forward(&seen)?,
                 Mixer::Routed(layer) => {
                     let routed = layer.forward(&seen, Some(ids), mode)?;
                     output.auxiliary_loss = match (output.auxiliary_loss.take(), routed.auxiliary_loss) {
-                        (Some(sum), Some(term)) => Some((sum + term)?),
+                        (Some(sum), Some(term)) => Some(ops::add(&sum, &term)?),
                         (sum, term) => sum.or(term),
                     };
                     output.policies.extend(routed.policy);
@@ -273,7 +273,7 @@ impl RoutedTransformer {
                     routed.y
                 }
             };
-            x = (x + mixed)?;
+            x = ops::add(&x, &mixed)?;
         }
         output.logits = ops::linear(&self.norm_final.forward(&x)?, &self.embedding, None)?;
         Ok(output)

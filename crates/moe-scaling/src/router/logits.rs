@@ -72,5 +72,5 @@ pub(super) fn largest(values: &[f64], columns: usize, k: usize) -> Vec<u32> {
 /// `values[t, chosen[t, j]]` as `[T, k]`, differentiable.
 pub(super) fn gather(values: &Tensor, chosen: &[u32], k: usize) -> Result<Tensor> {
     let index = Tensor::from_slice(chosen, (chosen.len() / k, k), values.device())?;
-    Ok(values.contiguous()?.gather(&index, 1)?)
+    Ok(ops::to_contiguous(&values)?.gather(&index, 1)?)
 }

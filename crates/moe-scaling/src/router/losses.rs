@@ -24,7 +24,7 @@ pub fn balance_loss(probabilities: &Tensor, experts: &[u32], k: usize) -> Result
             count as f64 / tokens as f64;
     }
     let shares = Tensor::from_vec(shares, count, probabilities.device())?.to_dtype(probabilities.dtype())?;
-    Ok((probabilities.mean(0)? * shares)?.sum_all()?)
+    Ok(ops::sum_all(&ops::mul(&ops::mean_keepdim(probabilities, &[0])?, &shares)?)?)
 }
 
 /// `mean_t (logsumexp_e H_te)²`, which penalises large logits (ST-MoE, Zoph et al. 2022). Logits of −∞, by which experts are masked, add nothing and have no
@@ -36,9 +36,9 @@ pub fn balance_loss(probabilities: &Tensor, experts: &[u32], k: usize) -> Result
 pub fn z_loss(logits: &Tensor) -> Result<Tensor> {
     // relative to the largest logit of each row, which is finite where the sum is
     let largest = logits.detach().argmax_keepdim(1)?;
-    let logits = logits.contiguous()?;
+    let logits = ops::to_contiguous(&logits)?;
     let normaliser = (logits.gather(&largest, 1)? - ops::log_softmax(&logits)?.gather(&largest, 1)?)?;
-    Ok(ops::mean_all(&normaliser.sqr()?)?)
+    Ok(ops::mean_all(&ops::sqr(&normaliser)?)?)
 }
 
 /// Adds a weighted term to an optional sum. With weight 0 the term is not computed.
@@ -50,9 +50,9 @@ pub(super) fn add_term(
     if weight == 0. {
         return Ok(sum);
     }
-    let term = (term()? * weight)?;
+    let term = ops::affine(&term()?, weight, 0.)?;
     Ok(Some(match sum {
-        Some(sum) => (sum + term)?,
+        Some(sum) => ops::add(&sum, &term)?,
         None => term,
     }))
 }

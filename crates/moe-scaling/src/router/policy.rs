@@ -31,8 +31,9 @@ impl Policy {
         }
         let rewards = rewards.detach().to_dtype(self.value.dtype())?;
         let advantage = (&rewards - self.value.detach())?;
-        let policy = (advantage * &self.log_probability)?.mean_all()?.affine(-self.policy_weight, 0.)?;
-        let value = (ops::huber(&self.value, &rewards, 1.)? * self.value_weight)?;
-        Ok((policy + value)?)
+        let policy =
+            ops::affine(&ops::mean_all(&ops::mul(&advantage, &self.log_probability)?)?, -self.policy_weight, 0.)?;
+        let value = ops::affine(&ops::huber(&self.value, &rewards, 1.)?, self.value_weight, 0.)?;
+        Ok(ops::add(&policy, &value)?)
     }
 }

@@ -123,7 +123,7 @@ impl Reinforce {
             // the negative entropy is minimised
             assignment.auxiliary_loss = add_term(balance, config.entropy_weight, || {
                 // an expert masked by a logit of −∞ has no part: 0 · (−∞) is not 0
-                Ok((&probabilities * log_probabilities.maximum(LEAST_LOG)?)?.sum(1)?.mean_all()?)
+                Ok(ops::mean_all(&(&probabilities * log_probabilities.maximum(LEAST_LOG)?)?.sum(1)?)?)
             })?;
             assignment.policy = Some(Policy {
                 log_probability: gather(&log_probabilities, experts, 1)?.squeeze(1)?,

@@ -96,7 +96,7 @@ impl Router for TopK {
         let probabilities = ops::softmax(&logits)?;
         let mut gates = gather(&probabilities, &experts, k)?;
         if normalize_gates {
-            gates = gates.broadcast_div(&gates.sum_keepdim(1)?)?;
+            gates = ops::div(&gates, &ops::sum_keepdim(&gates, &[1])?)?;
         }
         let mut auxiliary_loss = None;
         if mode.uses_batch_statistics && !experts.is_empty() {

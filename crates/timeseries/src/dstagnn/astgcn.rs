@@ -127,7 +127,7 @@ impl Astgcn {
             x = self.block(block, &x)?;
         }
         let batch = x.dims()[0];
-        let rows = x.transpose(2, 3)?.contiguous()?.reshape((batch, n, ()))?;
+        let rows = ops::to_contiguous(&x.transpose(2, 3)?)?.reshape((batch, n, ()))?;
         Ok(ops::linear(&rows, &self.last.0, Some(&self.last.1))?)
     }
 
@@ -137,43 +137,44 @@ impl Astgcn {
         // a matrix on the left of every item of a batch
         let left = |matrix: &Tensor, y: &Tensor| -> Result<Tensor> {
             let (rows, inner) = matrix.dims2()?;
-            Ok(ops::matmul(&matrix.broadcast_as((batch, rows, inner))?.contiguous()?, y)?)
+            Ok(ops::matmul(&ops::to_contiguous(&matrix.broadcast_as((batch, rows, inner))?)?, y)?)
         };
         // E = V_e σ((Xᵀ U1) U2 (U3 X) + b_e)
         let [u1, u2, u3, be, ve] = &block.temporal;
-        let by_time = x.permute((0, 3, 2, 1))?.contiguous()?;
+        let by_time = ops::to_contiguous(&x.permute((0, 3, 2, 1))?)?;
         let a = ops::linear(&by_time, &u1.unsqueeze(0)?, None)?.squeeze(3)?;
-        let a = ops::linear(&a, &u2.t()?.contiguous()?, None)?;
-        let b = ops::linear(&x.permute((0, 1, 3, 2))?.contiguous()?, &u3.unsqueeze(0)?, None)?.squeeze(3)?;
-        let e = left(ve, &ops::sigmoid(&ops::matmul(&a, &b)?.broadcast_add(be)?)?)?;
+        let a = ops::linear(&a, &ops::to_contiguous(&u2.t()?)?, None)?;
+        let b = ops::linear(&ops::to_contiguous(&x.permute((0, 1, 3, 2))?)?, &u3.unsqueeze(0)?, None)?.squeeze(3)?;
+        let e = left(ve, &ops::sigmoid(&ops::add(&ops::matmul(&a, &b)?, be)?)?)?;
         let e = ops::softmax_dim(&e, 1)?;
         let attended =
             ops::matmul(&x.reshape((batch, n * channels, time))?, &e)?.reshape((batch, n, channels, time))?;
         // S = V_s σ((X W1) W2 (W3 X)ᵀ + b_s)
         let [w1, w2, w3, bs, vs] = &block.spatial;
         let a = ops::linear(&attended, &w1.unsqueeze(0)?, None)?.squeeze(3)?;
-        let a = ops::linear(&a, &w2.t()?.contiguous()?, None)?;
-        let b = ops::linear(&attended.transpose(2, 3)?.contiguous()?, &w3.unsqueeze(0)?, None)?.squeeze(3)?;
-        let s = left(vs, &ops::sigmoid(&ops::matmul(&a, &b.transpose(1, 2)?)?.broadcast_add(bs)?)?)?;
+        let a = ops::linear(&a, &ops::to_contiguous(&w2.t()?)?, None)?;
+        let b = ops::linear(&ops::to_contiguous(&attended.transpose(2, 3)?)?, &w3.unsqueeze(0)?, None)?.squeeze(3)?;
+        let s = left(vs, &ops::sigmoid(&ops::add(&ops::matmul(&a, &b.transpose(1, 2)?)?, bs)?)?)?;
         let s = ops::softmax_dim(&s, 1)?;
         // Σ_k (T_k ∘ S)ᵀ X Θ_k, of the block's input
-        let signal = x.transpose(2, 3)?.contiguous()?.reshape((batch, n, time * channels))?;
+        let signal = ops::to_contiguous(&x.transpose(2, 3)?)?.reshape((batch, n, time * channels))?;
         let mut parts = Vec::with_capacity(order);
         for k in 0..order {
-            let graph = s.broadcast_mul(&self.terms.get(k)?)?.transpose(1, 2)?;
+            let graph = ops::mul(&s, &self.terms.get(k)?)?.transpose(1, 2)?;
             parts.push(ops::matmul(&graph, &signal)?.reshape((batch, n, time, channels))?);
         }
-        let y = ops::relu(&ops::linear(&Tensor::cat(&parts, 3)?, &block.theta, None)?)?;
+        let y = ops::relu(&ops::linear(&ops::cat(&parts, 3)?, &block.theta, None)?)?;
         // over time
         let config = Conv2dConfig { padding: (0, 1), ..Conv2dConfig::default() };
-        let planes = y.permute((0, 3, 1, 2))?.contiguous()?;
-        let y =
-            ops::conv2d(&planes, &block.time.0, Some(&block.time.1), &config)?.permute((0, 2, 3, 1))?.contiguous()?;
-        let rows = x.transpose(2, 3)?.contiguous()?;
+        let planes = ops::to_contiguous(&y.permute((0, 3, 1, 2))?)?;
+        let y = ops::to_contiguous(
+            &ops::conv2d(&planes, &block.time.0, Some(&block.time.1), &config)?.permute((0, 2, 3, 1))?,
+        )?;
+        let rows = ops::to_contiguous(&x.transpose(2, 3)?)?;
         let residual = ops::linear(&rows, &block.residual.0, Some(&block.residual.1))?;
         let y = block.norm.forward(&ops::add_relu(&y, &residual)?)?;
         debug_assert_eq!(y.dims(), [batch, n, time, filters]);
-        Ok(y.transpose(2, 3)?.contiguous()?)
+        Ok(ops::to_contiguous(&y.transpose(2, 3)?)?)
     }
 }
 

@@ -169,7 +169,7 @@ impl Block {
         let rows = convolved.reshape((batch * n, time, self.filters))?;
         let mut branches = Vec::with_capacity(WIDTHS.len());
         for (width, (weight, bias)) in WIDTHS.into_iter().zip(&self.units) {
-            let weight = weight.squeeze(2)?.transpose(1, 2)?.contiguous()?.flatten_from(1)?;
+            let weight = ops::to_contiguous(&weight.squeeze(2)?.transpose(1, 2)?)?.flatten_from(1)?;
             let y = ops::linear(&gated::windows(&rows, width)?, &weight, Some(bias))?;
             branches.push(y.reshape((batch * n, time - width + 1, 2 * self.filters))?);
         }
@@ -204,27 +204,28 @@ impl Block {
         let columns = time * maps;
         let mut embedded = x.reshape((batch, n, columns))?;
         if let Some([table, weight, bias]) = &self.first {
-            let table = table.t()?.unsqueeze(2)?.broadcast_as((n, time, maps))?.reshape((n, columns))?;
-            embedded = node_norm(&embedded.broadcast_add(&table)?, EPS)?;
-            embedded = embedded.broadcast_mul(&weight.unsqueeze(1)?)?.broadcast_add(&bias.unsqueeze(1)?)?;
+            let table =
+                ops::to_contiguous(&table.t()?.unsqueeze(2)?.broadcast_as((n, time, maps))?)?.reshape((n, columns))?;
+            embedded = node_norm(&ops::add(&embedded, &table)?, EPS)?;
+            embedded = ops::add(&ops::mul(&embedded, &weight.unsqueeze(1)?)?, &bias.unsqueeze(1)?)?;
         }
         let from_left = |weight: &Tensor, x: &Tensor| -> Result<Tensor> {
             let (rows, inner) = weight.dims2()?;
-            Ok(ops::matmul(&weight.broadcast_as((batch, rows, inner))?.contiguous()?, x)?)
+            Ok(ops::matmul(&ops::to_contiguous(&weight.broadcast_as((batch, rows, inner))?)?, x)?)
         };
         let features = self.size.heads * self.size.width;
-        let qk = from_left(&Tensor::cat(&self.queries_keys, 0)?, &embedded)?;
+        let qk = from_left(&ops::cat(&self.queries_keys, 0)?, &embedded)?;
         let v = from_left(&self.values, &embedded)?.reshape((batch, features, time, maps))?;
         // from a first block with several channels: their mean, since they are not the maps of this block
         let carried = match carried {
-            Some(scores) if scores.dims()[4] != 1 && scores.dims()[4] != maps => Some(scores.mean_keepdim(4)?),
+            Some(scores) if scores.dims()[4] != 1 && scores.dims()[4] != maps => Some(ops::mean_keepdim(scores, &[4])?),
             other => other.cloned(),
         };
         let qk = qk.reshape((batch, 2 * features, time, maps))?;
         let scores = attention::scores(&qk, carried.as_ref(), self.size)?;
         let context = attention::context(&scores, &v, self.size, self.normalisation)?;
         let context = from_left(&self.mix, &context.reshape((batch, features, columns))?)?;
-        let attended = node_norm(&(context + embedded)?, EPS)?;
+        let attended = node_norm(&ops::add(&context, &embedded)?, EPS)?;
         Ok((attended.reshape((batch, n, time, maps))?, scores))
     }
 
@@ -234,13 +235,13 @@ impl Block {
         let (weight, bias) = &self.embed;
         let rows = attended.reshape((batch, n, time * maps))?;
         let z = ops::linear(&rows, &weight.flatten_from(1)?, Some(bias))?;
-        let z = z.broadcast_add(&self.position)?;
+        let z = ops::add(&z, &self.position)?;
         let z = mode.dropout(&self.norm.forward(&z)?, self.dropout)?;
-        let heads = ops::linear(&z, &Tensor::cat(&self.spatial, 0)?, None)?;
+        let heads = ops::linear(&z, &ops::cat(&self.spatial, 0)?, None)?;
         let heads = heads.reshape((batch, n, 2, self.order, self.head_width))?.permute((2, 0, 3, 1, 4))?;
-        let (q, k) = (heads.get(0)?.contiguous()?, heads.get(1)?.contiguous()?);
+        let (q, k) = (ops::to_contiguous(&heads.get(0)?)?, ops::to_contiguous(&heads.get(1)?)?);
         // the score of sender and receiver is the sender's query with the receiver's key
-        let scores = ops::matmul(&(k * (self.head_width as f64).powf(-0.5))?, &q.transpose(2, 3)?)?;
+        let scores = ops::matmul(&ops::affine(&k, (self.head_width as f64).powf(-0.5), 0.)?, &q.transpose(2, 3)?)?;
         debug_assert_eq!(z.dims()[2], self.embedding);
         Ok((z, scores))
     }
@@ -248,10 +249,10 @@ impl Block {
     fn convolve(&self, x: &Tensor, scores: &Tensor) -> Result<Tensor> {
         let (batch, n, time, maps) = x.dims4()?;
         let masks =
-            self.masks.iter().map(|mask| (mask * &self.relevance)?.t()).collect::<candle_core::Result<Vec<_>>>()?;
-        let values = edges::attention(scores, &Tensor::stack(&masks, 0)?, &self.edges)?;
+            self.masks.iter().map(|mask| Ok(ops::mul(mask, &self.relevance)?.t()?)).collect::<Result<Vec<_>>>()?;
+        let values = edges::attention(scores, &ops::stack(&masks, 0)?, &self.edges)?;
         let sums = edges::product(&values, x, &self.edges)?.reshape((batch, n, time, self.order * maps))?;
-        let theta = Tensor::cat(&self.thetas, 0)?.t()?.contiguous()?;
+        let theta = ops::to_contiguous(&ops::cat(&self.thetas, 0)?.t()?)?;
         Ok(ops::relu(&ops::linear(&sums, &theta, None)?)?)
     }
 }

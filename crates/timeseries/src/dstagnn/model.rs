@@ -119,7 +119,7 @@ impl Dstagnn {
             outs.push(out.clone());
             (x, carried) = (out, Some(scores));
         }
-        let rows = Tensor::cat(&outs, 2)?.flatten_from(2)?;
+        let rows = ops::cat(&outs, 2)?.flatten_from(2)?;
         let (weight, bias) = &self.gather;
         let gathered = ops::linear(&rows, &weight.flatten_from(1)?, Some(bias))?;
         Ok((self.forecast.forward(&gathered)?, all))

@@ -1,6 +1,7 @@
 //! The memory, the convolution with its maximum, and both in one, as differentiable operations.
 
 use super::max_convolution::{Size, add_gradients, max_convolution, pack};
+use core_tensor::ops;
 
 use candle_core::{Result, Tensor};
 use core_tensor::kernel::{Gradients, Kernel, Real, apply, transpose, with_slice};
@@ -76,7 +77,7 @@ impl<'a, T: Real> Signal<'a, T> {
     /// Adds to the gradient of the signal, `[features, steps]`, that of the memory at some of the rows.
     fn add_gradient(&self, rows: &[(u32, u32)], of_memory: Vec<T>, of_signal: &mut [T]) -> Result<()> {
         let lags = rows.iter().map(|&row| self.reading.lags(row)).max().unwrap_or(1);
-        let taps = self.reading.taps.narrow(0, 0, lags)?.t()?.contiguous()?;
+        let taps = ops::to_contiguous(&self.reading.taps.narrow(0, 0, lags)?.t()?)?;
         let of_memory = Tensor::from_vec(of_memory, (rows.len() * self.features, self.reading.taus()), taps.device())?;
         with_slice::<T, _>(&of_memory.matmul(&taps)?, Memory::NAME, |of_past| {
             for (&(row, start), of_past) in rows.iter().zip(of_past.chunks_exact(self.features * lags)) {
@@ -261,7 +262,7 @@ fn memory_composed(x: &Tensor, reading: &Reading) -> Result<Tensor> {
     let follows = |a: &(u32, u32), b: &(u32, u32)| b.0 == a.0 + 1 && b.1 == a.1;
     // longer ones than the filters would hold more zeros than signal
     let runs = reading.rows.chunk_by(follows).flat_map(|run| run.chunks(reading.num_lags.max(256)));
-    Tensor::cat(&runs.map(|run| memory_of_run(x, run, reading)).collect::<Result<Vec<_>>>()?, 0)
+    Ok(ops::cat(&runs.map(|run| memory_of_run(x, run, reading)).collect::<Result<Vec<_>>>()?, 0)?)
 }
 
 /// Few elements are looked up in one operation. The gradient of a lookup takes time in proportion to their number, one after the other.
@@ -277,8 +278,8 @@ fn memory_by_index(x: &Tensor, reading: &Reading, lags: usize) -> Result<Tensor>
         index.extend((0..lags as u32).map(|lag| if lag < available { row - lag } else { zero }));
     }
     let past = x.pad_with_zeros(0, 0, 1)?.index_select(&Tensor::from_vec(index, count * lags, x.device())?, 0)?;
-    let past =
-        past.reshape((count, lags, features))?.transpose(1, 2)?.contiguous()?.reshape((count * features, lags))?;
+    let past = ops::to_contiguous(&past.reshape((count, lags, features))?.transpose(1, 2)?)?
+        .reshape((count * features, lags))?;
     past.matmul(&reading.taps.narrow(0, 0, lags)?)?.reshape((count, features, reading.taus()))
 }
 
@@ -291,9 +292,9 @@ fn memory_of_run(x: &Tensor, run: &[(u32, u32)], reading: &Reading) -> Result<Te
     let (reach, known) = (lags + count - 1, ((last - run[0].1) as usize + 1).min(lags + count - 1));
     let seen = x.narrow(0, last as usize + 1 - known, known)?.pad_with_zeros(0, reach - known, 0)?;
     // row i of the past is `seen` from i on: rows of one element too many, one after the other, each begin one later
-    let past = seen.t()?.unsqueeze(1)?.broadcast_as((features, count, reach))?.contiguous()?;
+    let past = ops::to_contiguous(&seen.t()?.unsqueeze(1)?.broadcast_as((features, count, reach))?)?;
     let past = past.reshape((features, count * reach))?.pad_with_zeros(1, 0, count)?;
-    let past = past.reshape((features, count, reach + 1))?.narrow(2, 0, lags)?.contiguous()?;
+    let past = ops::to_contiguous(&past.reshape((features, count, reach + 1))?.narrow(2, 0, lags)?)?;
     let newest_last: Vec<u32> = (0..lags as u32).rev().collect();
     let taps = reading.taps.index_select(&Tensor::from_vec(newest_last, lags, x.device())?, 0)?;
     past.reshape((features * count, lags))?
@@ -320,7 +321,7 @@ fn convolution_composed(images: &Tensor, weights: &Tensor, size: Size) -> Result
     let config = core_tensor::ops::Conv1dConfig { dilation: size.dilation, ..Default::default() };
     let scores = core_tensor::ops::conv1d(images, weights, None, &config)?;
     let chosen = scores.detach().argmax(2)?;
-    Ok((scores.contiguous()?.gather(&chosen.unsqueeze(2)?, 2)?.squeeze(2)?, chosen))
+    Ok((ops::to_contiguous(&scores)?.gather(&chosen.unsqueeze(2)?, 2)?.squeeze(2)?, chosen))
 }
 
 /// [`memory`] and then [`convolution`].

@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use candle_core::Tensor;
+use core_tensor::ops;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ impl Sequences {
         let &[batch, features, time] = x.dims() else {
             return Err(Error::shape("sequences", "x", x, "[batch, features, time]"));
         };
-        Self::new(x.transpose(1, 2)?.contiguous()?.reshape((batch * time, features))?, &vec![time; batch])
+        Self::new(ops::to_contiguous(&x.transpose(1, 2)?)?.reshape((batch * time, features))?, &vec![time; batch])
     }
 
     /// The last `lengths[b]` steps of each row of `x` `[batch, features, time]`: what was padded on the left.
@@ -159,6 +160,6 @@ impl Sequences {
             let part = self.values.narrow(0, rows.start, rows.len())?;
             parts.push(part.pad_with_zeros(0, 0, longest - rows.len())?);
         }
-        Ok(Tensor::stack(&parts, 0)?.transpose(1, 2)?.contiguous()?)
+        Ok(ops::to_contiguous(&ops::stack(&parts, 0)?.transpose(1, 2)?)?)
     }
 }
