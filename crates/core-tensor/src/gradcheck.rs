@@ -81,19 +81,22 @@ pub fn gradcheck_with(
 ///
 /// # Errors
 ///
-/// When the gradient of a variable differs by more than 1e-12 (f64) or 1e-5 (f32) of the largest number in it, or is missing on one side and not zero on the other; the errors of both passes.
+/// When the gradient of a variable differs by more than 1e-12 (f64) or 1e-5 (f32) of the largest number in all of them, or is missing on one side and not zero on the other; the errors of both passes.
 pub fn backward_both(loss: &Tensor) -> Result<GradStore> {
     let (ours, candles) = (crate::backward(loss)?, loss.backward()?);
-    let variables = loss.sorted_nodes().into_iter().filter(|node| node.is_variable());
-    for (input, variable) in variables.enumerate() {
-        let values = |grads: &GradStore| -> Result<Vec<f64>> {
-            match grads.get(variable) {
-                Some(gradient) => Ok(gradient.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?),
-                None => Ok(vec![0.; variable.elem_count()]),
-            }
-        };
-        let (ours, candles) = (values(&ours)?, values(&candles)?);
-        let largest = candles.iter().fold(0f64, |largest, value| largest.max(value.abs()));
+    let variables: Vec<&Tensor> = loss.sorted_nodes().into_iter().filter(|node| node.is_variable()).collect();
+    let values = |grads: &GradStore, variable: &Tensor| -> Result<Vec<f64>> {
+        match grads.get(variable) {
+            Some(gradient) => Ok(gradient.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?),
+            None => Ok(vec![0.; variable.elem_count()]),
+        }
+    };
+    let mut largest = 0f64;
+    for variable in &variables {
+        largest = values(&candles, variable)?.iter().fold(largest, |largest, value| largest.max(value.abs()));
+    }
+    for (input, variable) in variables.into_iter().enumerate() {
+        let (ours, candles) = (values(&ours, variable)?, values(&candles, variable)?);
         let tolerance = if variable.dtype() == DType::F64 { 1e-12 } else { 1e-5 };
         let config = GradcheckConfig { absolute_tolerance: tolerance * largest, relative_tolerance: 0., step: 0. };
         let both_nan = |(a, b): (&f64, &f64)| a.is_nan() && b.is_nan();

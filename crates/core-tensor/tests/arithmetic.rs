@@ -147,8 +147,27 @@ fn parts_are_joined_and_selected() {
 }
 
 #[test]
+fn one_of_two_by_a_mask() {
+    let (a, b) = (random(0, &[4, 5]), random(1, &[4, 5]));
+    let mask = a.gt(&b).unwrap();
+    assert_eq!(values(&ops::where_cond(&mask, &a, &b).unwrap()), values(&mask.where_cond(&a, &b).unwrap()));
+    gradcheck(|x| ops::where_cond(&mask, &x[0], &x[1]), &[a.clone(), b.clone()]).unwrap();
+    gradcheck(|x| ops::where_cond(&mask, &a, &x[0]), &[b]).unwrap();
+    // what is not chosen has no part in the gradient, though it be infinite
+    let zero = candle_core::Var::zeros(3, DType::F64, &Device::Cpu).unwrap();
+    let safe = ops::where_cond(&zero.gt(0.).unwrap(), &ops::affine(&zero, 1., 0.).unwrap(), &zero.ones_like().unwrap());
+    let loss = ops::sum_all(&ops::sqrt(&safe.unwrap()).unwrap()).unwrap();
+    assert_eq!(values(core_tensor::backward(&loss).unwrap().get(&zero).unwrap()), [0.; 3]);
+}
+
+#[test]
 fn what_does_not_fit_is_an_error() {
     let (x, y) = (random(0, &[2, 3]), random(0, &[3, 3]));
+    let mask = x.gt(0.7).unwrap();
+    assert!(matches!(ops::where_cond(&mask, &x, &y), Err(Error::Shape { .. })));
+    assert!(matches!(ops::where_cond(&mask, &y, &y), Err(Error::Shape { .. })));
+    assert!(matches!(ops::where_cond(&x, &x, &x), Err(Error::DType { .. })));
+    assert!(matches!(ops::where_cond(&mask, &x, &x.to_dtype(DType::F32).unwrap()), Err(Error::DType { .. })));
     let single = x.to_dtype(DType::F32).unwrap();
     for operation in [ops::add, ops::sub, ops::mul, ops::div] {
         assert!(matches!(operation(&x, &y), Err(Error::Shape { .. })));

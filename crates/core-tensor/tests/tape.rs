@@ -389,3 +389,39 @@ fn memory_does_not_grow() -> Result<()> {
     assert!(resident() < before + 2048, "{before} pages, then {}", resident());
     Ok(())
 }
+
+/// Layers put no operation of Candle's own on the tape.
+#[test]
+fn layers_are_walked_as_a_whole() -> core_tensor::Result<()> {
+    use candle_nn::Module;
+    use core_tensor::ops::AttentionConfig;
+    use core_tensor::params::ParamStore;
+    use core_tensor::{Mode, nn};
+    let store = ParamStore::new(1, DType::F64, &Device::Cpu);
+    let vb = store.var_builder();
+    let mut rng = Rng::new(3);
+    let x = rng.normal(0., 1., (2, 5, 8), DType::F64, &Device::Cpu)?;
+    let planes = rng.normal(0., 1., (2, 3, 6, 6), DType::F64, &Device::Cpu)?;
+    let attention = nn::multihead_attention(8, 2, vb.pp("attention"))?;
+    let (x1, x2) = (x.narrow(1, 0, 3)?, x.narrow(1, 1, 4)?);
+    let lstm = nn::lstm(8, 4, nn::RecurrentConfig::default(), vb.pp("lstm"))?;
+    let gru = nn::gru(8, 4, nn::RecurrentConfig::default(), vb.pp("gru"))?;
+    let norm = nn::batch_norm2d(3, nn::BatchNormConfig::default(), vb.pp("norm"))?;
+    let outputs = [
+        ("attention", attention.forward(&x, &AttentionConfig::default())?),
+        ("cross", attention.forward_cross(&x1, &x2, &AttentionConfig::default())?),
+        ("layer norm", nn::layer_norm(8, 1e-5, vb.pp("ln"))?.forward(&x)?),
+        ("group norm", nn::group_norm(1, 3, 1e-5, vb.pp("gn"))?.forward(&planes)?),
+        ("lstm", lstm.forward(&x, None)?.0),
+        ("gru", gru.forward(&x, None)?.0),
+        ("trained norm", norm.forward_relu(&planes, &Mode::recalibrate())?),
+        ("norm", norm.forward_relu(&planes, &Mode::evaluate())?),
+        ("conv", nn::conv2d(3, 4, 3, Default::default(), vb.pp("conv"))?.forward(&planes)?),
+    ];
+    for (name, y) in outputs {
+        let loss = ops::sum_all(&ops::sqr(&y)?)?;
+        assert_eq!(tape::foreign(&loss), [], "{name}");
+        core_tensor::gradcheck::backward_both(&loss)?;
+    }
+    Ok(())
+}

@@ -287,12 +287,12 @@ impl Adjacency {
                 let degree = pattern.sum_entries(weights)?;
                 // a degree of 0 or below (possible only with learned weights) contributes nothing
                 let positive = degree.gt(0.0)?;
-                let safe = positive.where_cond(&degree, &degree.ones_like()?)?;
-                let inverse_root = safe.sqrt()?.recip()?;
-                let inverse_root = positive.where_cond(&inverse_root, &inverse_root.zeros_like()?)?;
+                let safe = ops::where_cond(&positive, &degree, &degree.ones_like()?)?;
+                let inverse_root = ops::div(&safe.ones_like()?, &ops::sqrt(&safe)?)?;
+                let inverse_root = ops::where_cond(&positive, &inverse_root, &inverse_root.zeros_like()?)?;
                 let of_rows = pattern.gather_rows(&inverse_root)?;
                 let of_cols = pattern.gather_cols(&inverse_root)?;
-                ((of_rows * weights)? * of_cols)?
+                ops::mul(&ops::mul(&of_rows, weights)?, &of_cols)?
             }
         };
         Ok(SymmetricNormalisation { pattern, values })

@@ -15,7 +15,7 @@ fn losses_and_gradients(kind: PoolKind, batch: &Batch, x: &Tensor) -> (Vec<f64>,
     let gnn::pool::Selection::Dense(dense) = &pooled.selection else { panic!("{kind:?} is dense") };
     let losses = dense.losses.iter().map(|(_, loss)| loss.to_scalar::<f64>().expect("a number")).collect();
     let loss = pooled.auxiliary_loss().expect("a loss").expect("a loss");
-    let gradients = loss.backward().expect("gradients");
+    let gradients = core_tensor::gradcheck::backward_both(&loss).expect("gradients");
     let values = store.vars().into_iter().filter_map(|(_, var)| gradients.get(&var).cloned());
     let values = values.flat_map(|gradient| gradient.flatten_all().and_then(|g| g.to_vec1::<f64>()).expect("values"));
     (losses, values.collect())

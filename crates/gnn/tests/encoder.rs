@@ -110,3 +110,40 @@ fn a_classifier_names_its_encoder_as_an_encoder_alone() {
     let embedding = encoder.forward(&x, &batch).unwrap().graphs;
     assert_eq!(rows(&classifier.encoder().forward(&x, &batch).unwrap().graphs), rows(&embedding));
 }
+
+/// No operation of Candle's own is in a training step, so that it is walked as a whole. DiffPool and MinCut pool with dense products of Candle.
+#[test]
+fn a_training_step_is_on_our_tape() {
+    let batch = batch();
+    let x = features(&batch, 3);
+    let convolutions = [
+        ConvolutionKind::Gcn,
+        ConvolutionKind::Gin,
+        ConvolutionKind::Sage,
+        ConvolutionKind::Cheb,
+        ConvolutionKind::Gat { heads: 2 },
+        ConvolutionKind::GatV2 { heads: 2 },
+    ];
+    let pools = [
+        PoolKind::Precomputed,
+        PoolKind::TopK { ratio: 0.5 },
+        PoolKind::Sag { ratio: 0.5, score: SagScore::GraphConv },
+        PoolKind::Asap { ratio: 0.5 },
+    ];
+    let all = convolutions
+        .iter()
+        .map(|&c| (c, PoolKind::Precomputed))
+        .chain(pools.iter().map(|&p| (ConvolutionKind::Gcn, p)));
+    for (convolution, pool) in all {
+        let mut config = GraphClassifierConfig::sep_g(3, 2);
+        config.encoder = GraphEncoderConfig { hidden: 4, convolution, ..GraphEncoderConfig::new(3, vec![pool; 2]) };
+        let store = ParamStore::new(8, DType::F64, &CPU);
+        let classifier = graph_classifier(config, store.var_builder()).unwrap();
+        let mut rng = Rng::new(2);
+        let logits = classifier.forward(&x, &batch, &mut gnn::Mode::train(&mut rng)).unwrap().logits;
+        let labels = Tensor::new(&[0u32, 1, 0], &CPU).unwrap();
+        let loss = core_tensor::ops::cross_entropy(&logits, &labels).unwrap();
+        assert_eq!(core_tensor::tape::foreign(&loss), [], "{convolution:?} {pool:?}");
+        core_tensor::gradcheck::backward_both(&loss).unwrap();
+    }
+}

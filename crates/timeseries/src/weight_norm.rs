@@ -3,7 +3,7 @@
 use crate::Result;
 use candle_core::{Tensor, Var};
 use candle_nn::VarBuilder;
-use core_tensor::init;
+use core_tensor::{init, ops};
 
 /// A weight as direction and length, under the names `weight_v` and `weight_g` of PyTorch.
 #[derive(Debug, Clone)]
@@ -34,11 +34,11 @@ impl WeightNorm {
 
     /// `w`, in the shape of `v`. A `v_o` of length zero gives zeros times infinity: NaN.
     pub(crate) fn weight(&self) -> Result<Tensor> {
-        let factor = (&self.g / norms(&self.v)?.reshape(self.g.shape())?)?;
-        Ok(self.v.broadcast_mul(&factor)?)
+        let factor = ops::div(&self.g, &norms(&self.v)?.reshape(self.g.shape())?)?;
+        Ok(ops::mul(&self.v, &factor)?)
     }
 }
 
-fn norms(v: &Tensor) -> candle_core::Result<Tensor> {
-    v.flatten_from(1)?.sqr()?.sum(1)?.sqrt()
+fn norms(v: &Tensor) -> core_tensor::Result<Tensor> {
+    ops::sqrt(&ops::sum_keepdim(&ops::sqr(&v.flatten_from(1)?)?, &[1])?)
 }

@@ -360,3 +360,24 @@ fn hostile_input_is_an_error() {
     assert!(numbers(&y).iter().all(|y| y.is_nan()));
     let _ = ops::relu(&y).unwrap();
 }
+
+/// No operation of Candle's own is in a training step, so that it is walked as a whole.
+#[test]
+fn a_training_step_is_on_our_tape() {
+    let basis = ChebyshevBasis::new(&ring(4), 3, ChebyshevProduct::Elementwise).unwrap();
+    let store = ParamStore::new(0, DType::F64, &Device::Cpu);
+    let model = dstagnn(config(4), &basis, &ring(4), store.var_builder()).unwrap();
+    let channels = config(4).input_channels;
+    let x = normal(&mut Rng::new(1), &[2, 4, channels, 8]);
+    let mut rng = Rng::new(2);
+    let y = model.forward(&x, &mut Mode::train(&mut rng)).unwrap();
+    let loss = core_tensor::ops::mse(&y, &y.zeros_like().unwrap()).unwrap();
+    assert_eq!(core_tensor::tape::foreign(&loss), []);
+    core_tensor::gradcheck::backward_both(&loss).unwrap();
+    let sizes = AstgcnConfig { input_steps: 8, horizon: 3, input_channels: channels, num_blocks: 2, filters: 3 };
+    let baseline = astgcn(sizes, &basis, store.var_builder().pp("astgcn")).unwrap();
+    let y = baseline.forward(&x).unwrap();
+    let loss = core_tensor::ops::mse(&y, &y.zeros_like().unwrap()).unwrap();
+    assert_eq!(core_tensor::tape::foreign(&loss), []);
+    core_tensor::gradcheck::backward_both(&loss).unwrap();
+}

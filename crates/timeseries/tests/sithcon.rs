@@ -276,3 +276,20 @@ fn options_beyond_the_paper_train_and_evaluate() {
     assert_ne!(numbers(&trained), numbers(&evaluated));
     assert!(model.stream().is_err());
 }
+
+/// No operation of Candle's own is in a training step, so that it is walked as a whole.
+#[test]
+fn a_training_step_is_on_our_tape() {
+    for has_batch_norm in [false, true] {
+        let config = SithConConfig { has_batch_norm, dropout: 0.3, ..small() };
+        let store = ParamStore::new(0, DType::F64, &Device::Cpu);
+        let model = sithcon(2, 3, &config, store.var_builder()).unwrap();
+        let x = Sequences::from_batch(&normal(&mut Rng::new(1), &[4, 2, 12], DType::F64)).unwrap();
+        let mut rng = Rng::new(2);
+        let y = model.forward(&x, &mut Mode::train(&mut rng)).unwrap();
+        let labels = Tensor::new(&[0u32, 1, 2, 0], &Device::Cpu).unwrap();
+        let loss = core_tensor::ops::cross_entropy(&y, &labels).unwrap();
+        assert_eq!(core_tensor::tape::foreign(&loss), []);
+        core_tensor::gradcheck::backward_both(&loss).unwrap();
+    }
+}

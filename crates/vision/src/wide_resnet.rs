@@ -143,7 +143,7 @@ impl Block {
             (Some(shortcut), WideResNetForm::PyTorch) => shortcut.forward(&activated, observe)?,
             (Some(shortcut), WideResNetForm::TensorFlow) => shortcut.forward(x, observe)?,
         };
-        Ok((y + shortcut)?)
+        Ok(ops::add(&y, &shortcut)?)
     }
 }
 

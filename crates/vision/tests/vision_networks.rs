@@ -294,3 +294,16 @@ fn a_dropout_outside_its_range_is_an_error() {
     let network = nine_layer_cnn(&config, store().var_builder()).unwrap();
     assert!(network.forward(&images(1), &mut Mode::evaluate()).is_err());
 }
+
+/// No operation of Candle's own is in a training step, so that it is walked as a whole.
+#[test]
+fn a_training_step_is_on_our_tape() {
+    for (name, _store, network) in networks() {
+        let mut rng = Rng::new(5);
+        let x = rng.normal(0., 1., (3, 2, IMAGE.height, IMAGE.width), DType::F32, &Device::Cpu).unwrap();
+        let logits = network.forward(&x, &mut Mode::train(&mut rng)).unwrap();
+        let labels = Tensor::new(&[0u32, 1, 2], &Device::Cpu).unwrap();
+        let loss = core_tensor::ops::cross_entropy(&logits, &labels).unwrap();
+        assert_eq!(core_tensor::tape::foreign(&loss), [], "{name}");
+    }
+}

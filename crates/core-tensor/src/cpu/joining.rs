@@ -109,3 +109,40 @@ impl Kernel for Select {
         Ok([Some(out), None, None])
     }
 }
+
+/// The first of two arguments where the mask is not 0, else the second.
+pub(crate) struct Choose {
+    pub(crate) mask: Vec<u8>,
+}
+
+impl Choose {
+    fn chosen<T: Real>(&self, a: impl Fn(usize) -> T + Sync, b: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        let mut out = vec![T::ZERO; self.mask.len()];
+        for_slices(&mut out, 1, 1, &|first, out| {
+            for (at, out) in (first..).zip(out) {
+                *out = if self.mask[at] != 0 { a(at) } else { b(at) };
+            }
+        });
+        out
+    }
+}
+
+impl Kernel for Choose {
+    const NAME: &'static str = "where-cond";
+
+    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
+        Ok(self.chosen(|at| x[0][at], |at| x[1][at]))
+    }
+
+    fn backward<T: Real>(
+        &self,
+        _x: &[&[T]],
+        _y: &[T],
+        grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        let of_a = needs[0].then(|| self.chosen(|at| grad[at], |_| T::ZERO));
+        let of_b = needs[1].then(|| self.chosen(|_| T::ZERO, |at| grad[at]));
+        Ok([of_a, of_b, None])
+    }
+}

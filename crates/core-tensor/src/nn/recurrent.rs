@@ -144,7 +144,7 @@ impl Lstm {
         let y = stack(OP, &self.cells, self.config, x, |number, cell, x| {
             let h0 = first(OP, state.map(|s| &s.h), number, x, self.hidden, count)?;
             let c0 = first(OP, state.map(|s| &s.c), number, x, self.hidden, count)?;
-            let gates = ops::linear(x, &cell.weight_ih, Some(&(&cell.bias_ih + &cell.bias_hh)?))?;
+            let gates = ops::linear(x, &cell.weight_ih, Some(&ops::add(&cell.bias_ih, &cell.bias_hh)?))?;
             let (h, c) = ops::lstm(&gates, &cell.weight_hh, &h0, &c0)?;
             last_h.push(h.get(h.dims()[0].saturating_sub(1))?);
             last_c.push(c);

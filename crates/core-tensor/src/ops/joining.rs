@@ -1,6 +1,6 @@
 //! Copies of parts of tensors, on our tape: in row-major order, joined, and selected.
 
-use crate::cpu::joining::{Join, Select};
+use crate::cpu::joining::{Choose, Join, Select};
 use crate::kernel::{apply, contiguous};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -131,4 +131,37 @@ pub fn index_select(x: &Tensor, ids: &Tensor, dim: usize) -> Result<Tensor> {
     shape[dim] = numbers.len();
     let width = x.dims()[dim + 1..].iter().product();
     apply(Select { numbers, size, width }, &[x], shape)
+}
+
+/// `a` where `mask` is not 0, else `b`, element by element; all three have one shape, `mask` is u8. The other argument has gradient 0 there, whatever its value is.
+///
+/// # Errors
+///
+/// Other shapes or dtypes.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[-1f32, 4.], &Device::Cpu)?;
+/// let y = core_tensor::ops::where_cond(&x.gt(0f32)?, &x, &x.zeros_like()?)?;
+/// assert_eq!(y.to_vec1::<f32>()?, [0., 4.]);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn where_cond(mask: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    const OP: &str = "where_cond";
+    if mask.dtype() != DType::U8 {
+        return Err(Error::DType { operation: OP, what: "mask", got: mask.dtype(), expected: "u8" });
+    }
+    if a.dtype() != b.dtype() {
+        return Err(Error::DType { operation: OP, what: "b", got: b.dtype(), expected: "the dtype of a" });
+    }
+    for (what, x) in [("mask", mask), ("b", b)] {
+        if x.shape() != a.shape() {
+            return Err(Error::shape(OP, what, x.shape(), format!("{:?} like a", a.dims())));
+        }
+    }
+    if !is_ours(a) {
+        return Ok(mask.where_cond(a, b)?);
+    }
+    let mask = mask.flatten_all()?.to_vec1::<u8>()?;
+    apply(Choose { mask }, &[a, b], a.shape())
 }

@@ -36,7 +36,7 @@ pub use bias::{bias_add, bias_relu};
 pub use conv::{Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d};
 pub use grouped::{RowGroups, grouped_feed_forward};
 pub use indexing::{embedding, scatter_add};
-pub use joining::{cat, index_select, stack, to_contiguous};
+pub use joining::{cat, index_select, stack, to_contiguous, where_cond};
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each, mse, nll};
 pub use matmul::matmul;

@@ -26,8 +26,8 @@ pub struct DataParallelConfig {
     pub wire: WireFormat,
     /// Tensors that are not compressed are summed together in buckets of about this many bytes; 25 MiB, as in PyTorch.
     pub bucket_bytes: usize,
-    /// Whether gradients are exchanged during the backward pass; true. The model must then compute the gradient of each parameter in the same way in every step (a static graph in PyTorch); a step
-    /// in which it does not ends with [`Error::DynamicGraph`](crate::Error::DynamicGraph).
+    /// Whether gradients are exchanged during the backward pass; true. On the CPU a model may change from step to step, since a gradient is reported when it is complete. On other devices the model must
+    /// compute the gradient of each parameter in the same way in every step (a static graph in PyTorch); a step in which it does not ends with [`Error::DynamicGraph`](crate::Error::DynamicGraph).
     pub overlap: bool,
     /// The seed of all random numbers of compression; 0.
     pub seed: u64,

@@ -54,15 +54,15 @@ fn scaled_laplacian(adjacency: &Adjacency) -> Result<Adjacency> {
         .map(|(source, target)| f32::from(source != target))
         .collect();
     let is_edge = Tensor::from_vec(is_edge, adjacency.num_entries(), adjacency.device())?.to_dtype(weights.dtype())?;
-    let weights = (weights * is_edge)?;
+    let weights = ops::mul(&weights, &is_edge)?;
     let pattern = adjacency.pattern();
     let degree = pattern.sum_entries(&weights)?;
     let positive = degree.gt(0.0)?;
-    let safe = positive.where_cond(&degree, &degree.ones_like()?)?;
-    let inverse_root = safe.sqrt()?.recip()?;
-    let inverse_root = positive.where_cond(&inverse_root, &inverse_root.zeros_like()?)?;
+    let safe = ops::where_cond(&positive, &degree, &degree.ones_like()?)?;
+    let inverse_root = ops::div(&safe.ones_like()?, &ops::sqrt(&safe)?)?;
+    let inverse_root = ops::where_cond(&positive, &inverse_root, &inverse_root.zeros_like()?)?;
     let of_rows = pattern.gather_rows(&inverse_root)?;
     let of_cols = pattern.gather_cols(&inverse_root)?;
-    let values = ((of_rows * weights)? * of_cols)?.neg()?;
+    let values = ops::affine(&ops::mul(&ops::mul(&of_rows, &weights)?, &of_cols)?, -1.0, 0.0)?;
     adjacency.with_weights(values)
 }

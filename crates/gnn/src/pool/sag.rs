@@ -50,7 +50,7 @@ impl SagPool {
     pub fn scores(&self, x: &Tensor, batch: &Batch) -> Result<Tensor> {
         batch.adjacency().check_layer("SagPool::select", x, self.features, &self.scale)?;
         let attention = self.gnn.forward(x, batch.adjacency())?;
-        let direction = self.scale.div(&one_where_zero(&norm(&ops::sqr(&self.scale)?)?)?)?;
+        let direction = ops::div(&self.scale, &one_where_zero(&norm(&ops::sqr(&self.scale)?)?)?)?;
         Ok(ops::tanh(&ops::mul(&attention, &direction)?.squeeze(1)?)?)
     }
 }

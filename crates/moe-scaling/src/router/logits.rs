@@ -71,6 +71,13 @@ pub(super) fn largest(values: &[f64], columns: usize, k: usize) -> Vec<u32> {
 
 /// `values[t, chosen[t, j]]` as `[T, k]`, differentiable.
 pub(super) fn gather(values: &Tensor, chosen: &[u32], k: usize) -> Result<Tensor> {
-    let index = Tensor::from_slice(chosen, (chosen.len() / k, k), values.device())?;
-    Ok(ops::to_contiguous(&values)?.gather(&index, 1)?)
+    let (tokens, columns) = values.dims2()?;
+    let shape = (chosen.len() / k, k);
+    if tokens.saturating_mul(columns) > u32::MAX as usize || shape.0 != tokens {
+        let index = Tensor::from_slice(chosen, shape, values.device())?;
+        return Ok(ops::to_contiguous(values)?.gather(&index, 1)?);
+    }
+    let numbers: Vec<u32> = (0..).zip(chosen).map(|(at, &column)| (at / k * columns) as u32 + column).collect();
+    let numbers = Tensor::new(numbers, values.device())?;
+    Ok(ops::index_select(&ops::to_contiguous(values)?.flatten_all()?, &numbers, 0)?.reshape(shape)?)
 }

@@ -1,5 +1,6 @@
 //! Auxiliary losses of routers.
 
+use super::logits::gather;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use core_tensor::ops;
@@ -35,9 +36,8 @@ pub fn balance_loss(probabilities: &Tensor, experts: &[u32], k: usize) -> Result
 /// When `logits` is not a floating-point tensor `[T, E]`.
 pub fn z_loss(logits: &Tensor) -> Result<Tensor> {
     // relative to the largest logit of each row, which is finite where the sum is
-    let largest = logits.detach().argmax_keepdim(1)?;
-    let logits = ops::to_contiguous(&logits)?;
-    let normaliser = (logits.gather(&largest, 1)? - ops::log_softmax(&logits)?.gather(&largest, 1)?)?;
+    let largest = logits.detach().argmax_keepdim(1)?.flatten_all()?.to_vec1::<u32>()?;
+    let normaliser = ops::sub(&gather(logits, &largest, 1)?, &gather(&ops::log_softmax(logits)?, &largest, 1)?)?;
     Ok(ops::mean_all(&ops::sqr(&normaliser)?)?)
 }
 

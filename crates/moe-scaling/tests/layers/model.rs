@@ -133,3 +133,23 @@ fn training_refuses_what_cannot_work() {
     assert!(run(&text(400), &TrainConfig { length: 200, ..short(2) }));
     let _ = store.get_with("unused", 3, Init::Const(0.));
 }
+
+/// No operation of Candle's own is in a training step, so that it is walked as a whole; but for the entropy of REINFORCE.
+#[test]
+fn a_training_step_is_on_our_tape() {
+    for (router, of_candle) in [
+        (RouterConfig::SBase(SBaseConfig::default()), false),
+        (RouterConfig::Hash(HashConfig::Modulo), false),
+        (RouterConfig::TopK(TopKConfig::default()), false),
+        (RouterConfig::Base, false),
+        (RouterConfig::Reinforce(ReinforceConfig::default()), true),
+    ] {
+        let (model, _) = small(0, router.clone());
+        let mut rng = core_tensor::random::Rng::new(3);
+        let out = model.forward(&ids(&[2, 8]), &mut Mode::train(&mut rng)).unwrap();
+        let (_, loss) = out.loss(&ids(&[2, 8])).unwrap();
+        let foreign = core_tensor::tape::foreign(&loss);
+        assert_eq!(!foreign.is_empty(), of_candle, "{router:?}: {foreign:?}");
+        core_tensor::gradcheck::backward_both(&loss).unwrap();
+    }
+}

@@ -6,7 +6,7 @@ use super::edges::{self, Edges};
 use super::gated;
 use super::node_norm::node_norm;
 use crate::Result;
-use candle_core::{Shape, Tensor};
+use candle_core::{IndexOp, Shape, Tensor};
 use candle_nn::{Init, Module, VarBuilder};
 use core_tensor::nn::{LayerNorm, Linear, layer_norm};
 use core_tensor::{Mode, ops};
@@ -239,7 +239,7 @@ impl Block {
         let z = mode.dropout(&self.norm.forward(&z)?, self.dropout)?;
         let heads = ops::linear(&z, &ops::cat(&self.spatial, 0)?, None)?;
         let heads = heads.reshape((batch, n, 2, self.order, self.head_width))?.permute((2, 0, 3, 1, 4))?;
-        let (q, k) = (ops::to_contiguous(&heads.get(0)?)?, ops::to_contiguous(&heads.get(1)?)?);
+        let (q, k) = (ops::to_contiguous(&heads.i(0)?)?, ops::to_contiguous(&heads.i(1)?)?);
         // the score of sender and receiver is the sender's query with the receiver's key
         let scores = ops::matmul(&ops::affine(&k, (self.head_width as f64).powf(-0.5), 0.)?, &q.transpose(2, 3)?)?;
         debug_assert_eq!(z.dims()[2], self.embedding);
