@@ -99,7 +99,7 @@ impl Normalization {
             let values = Tensor::from_slice(values, (1, channels, 1, 1), images.device())?;
             Ok(values.to_dtype(images.dtype())?)
         };
-        Ok(ops::div(&ops::sub(&images, &numbers(&self.mean)?)?, &numbers(&self.std)?)?)
+        Ok(ops::div(&ops::sub(images, &numbers(&self.mean)?)?, &numbers(&self.std)?)?)
     }
 
     fn check(&self, operation: &'static str) -> Result<()> {

@@ -76,7 +76,7 @@ impl Kernel for Select {
 
     fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
         let (count, width) = (self.numbers.len(), self.width);
-        let groups = if self.size * width == 0 { 0 } else { x[0].len() / (self.size * width) };
+        let groups = x[0].len().checked_div(self.size * width).unwrap_or(0);
         let mut out = vec![T::ZERO; groups * count * width];
         for_slices(&mut out, width, width, &|first, out| {
             for (run, out) in (first..).zip(out.chunks_mut(width)) {

@@ -85,8 +85,7 @@ fn shard(id: &TensorId) -> MutexGuard<'static, Nodes> {
 
 /// The node of a tensor, if an operation of ours gave it.
 pub(super) fn find(id: &TensorId) -> Option<Arc<Node<dyn Rule>>> {
-    let found = shard(id).get(id).and_then(Weak::upgrade);
-    found
+    shard(id).get(id).and_then(Weak::upgrade)
 }
 
 fn register<R: Rule>(y: &Tensor, node: Arc<Node<R>>) {

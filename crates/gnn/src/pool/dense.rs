@@ -83,7 +83,7 @@ fn masked_softmax(logits: &Tensor, mask: &Tensor) -> Result<Tensor> {
 
 fn pool_features(x: Option<&Tensor>, mask: &Tensor, transposed: &Tensor) -> Result<Option<Tensor>> {
     let Some(x) = x else { return Ok(None) };
-    let x = ops::mul(&x, &mask.unsqueeze(D::Minus1)?)?;
+    let x = ops::mul(x, &mask.unsqueeze(D::Minus1)?)?;
     Ok(Some(transposed.matmul(&x)?))
 }
 

@@ -67,7 +67,7 @@ impl Golden {
 
     /// Compares every gradient `<prefix><name>`.
     pub(crate) fn check_gradients(&self, loss: &Tensor, store: &ParamStore, prefix: &str, tolerance: f64) {
-        let gradients = core_tensor::gradcheck::backward_both(&loss).expect("gradients");
+        let gradients = core_tensor::gradcheck::backward_both(loss).expect("gradients");
         let vars: HashMap<String, candle_core::Var> = store.vars().into_iter().collect();
         let names = self.names(prefix);
         assert!(!names.is_empty(), "no gradients {prefix}");

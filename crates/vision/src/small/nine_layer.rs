@@ -67,7 +67,7 @@ pub fn nine_layer_cnn(config: &NineLayerCnnConfig, vb: VarBuilder<'_>) -> Result
 fn dropout_channels(x: &Tensor, probability: f64, mode: &mut Mode<'_>) -> Result<Tensor> {
     let (n, channels, _, _) = x.dims4()?;
     let kept = mode.dropout(&Tensor::ones((n, channels, 1, 1), x.dtype(), x.device())?, probability)?;
-    Ok(if mode.has_noise() { ops::mul(&x, &kept)? } else { x.clone() })
+    Ok(if mode.has_noise() { ops::mul(x, &kept)? } else { x.clone() })
 }
 
 impl ImageNetwork for NineLayerCnn {
