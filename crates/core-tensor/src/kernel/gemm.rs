@@ -55,6 +55,28 @@ pub fn gemm<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut [T], i
     gemm_strided(left, right, out, right.cols, is_added, true);
 }
 
+/// `left · right`, in row-major order, in new memory that is written once.
+///
+/// # Panics
+///
+/// When the sizes do not fit each other.
+pub fn product<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>) -> Vec<T> {
+    let (m, n, k) = (left.rows, right.cols, left.cols);
+    assert!(right.rows == k, "sizes of a matrix product");
+    let len = m.checked_mul(n).expect("the size of a matrix product");
+    if len == 0 || k == 0 {
+        return vec![T::ZERO; len];
+    }
+    let mut out = Vec::with_capacity(len);
+    let rows = Rows { start: out.as_mut_ptr(), len, stride: n };
+    // SAFETY: the capacity is at least `len`, and a product that is not added writes all `m · n` elements without reading them.
+    unsafe {
+        into_rows(left, right, rows, false, true);
+        out.set_len(len);
+    }
+    out
+}
+
 /// [`gemm()`] into rows that lie `stride` elements apart in `out`; on this thread alone unless `is_parallel`, as inside of a task.
 ///
 /// # Panics
@@ -79,6 +101,32 @@ pub fn gemm_strided<T: Real>(
         }
         return;
     }
+    let rows = Rows { start: out.as_mut_ptr(), len: out.len(), stride };
+    // SAFETY: the rows are borrowed exclusively and initialised.
+    unsafe { into_rows(left, right, rows, is_added, is_parallel) }
+}
+
+/// Rows of a result, `stride` elements apart.
+#[derive(Clone, Copy)]
+struct Rows<T> {
+    start: *mut T,
+    len: usize,
+    stride: usize,
+}
+
+/// The product of matrices that fit and are not empty.
+///
+/// # Safety
+///
+/// The rows are valid for writes of `len` elements that nobody else uses, and initialised if the product is added.
+unsafe fn into_rows<T: Real>(
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
+    out: Rows<T>,
+    is_added: bool,
+    is_parallel: bool,
+) {
+    let (m, n, k) = (left.rows, right.cols, left.cols);
     // GEMM packs a right side whose columns are contiguous element by element; a copy in blocks is several times faster.
     let is_worth_it = right.row_stride == 1 && right.col_stride > 1 && k >= 8 && n >= 8 && m >= 8;
     if is_worth_it {
@@ -89,38 +137,43 @@ pub fn gemm_strided<T: Real>(
             }
             // As it lies in memory, `right` is `[n, k]` with rows `col_stride` apart.
             super::transpose(right.data, n, right.col_stride, &mut scratch[..len], is_parallel);
-            multiply(left, Matrix::new(&scratch[..len], k, n), out, stride, is_added, is_parallel);
+            // SAFETY: as for this function.
+            unsafe { multiply(left, Matrix::new(&scratch[..len], k, n), out, is_added, is_parallel) }
         });
     }
-    multiply(left, right, out, stride, is_added, is_parallel);
+    // SAFETY: as for this function.
+    unsafe { multiply(left, right, out, is_added, is_parallel) }
 }
 
-/// The product itself; the caller has checked the sizes.
-fn multiply<T: Real>(
+/// The product itself.
+///
+/// # Safety
+///
+/// As for [`into_rows`].
+unsafe fn multiply<T: Real>(
     left: Matrix<'_, T>,
     right: Matrix<'_, T>,
-    out: &mut [T],
-    stride: usize,
+    out: Rows<T>,
     is_added: bool,
     is_parallel: bool,
 ) {
     let (m, n, k) = (left.rows, right.cols, left.cols);
-    assert!(right.rows == k && fits(out.len(), m, n, stride), "sizes of a matrix product");
+    assert!(right.rows == k && fits(out.len, m, n, out.stride), "sizes of a matrix product");
     let parallelism = if !is_parallel || m * n * k < MIN_PARALLEL || rayon::current_num_threads() == 1 {
         gemm::Parallelism::None
     } else {
         gemm::Parallelism::Rayon(rayon::current_num_threads())
     };
-    // SAFETY: the matrices lie within their slices by construction, so does the result by the assertion above, and `out` is
-    // borrowed exclusively.
+    // SAFETY: the matrices lie within their slices by construction, so does the result by the assertion above; the caller promises that
+    // nobody else uses it. It is read only if the product is added.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.start,
             1,
-            stride as isize,
+            out.stride as isize,
             is_added,
             left.data.as_ptr(),
             left.col_stride as isize,

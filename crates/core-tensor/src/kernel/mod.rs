@@ -51,13 +51,14 @@
 //! | the operation | [`Kernel`], [`Gradients`], [`apply`] |
 //! | element types | [`Real`] with `exp`, `tanh`, `erf`, …; [`dispatch_tensor!`], [`with_slice`] for tensors outside of a kernel |
 //! | vector loops | [`multiversion!`], [`exp_all`], [`sum_all`], [`sum1`], [`sum2`], [`sum3`] |
-//! | matrices | [`Matrix`], [`gemm()`], [`gemm_strided`], [`transpose`] |
+//! | matrices | [`Matrix`], [`gemm()`], [`gemm_strided`], [`product`], [`transpose`] |
 //! | threads | [`for_slices`], [`for_slices2`], [`for_rows`], [`for_row_entries`], [`for_tasks`], [`MIN_WORK_PER_TASK`] |
 //!
 //! Loops over threads cut work by its shape and compute each output element in one task, so results have the same bits for any number of threads.
 
 mod adapter;
 pub(crate) mod constants;
+mod contiguous;
 mod exponential;
 mod gemm;
 mod parallel;
@@ -71,7 +72,7 @@ pub use adapter::{Gradients, Kernel, apply};
 /// For [`dispatch_tensor!`].
 #[doc(hidden)]
 pub use candle_core;
-pub use gemm::{Matrix, gemm, gemm_strided};
+pub use gemm::{Matrix, gemm, gemm_strided, product};
 pub use parallel::{MIN_WORK_PER_TASK, for_row_entries, for_rows, for_slices, for_slices2, for_tasks};
 pub use real::Real;
 pub use simd::{exp_all, multiversion, sum_all, sum1, sum2, sum3};
@@ -79,6 +80,7 @@ pub use storage::{dispatch_tensor, with_slice};
 pub use transpose::transpose;
 
 pub(crate) use parallel::Parts;
-pub(crate) use storage::{build, collect, contiguous, dispatch_real, into_storage, is_taped, keeps_tapes, slice};
+pub(crate) use contiguous::contiguous;
+pub(crate) use storage::{build, collect, dispatch_real, into_storage, is_taped, keeps_tapes, slice};
 pub(crate) use strided::{Dims, gather, scatter_add, simplified};
 pub(crate) use transpose::{Extent, transpose_into};

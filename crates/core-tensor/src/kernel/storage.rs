@@ -1,8 +1,7 @@
 //! From tensors to slices and back.
 
-use super::{Real, gather, simplified};
-use crate::tape::{self, Found, Gradient, Rule};
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, WithDType};
+use super::Real;
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType};
 use std::mem::MaybeUninit;
 
 /// The elements of a contiguous argument of a custom operation. The public wrappers make their arguments contiguous, so the
@@ -31,50 +30,6 @@ pub fn with_slice<T: WithDType, R>(tensor: &Tensor, op: &'static str, f: impl Fn
 /// A CPU storage that owns these elements.
 pub(crate) fn into_storage<T: WithDType>(values: Vec<T>) -> CpuStorage {
     T::to_cpu_storage_owned(values)
-}
-
-/// The same tensor, copied only if its elements are not in row-major order. Stays on the tape, unless it is a variable in the midst of [`input_gradient`](crate::train::input_gradient).
-pub(crate) fn contiguous(tensor: &Tensor) -> Result<Tensor> {
-    if tensor.is_variable() && super::constants::are_constant() {
-        return contiguous(&tensor.detach());
-    }
-    if tensor.is_contiguous() {
-        return Ok(tensor.clone());
-    }
-    match tensor.dtype() {
-        DType::F32 | DType::F64 if tensor.device().is_cpu() => tape::apply1(tensor, Copied),
-        _ => tensor.contiguous(),
-    }
-}
-
-/// The elements of a view in row-major order.
-struct Copied;
-
-impl Rule for Copied {
-    fn gradients(&self, _: &[&Tensor], _: &Tensor, grad: Gradient, _: [bool; 3]) -> Result<Found> {
-        Ok([Some(grad), None, None])
-    }
-}
-
-impl CustomOp1 for Copied {
-    fn name(&self) -> &'static str {
-        "contiguous"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let out = dispatch_real!(storage, self.name(), T => {
-            let dims = simplified(layout.dims().iter().copied().zip(layout.stride().iter().copied()));
-            Ok(into_storage(match layout.shape().elem_count() {
-                0 => Vec::new(),
-                _ => gather(&storage.as_slice::<T>()?[layout.start_offset()..], &dims),
-            }))
-        })?;
-        Ok((out, layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(crate::backward::hand_over(x, grad.clone()))
-    }
 }
 
 /// Whether the gradient that is about to be computed must itself be on the tape, for a second derivative: because the incoming one is, or because

@@ -1,6 +1,6 @@
 //! Gradients while the tape is walked: buffers that are moved, and numbers that stand for a whole tensor.
 
-use crate::kernel::{Real, contiguous, dispatch_real, for_slices, multiversion, slice};
+use crate::kernel::{Real, dispatch_real, for_slices, multiversion, slice};
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, WithDType};
 
@@ -66,7 +66,7 @@ impl Gradient {
             Self::Owned(storage) => Ok(storage),
             Self::Number(number) => filled_storage(number, of.elem_count(), of.dtype()),
             Self::Shared(tensor) => {
-                let tensor = contiguous(&tensor)?;
+                let tensor = tensor.contiguous()?;
                 let (storage, layout) = tensor.storage_and_layout();
                 let Storage::Cpu(cpu) = &*storage else { candle_core::bail!("backward: a gradient is not on the CPU") };
                 dispatch_real!(cpu, "backward", T => {
@@ -116,7 +116,7 @@ impl Gradient {
             match other {
                 Gradient::Owned(storage) => add(&storage, 0, sum),
                 other => {
-                    let tensor = contiguous(&other.into_tensor(of)?)?;
+                    let tensor = other.into_tensor(of)?.contiguous()?;
                     let (storage, layout) = tensor.storage_and_layout();
                     match &*storage {
                         Storage::Cpu(cpu) => add(cpu, layout.start_offset(), sum),
@@ -135,6 +135,12 @@ impl Gradient {
 
     /// Adds this to what was found of the gradient of `of` before.
     pub(super) fn accumulate(self, slot: &mut Option<Self>, of: &Tensor) -> Result<()> {
+        if let Self::Shared(tensor) = &self
+            && (tensor.shape() != of.shape() || tensor.dtype() != of.dtype())
+        {
+            let (got, expected) = ((tensor.shape(), tensor.dtype()), (of.shape(), of.dtype()));
+            candle_core::bail!("backward: a gradient {got:?}, expected {expected:?}");
+        }
         *slot = Some(match slot.take() {
             Some(sum) => sum.add(self, of)?,
             None => self,
