@@ -79,8 +79,8 @@ pub use simd::{exp_all, multiversion, sum_all, sum1, sum2, sum3};
 pub use storage::{dispatch_tensor, with_slice};
 pub use transpose::transpose;
 
-pub(crate) use parallel::Parts;
 pub(crate) use contiguous::contiguous;
+pub(crate) use parallel::Parts;
 pub(crate) use storage::{build, collect, dispatch_real, into_storage, is_taped, keeps_tapes, slice};
 pub(crate) use strided::{Dims, gather, scatter_add, simplified};
 pub(crate) use transpose::{Extent, transpose_into};
