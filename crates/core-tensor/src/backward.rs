@@ -1,4 +1,4 @@
-//! Backpropagation that hands the gradients of parameters over without a detour.
+//! Backpropagation over our tape, and over Candle's where that is needed.
 
 use crate::Result;
 use crate::kernel::keeps_tapes;
@@ -20,7 +20,7 @@ struct Pass {
 
 type Observer = Box<dyn FnMut(&Tensor, &Tensor)>;
 
-/// The gradients of `loss` like `loss.backward()`, faster where parameters are large.
+/// The gradients of `loss` like `loss.backward()`, faster.
 ///
 /// Candle's own pass makes zeros for every gradient and adds to them, each time in new memory. This one walks what the operations of this crate have recorded: a gradient is a buffer that is moved on,
 /// further contributions are added in place, and buffers are freed as soon as they are used. Views (reshaped, transposed, permuted, narrowed, broadcast tensors of Candle) are part of the walk; where it meets

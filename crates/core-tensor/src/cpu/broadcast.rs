@@ -179,7 +179,7 @@ pub(crate) fn values<T: Real, F: Arithmetic>(f: F, a: &[T], b: &[T], pairs: &[Pa
     map(Value(f), a, b, pairs)
 }
 
-/// The gradients of both arguments, the first if `needs[0]`.
+/// The gradients of those arguments that `needs` marks; `grad` is used up.
 pub(crate) fn gradients<T: Real, F: Arithmetic>(
     f: F,
     (a, b): (&[T], &[T]),

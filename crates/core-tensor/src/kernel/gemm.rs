@@ -59,11 +59,12 @@ pub fn gemm<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>, out: &mut [T], i
 ///
 /// # Panics
 ///
-/// When the sizes do not fit each other.
+/// When the sizes do not fit each other, or the result does not fit into memory.
 pub fn product<T: Real>(left: Matrix<'_, T>, right: Matrix<'_, T>) -> Vec<T> {
     let (m, n, k) = (left.rows, right.cols, left.cols);
     assert!(right.rows == k, "sizes of a matrix product");
-    let len = m.checked_mul(n).expect("the size of a matrix product");
+    // Too large a number of elements ends in the allocation, as for any vector.
+    let len = m.saturating_mul(n);
     if len == 0 || k == 0 {
         return vec![T::ZERO; len];
     }

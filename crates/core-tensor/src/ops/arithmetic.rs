@@ -1,4 +1,4 @@
-//! Arithmetic with broadcasting, sums over dimensions, and copies in row-major order: what models put between other operations, on our tape.
+//! Arithmetic with broadcasting and sums over dimensions: what models put between other operations, on our tape.
 
 use super::activation::activate;
 use crate::cpu::activation::{Absolute, Affine, Logarithm, Square, SquareRoot};

@@ -73,7 +73,9 @@ pub(super) fn largest(values: &[f64], columns: usize, k: usize) -> Vec<u32> {
 pub(super) fn gather(values: &Tensor, chosen: &[u32], k: usize) -> Result<Tensor> {
     let (tokens, columns) = values.dims2()?;
     let shape = (chosen.len() / k, k);
-    if tokens.saturating_mul(columns) > u32::MAX as usize || shape.0 != tokens {
+    // A column that does not exist must not become one of the next row: Candle's operation says what is wrong.
+    let is_inside = chosen.iter().all(|&column| (column as usize) < columns);
+    if tokens.saturating_mul(columns) > u32::MAX as usize || shape.0 != tokens || !is_inside {
         let index = Tensor::from_slice(chosen, shape, values.device())?;
         return Ok(ops::to_contiguous(values)?.gather(&index, 1)?);
     }
