@@ -1,7 +1,7 @@
 """PyTorch's side of crates/core-tensor/benches/core_tensor: the same operations, shapes and names.
 
 Name a part of an operation to run only those that contain it: `python core-tensor.py conv2d`. With `--peak-memory`, it
-measures the resident memory that three training steps of a ResNet-18 add, and nothing else.
+measures the resident memory that three training steps of a ResNet-18 (or `transformer`) add, and nothing else.
 """
 
 import json
@@ -448,13 +448,18 @@ def peak_memory() -> None:
     def resident() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    inputs, targets = images(64)
-    before = resident()
-    training_step = training(resnet18(), RESNET_OPTIMIZER, inputs, targets)
+    if FILTER == "transformer":
+        ids, targets = torch.randint(1000, (16, 128)), torch.randint(1000, (16 * 128,))
+        before = resident()
+        training_step = training(Transformer(1000, 128, 256), FusedAdamW, (ids,), targets)
+    else:
+        inputs, targets = images(64)
+        before = resident()
+        training_step = training(resnet18(), RESNET_OPTIMIZER, inputs, targets)
     for _ in range(3):
         training_step()
     peak = resident()
-    report = {"name": "ResNet-18 peak resident bytes", "bytes": peak - before, "before": before, "peak": peak}
+    report = {"name": f"{FILTER or 'ResNet-18'} peak resident bytes", "bytes": peak - before, "before": before, "peak": peak}
     print(json.dumps(report, separators=(",", ":")), flush=True)
 
 

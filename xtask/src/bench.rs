@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: benchmarks alone, or paired with the same operations in Python.
 
+mod against;
 mod baseline;
+mod machine;
 mod pairing;
 mod python;
 
@@ -15,7 +17,9 @@ use crate::error::{Error, Result};
 use crate::papers::PAPERS;
 use crate::workspace::{self, Metadata};
 use crate::{exit, nearest, process, text_table};
+use against::Other;
 use baseline::Baseline;
+use machine::Processor;
 use pairing::{Comparison, Sample};
 
 /// Run benchmarks; with --peers, beside PyTorch, NumPy and SciPy doing the same
@@ -29,7 +33,11 @@ pub(crate) struct Bench {
     /// Measure against xtask/peers/BENCHMARK.py
     #[arg(long)]
     peers: bool,
-    /// With the peers: fail when a ratio is more than 30 % worse than in xtask/peers/baseline.json
+    /// Measure against another commit of this repository: a hash, a branch, a tag
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["peers", "record"])]
+    against: Option<String>,
+    /// With the peers: fail when a ratio is more than 30 % worse than in xtask/peers/baseline.json for this class of
+    /// processor. With a commit: fail when ours takes more than 1.15 times as long
     #[arg(long, conflicts_with = "record")]
     check: bool,
     /// With the peers: write the ratios to xtask/peers/baseline.json
@@ -61,6 +69,10 @@ How a pair is measured:
 
 How to add one: write the benchmark and the peer with the same names, run `cargo xtask bench <crate> --peers` and, on an
 idle machine, `cargo xtask bench --record`. xtask/README.md has a template of each.
+
+A ratio holds for one kind of processor. baseline.json keeps them by vendor, family and vector extensions; --check compares
+within the class of this machine only, and says when nothing is recorded for it. --against builds another commit beside, in
+the target folder, and pairs ours with ours: that works on any machine.
 
 The peers' Python environment takes its packages from xtask/peers/requirements.txt through pip, so pip's own settings
 (PIP_INDEX_URL, PIP_FIND_LINKS, ...) choose where from: PyTorch's CPU index gives the smaller CPU-only build.";
@@ -97,7 +109,11 @@ fn peers() -> PathBuf {
 /// # Errors
 /// For an unknown name, a program that fails or prints something that is not the protocol, or an unreadable baseline.
 pub(crate) fn run(arguments: &Bench) -> Result<u8> {
-    let targets = select(&workspace::metadata()?, arguments.name.as_deref())?;
+    let metadata = workspace::metadata()?;
+    let targets = select(&metadata, arguments.name.as_deref())?;
+    if let Some(commit) = &arguments.against {
+        return against(arguments, &Other::check_out(&metadata, commit)?, &targets);
+    }
     if arguments.peers || arguments.check || arguments.record { paired(arguments, &targets) } else { alone(&targets) }
 }
 
@@ -137,6 +153,34 @@ fn alone(targets: &[Target]) -> Result<u8> {
     Ok(code)
 }
 
+/// How much longer than the other commit ours may take: pairs of one run differ by less on a machine that is quiet.
+const SLOWER: f64 = 1.15;
+
+fn against(arguments: &Bench, other: &Other, targets: &[Target]) -> Result<u8> {
+    let mut slower = Vec::new();
+    for target in targets {
+        let (ours, theirs) = (executable(target)?, other.executable(target)?);
+        let title = format!("{} against {}", target.name, other.commit);
+        say!("\n== {title} ({} rounds, {} threads)\n{}", arguments.rounds, arguments.threads, load_average());
+        let peer = || {
+            let mut command = Command::new(&theirs);
+            command.arg("--bench").current_dir(other.directory(target));
+            command
+        };
+        let comparisons = measure(arguments, target, &ours, &peer)?;
+        say!("{}", load_average());
+        let heading = ["operation", "threads", "ours", &other.commit, "that / ours", "range"];
+        say!("{}", text_table::render(&heading, &comparisons.iter().map(Comparison::row).collect::<Vec<_>>()));
+        slower.extend(comparisons.iter().filter(|comparison| comparison.ratio * SLOWER < 1.0).map(|comparison| {
+            format!("{}: {} takes {:.2} times as long as before", target.name, comparison.name, 1.0 / comparison.ratio)
+        }));
+    }
+    for line in &slower {
+        complain!("{}: {line}", if arguments.check { "error" } else { "note" });
+    }
+    Ok(if slower.is_empty() || !arguments.check { exit::OK } else { exit::ERROR })
+}
+
 fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
     let (with_peer, without): (Vec<&Target>, Vec<&Target>) = targets.iter().partition(|target| target.peer().is_file());
     for target in without {
@@ -148,11 +192,20 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
     let python = python::environment(arguments.venv.as_deref(), &peers().join("requirements.txt"))?;
     let baseline_path = peers().join("baseline.json");
     let mut baseline = Baseline::read(&baseline_path)?;
+    let processor = Processor::of_this_machine();
+    say!("{}: {}", processor.class, processor.model);
+    // The day alone, of `2026-11-29T12:00:00Z`.
+    let date: String = report::rfc_3339(std::time::SystemTime::now()).chars().take(10).collect();
     let mut worsened = Vec::new();
     for target in with_peer {
         let ours = executable(target)?;
         say!("\n== {} ({} rounds, {} threads)\n{}", target.name, arguments.rounds, arguments.threads, load_average());
-        let comparisons = measure(arguments, target, &ours, &python)?;
+        let peer = || {
+            let mut command = Command::new(&python);
+            command.arg(target.peer()).env("PYTHONDONTWRITEBYTECODE", "1");
+            command
+        };
+        let comparisons = measure(arguments, target, &ours, &peer)?;
         say!("{}", load_average());
         say!("{}", text_table::render(&pairing::HEADING, &comparisons.iter().map(Comparison::row).collect::<Vec<_>>()));
         // Ratios for several threads stand beside those for one.
@@ -161,10 +214,13 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
             threads => format!("{}, {threads} threads", target.name),
         };
         if arguments.check {
-            worsened.extend(baseline.worsened(&key, &comparisons));
+            if !baseline.has(&processor, &key) {
+                say!("{key}: nothing is recorded for {}, so nothing was compared", processor.class);
+            }
+            worsened.extend(baseline.worsened(&processor, &key, &comparisons));
         }
         if arguments.record {
-            baseline.set(&key, &comparisons);
+            baseline.set(&processor, &date, &key, &comparisons);
         }
     }
     if arguments.record {
@@ -179,8 +235,12 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
 
 /// Builds the benchmark and returns its program, so that the rounds do not start cargo each time.
 fn executable(target: &Target) -> Result<PathBuf> {
+    built(target, target.cargo_bench())
+}
+
+/// Runs `cargo bench` without measuring; the program.
+fn built(target: &Target, mut command: Command) -> Result<PathBuf> {
     let mut path = None;
-    let mut command = target.cargo_bench();
     command.args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let code = process::run_reading(&mut command, |line| {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { return };
@@ -200,7 +260,7 @@ fn measure(
     arguments: &Bench,
     target: &Target,
     ours: &std::path::Path,
-    python: &std::path::Path,
+    peer: &dyn Fn() -> Command,
 ) -> Result<Vec<Comparison>> {
     let mut rounds = Vec::new();
     for round in 0..arguments.rounds {
@@ -209,11 +269,7 @@ fn measure(
             command.arg("--bench").current_dir(&target.directory);
             sample(target, arguments.threads, &mut command)
         };
-        let sample_peer = || {
-            let mut command = Command::new(python);
-            command.arg(target.peer()).env("PYTHONDONTWRITEBYTECODE", "1");
-            sample(target, arguments.threads, &mut command)
-        };
+        let sample_peer = || sample(target, arguments.threads, &mut peer());
         rounds.push(if round % 2 == 0 {
             let ours = sample_ours()?;
             (ours, sample_peer()?)

@@ -4,6 +4,7 @@
 mod arguments;
 mod error;
 pub mod exit;
+mod instant;
 mod numbers;
 mod report_json;
 mod run_directory;
@@ -13,6 +14,7 @@ pub mod text;
 
 pub use arguments::{Arguments, LIFELINE};
 pub use error::Error;
+pub use instant::rfc_3339;
 pub use numbers::{number, short_number, significant};
 pub use report_json::{ClaimResult, Report, SCHEMA, Tally, Verdict};
 pub use run_directory::{DEFAULT_OUT, REPORT_FILE, run_directory};

@@ -1,10 +1,11 @@
-//! The committed ratios that `--check` compares with.
+//! The committed ratios that `--check` compares with, by class of processor.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::Processor;
 use super::pairing::Comparison;
 use crate::error::{Error, Result, file};
 
@@ -12,17 +13,21 @@ use crate::error::{Error, Result, file};
 /// by up to a fifth.
 const TOLERANCE: f64 = 1.3;
 
-/// Ratios by benchmark and operation.
+/// Measurements by class of processor and benchmark.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Baseline(BTreeMap<String, BTreeMap<String, Entry>>);
+pub(super) struct Baseline(BTreeMap<String, BTreeMap<String, Recorded>>);
 
-/// Rounded to three digits: more would change with every recording and say nothing.
+/// One benchmark on one machine.
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+struct Recorded {
+    /// The processor's name for itself.
+    processor: String,
+    /// The day, year first.
+    date: String,
     threads: u32,
-    /// peer / ours
-    ratio: f64,
+    /// Peer / ours by operation, rounded to three digits: more would change with every recording and say nothing.
+    ratios: BTreeMap<String, f64>,
 }
 
 impl Baseline {
@@ -42,29 +47,40 @@ impl Baseline {
         std::fs::write(path, text + "\n").map_err(file("write", path))
     }
 
-    /// Replaces the ratios of one benchmark.
-    pub(super) fn set(&mut self, bench: &str, comparisons: &[Comparison]) {
-        let entry = |comparison: &Comparison| {
-            let ratio = (comparison.ratio * 1e3).round() / 1e3;
-            (comparison.name.clone(), Entry { threads: comparison.threads, ratio })
+    /// Replaces the ratios of one benchmark on this class of processor.
+    pub(super) fn set(&mut self, processor: &Processor, date: &str, bench: &str, comparisons: &[Comparison]) {
+        let Some(first) = comparisons.first() else { return };
+        let ratio = |comparison: &Comparison| (comparison.name.clone(), (comparison.ratio * 1e3).round() / 1e3);
+        let recorded = Recorded {
+            processor: processor.model.clone(),
+            date: date.to_owned(),
+            threads: first.threads,
+            ratios: comparisons.iter().map(ratio).collect(),
         };
-        self.0.insert(bench.to_owned(), comparisons.iter().map(entry).collect());
+        self.0.entry(processor.class.clone()).or_default().insert(bench.to_owned(), recorded);
     }
 
-    /// A sentence for each ratio that is worse than the committed one by more than [`TOLERANCE`], and for each committed
+    /// Whether there are ratios of this benchmark for this class of processor.
+    pub(super) fn has(&self, processor: &Processor, bench: &str) -> bool {
+        self.of(processor, bench).is_some()
+    }
+
+    fn of(&self, processor: &Processor, bench: &str) -> Option<&Recorded> {
+        self.0.get(&processor.class)?.get(bench)
+    }
+
+    /// A sentence for each ratio that is worse than the committed one of this class of processor by more than [`TOLERANCE`], and for each committed
     /// one that was not measured. Ratios for another number of threads are not compared.
-    pub(super) fn worsened(&self, bench: &str, comparisons: &[Comparison]) -> Vec<String> {
-        let Some(entries) = self.0.get(bench) else {
-            return vec![format!("{bench}: no committed ratios; `cargo xtask bench --record` writes them")];
-        };
-        let sentence = |(name, entry): (&String, &Entry)| {
+    pub(super) fn worsened(&self, processor: &Processor, bench: &str, comparisons: &[Comparison]) -> Vec<String> {
+        let Some(recorded) = self.of(processor, bench) else { return Vec::new() };
+        let sentence = |(name, ratio): (&String, &f64)| {
             let Some(now) = comparisons.iter().find(|comparison| comparison.name == *name) else {
                 return Some(format!("{bench}: {name} has a committed ratio and was not measured"));
             };
-            let is_worse = now.threads == entry.threads && now.ratio * TOLERANCE < entry.ratio;
-            is_worse.then(|| format!("{bench}: {name}: peer / ours fell from {:.2} to {:.2}", entry.ratio, now.ratio))
+            let is_worse = now.threads == recorded.threads && now.ratio * TOLERANCE < *ratio;
+            is_worse.then(|| format!("{bench}: {name}: peer / ours fell from {ratio:.2} to {:.2}", now.ratio))
         };
-        entries.iter().filter_map(sentence).collect()
+        recorded.ratios.iter().filter_map(sentence).collect()
     }
 }
 
@@ -80,28 +96,42 @@ mod tests {
         compare(&[(side(1.0), side(peer))])
     }
 
+    fn processor(class: &str) -> Processor {
+        Processor { class: class.to_owned(), model: "a model".to_owned() }
+    }
+
     #[test]
     fn a_ratio_may_fall_by_less_than_the_tolerance() {
+        let (mut baseline, here) = (Baseline::default(), processor("here"));
+        baseline.set(&here, "2026-01-01", "bench", &comparisons(2.0));
+        assert!(baseline.worsened(&here, "bench", &comparisons(1.6)).is_empty());
+        let expected = ["bench: op: peer / ours fell from 2.00 to 1.50"];
+        assert_eq!(baseline.worsened(&here, "bench", &comparisons(1.5)), expected);
+    }
+
+    #[test]
+    fn ratios_of_other_processors_are_not_compared() {
         let mut baseline = Baseline::default();
-        baseline.set("bench", &comparisons(2.0));
-        assert!(baseline.worsened("bench", &comparisons(1.6)).is_empty());
-        assert_eq!(baseline.worsened("bench", &comparisons(1.5)), ["bench: op: peer / ours fell from 2.00 to 1.50"]);
+        baseline.set(&processor("there"), "2026-01-01", "bench", &comparisons(2.0));
+        assert!(!baseline.has(&processor("here"), "bench") && baseline.has(&processor("there"), "bench"));
+        assert!(baseline.worsened(&processor("here"), "bench", &comparisons(0.1)).is_empty());
     }
 
     #[test]
     fn an_operation_that_vanished_is_reported() {
-        let mut baseline = Baseline::default();
-        baseline.set("bench", &comparisons(2.0));
-        assert_eq!(baseline.worsened("bench", &[]).len(), 1);
+        let (mut baseline, here) = (Baseline::default(), processor("here"));
+        baseline.set(&here, "2026-01-01", "bench", &comparisons(2.0));
+        assert_eq!(baseline.worsened(&here, "bench", &[]).len(), 1);
     }
 
     #[test]
     fn what_is_written_is_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("baseline.json");
-        let mut baseline = Baseline::default();
-        baseline.set("bench", &comparisons(2.0));
+        let (mut baseline, here) = (Baseline::default(), processor("here"));
+        baseline.set(&here, "2026-01-01", "bench", &comparisons(2.0));
         baseline.write(&path).unwrap();
-        assert!(Baseline::read(&path).unwrap().worsened("bench", &comparisons(2.0)).is_empty());
+        let read = Baseline::read(&path).unwrap();
+        assert!(read.has(&here, "bench") && read.worsened(&here, "bench", &comparisons(2.0)).is_empty());
     }
 }

@@ -169,6 +169,37 @@ pub(super) fn optimizers(bench: &Bench) -> Result<()> {
     bench.ours("AdamW step, 1M parameters in 104 tensors", || adam.step(&grads))
 }
 
+/// Inputs of which every second is, or has a result or a state that is, subnormal, beside ordinary ones: the former may take 1.2 times as long.
+pub(super) fn subnormal(bench: &Bench) -> Result<()> {
+    let mut rng = Rng::new(11);
+    let alternating = |value: f32, shape: (usize, usize)| {
+        let values = (0..shape.0 * shape.1).map(|at| if at % 2 == 0 { 0. } else { value }).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu)
+    };
+    for name in ["ordinary", "half subnormal"] {
+        let is_ordinary = name == "ordinary";
+        let x = normal(&mut rng, (4096, 256))?;
+        let x = if is_ordinary { x } else { (x + alternating(-95., (4096, 256))?)? };
+        let x = Var::from_tensor(&x)?;
+        bench.ours(&format!("softmax 4096x256 f+b, {name}"), || back(ops::softmax(&x)?))?;
+        bench.ours(&format!("sigmoid 1M f+b, {name}"), || back(ops::sigmoid(&x)?))?;
+        bench.ours(&format!("exp 1M f+b, {name}"), || back(ops::exp(&x)?))?;
+        let q = leaf(&mut rng, (64, 128, 32))?;
+        let mask = alternating(if is_ordinary { 0. } else { -90. }, (128, 128))?;
+        let config = AttentionConfig { mask: Some(mask), ..Default::default() };
+        bench.ours(&format!("attention 64x128x32 f+b, {name}"), || back(ops::attention(&q, &q, &q, &config)?))?;
+        let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+        let parameter = store.get_with("p", (4096, 256), core_tensor::init::kaiming_normal())?;
+        let gradient = if is_ordinary { normal(&mut rng, (4096, 256))? } else { alternating(1e-39, (4096, 256))? };
+        let grads = ops::mul(&parameter, &gradient)?.sum_all()?.backward()?;
+        let mut adam = AdamW::new(store.trainable(), AdamConfig::default())?;
+        bench.ours(&format!("AdamW step, 1M parameters, {name}"), || adam.step(&grads))?;
+        let mut sgd = Sgd::new(store.trainable(), SgdConfig { momentum: 0.9, ..Default::default() })?;
+        bench.ours(&format!("SGD momentum step, 1M parameters, {name}"), || sgd.step(&grads))?;
+    }
+    Ok(())
+}
+
 pub(super) fn tiny(bench: &Bench) -> Result<()> {
     let mut rng = Rng::new(10);
     let (a, b) = (normal(&mut rng, 8)?, normal(&mut rng, 8)?);

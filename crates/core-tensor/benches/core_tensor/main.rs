@@ -87,11 +87,11 @@ impl Bench {
 }
 
 fn main() -> Result<()> {
-    if std::env::args().any(|argument| argument == "--peak-memory") {
-        return peak_memory();
-    }
     core_tensor::memory::configure();
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if std::env::args().any(|argument| argument == "--peak-memory") {
+        return peak_memory(filter.as_deref().unwrap_or("ResNet-18"));
+    }
     if let Some(count) = std::env::var_os("BENCH_THREADS") {
         let number = count.to_str().and_then(|count| count.parse().ok());
         core_tensor::threads::configure(
@@ -119,25 +119,32 @@ fn all(filter: Option<String>) -> Result<()> {
     kernels::indexing(&bench)?;
     kernels::sequences(&bench)?;
     kernels::optimizers(&bench)?;
+    kernels::subnormal(&bench)?;
     kernels::tiny(&bench)?;
     models::all(&bench)?;
     training(&bench)
 }
 
-/// The most memory that three training steps of ResNet-18 added to the process, as one line of JSON.
-fn peak_memory() -> Result<()> {
+/// The most memory that three training steps added to the process, as one line of JSON.
+fn peak_memory(of: &str) -> Result<()> {
     let resident = |field: &str| -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with(field));
         line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
     let before = resident("VmRSS");
-    let model = models::ResNet18::new()?;
-    let mut step = model.training()?;
-    (0..3).try_for_each(|_| step())?;
+    if of == "transformer" {
+        let model = models::Transformer::new()?;
+        let mut step = model.training()?;
+        (0..3).try_for_each(|_| step())?;
+    } else {
+        let model = models::ResNet18::new()?;
+        let mut step = model.training()?;
+        (0..3).try_for_each(|_| step())?;
+    }
     let peak = resident("VmHWM");
     println!(
-        r#"{{"name":"ResNet-18 peak resident bytes","bytes":{},"before":{before},"peak":{peak}}}"#,
+        r#"{{"name":"{of} peak resident bytes","bytes":{},"before":{before},"peak":{peak}}}"#,
         peak.saturating_sub(before)
     );
     Ok(())

@@ -3,7 +3,7 @@
 use super::{Bench, classes, forward, normal};
 use candle_core::{D, DType, Device, IndexOp, Tensor};
 use candle_nn::{Module, VarBuilder};
-use core_tensor::nn::{self, BatchNorm, BatchNormConfig, Conv1d, Conv2d, LayerNorm, Linear, MultiheadAttention};
+use core_tensor::nn::{self, BatchNorm, BatchNormConfig, Conv1d, Conv2d, Embedding, LayerNorm, Linear, MultiheadAttention};
 use core_tensor::ops::{self, AttentionConfig, Conv1dConfig, Conv2dConfig, Epilogue};
 use core_tensor::optim::{Adam, AdamConfig, AdamW, Optimizer, Sgd, SgdConfig};
 use core_tensor::params::ParamStore;
@@ -139,34 +139,60 @@ impl Block {
     }
 }
 
+/// The layers and their parameters, with a batch.
+pub(super) struct Transformer {
+    store: ParamStore,
+    tokens: Embedding,
+    positions: Embedding,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    head: Linear,
+    ids: Tensor,
+    targets: Tensor,
+}
+
+impl Transformer {
+    pub(super) fn new() -> Result<Self> {
+        let (store, mut rng) = (store(), Rng::new(1));
+        let vb = store.var_builder();
+        let tokens = nn::embedding(1000, 256, vb.pp("tokens"))?;
+        let positions = nn::embedding(128, 256, vb.pp("positions"))?;
+        let blocks: Vec<Block> = (0..4).map(|at| Block::new(vb.pp(at))).collect::<Result<_>>()?;
+        let (norm, head) = (nn::layer_norm(256, 1e-5, vb.pp("ln"))?, nn::linear(256, 1000, vb.pp("head"))?);
+        let ids = classes(&mut rng, 16 * 128, 1000)?.reshape((16, 128))?;
+        let targets = classes(&mut rng, 16 * 128, 1000)?;
+        Ok(Self { store, tokens, positions, blocks, norm, head, ids, targets })
+    }
+
+    fn forward(&self, trains: bool) -> Result<Tensor> {
+        let table = if trains { self.tokens.weight().clone() } else { self.tokens.weight().detach() };
+        let x = ops::embedding(&table, &self.ids)?;
+        let mut x = ops::add(&x, self.positions.weight())?;
+        for block in &self.blocks {
+            x = block.forward(&x)?;
+        }
+        Ok(self.head.forward(&self.norm.forward(&x)?)?)
+    }
+
+    /// A training step, to be called again and again.
+    pub(super) fn training(&self) -> Result<impl FnMut() -> Result<()> + '_> {
+        let config = AdamConfig { weight_decay: 0.01, ..Default::default() };
+        let mut optimizer = AdamW::new(self.store.trainable(), config)?;
+        Ok(move || {
+            let logits = self.forward(true)?.reshape((16 * 128, 1000))?;
+            optimizer.backward_step(&ops::cross_entropy(&logits, &self.targets)?)
+        })
+    }
+}
+
 fn transformer(bench: &Bench) -> Result<()> {
     let name = "transformer 4x256 T128 b16";
     if !bench.wants(&format!("{name}, training step")) {
         return Ok(());
     }
-    let (store, mut rng) = (store(), Rng::new(1));
-    let vb = store.var_builder();
-    let tokens = nn::embedding(1000, 256, vb.pp("tokens"))?;
-    let positions = nn::embedding(128, 256, vb.pp("positions"))?;
-    let blocks: Vec<Block> = (0..4).map(|at| Block::new(vb.pp(at))).collect::<Result<_>>()?;
-    let (norm, head) = (nn::layer_norm(256, 1e-5, vb.pp("ln"))?, nn::linear(256, 1000, vb.pp("head"))?);
-    let mut optimizer = AdamW::new(store.trainable(), AdamConfig { weight_decay: 0.01, ..Default::default() })?;
-    let ids = classes(&mut rng, 16 * 128, 1000)?.reshape((16, 128))?;
-    let targets = classes(&mut rng, 16 * 128, 1000)?;
-    let run = |trains: bool| -> Result<Tensor> {
-        let table = if trains { tokens.weight().clone() } else { tokens.weight().detach() };
-        let x = ops::embedding(&table, &ids)?;
-        let mut x = ops::add(&x, positions.weight())?;
-        for block in &blocks {
-            x = block.forward(&x)?;
-        }
-        Ok(head.forward(&norm.forward(&x)?)?)
-    };
-    bench.ours(&format!("{name}, training step"), || {
-        let logits = run(true)?.reshape((16 * 128, 1000))?;
-        optimizer.backward_step(&ops::cross_entropy(&logits, &targets)?)
-    })?;
-    bench.ours(&format!("{name}, forward"), || forward(run(false)?))
+    let model = Transformer::new()?;
+    bench.ours(&format!("{name}, training step"), model.training()?)?;
+    bench.ours(&format!("{name}, forward"), || forward(model.forward(false)?))
 }
 
 fn tcn(bench: &Bench) -> Result<()> {

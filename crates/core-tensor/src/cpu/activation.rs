@@ -10,6 +10,12 @@ pub(crate) trait Function: Copy + Send + Sync + 'static {
     const WORK: usize;
     fn value<T: Real>(self, x: T) -> T;
     fn derivative<T: Real>(self, x: T, y: T) -> T;
+    /// The magnitude up to which [`Function::value`] and [`Function::derivative`] are right, if there is one; from there on [`Function::beyond`] holds.
+    const LARGEST: Option<f64> = None;
+    /// The value and the derivative of large arguments.
+    fn beyond(self, x: f64) -> [f64; 2] {
+        [x, 1.]
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -27,7 +33,7 @@ impl Function for Gelu {
     #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
         let (distribution, density) = x.normal();
-        distribution + x * density
+        x.mul_add(density, distribution)
     }
 }
 
@@ -60,14 +66,14 @@ impl Function for GeluTanh {
     // With ½ (1 + tanh u) = σ(2u), where no digits cancel.
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        let twice = T::of(2. * 0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
-        x / (T::ONE + Real::exp(-twice))
+        let twice = T::of(2. * 0.797_884_560_802_865_4) * x * T::of(0.044_715).mul_add(x * x, T::ONE);
+        x * twice.sigmoid()
     }
 
     #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
-        let twice = T::of(2. * 0.797_884_560_802_865_4) * (x + T::of(0.044_715) * x * x * x);
-        let slope = T::of(2. * 0.797_884_560_802_865_4) * (T::ONE + T::of(3. * 0.044_715) * x * x);
+        let twice = T::of(2. * 0.797_884_560_802_865_4) * x * T::of(0.044_715).mul_add(x * x, T::ONE);
+        let slope = T::of(2. * 0.797_884_560_802_865_4) * T::of(3. * 0.044_715).mul_add(x * x, T::ONE);
         let power = Real::exp(-Real::abs(twice));
         let larger = T::ONE / (T::ONE + power);
         let (sigmoid, rest) = if twice > T::ZERO { (larger, larger * power) } else { (larger * power, larger) };
@@ -86,13 +92,13 @@ impl Function for Silu {
 
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        x / (T::ONE + Real::exp(-x))
+        x * x.sigmoid()
     }
 
     #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
-        let sigmoid = T::ONE / (T::ONE + Real::exp(-x));
-        sigmoid * (T::ONE + x * (T::ONE - sigmoid))
+        let sigmoid = x.sigmoid();
+        sigmoid * x.mul_add(T::ONE - sigmoid, T::ONE)
     }
 }
 
@@ -110,7 +116,7 @@ impl Function for Softplus {
 
     #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
-        T::ONE / (T::ONE + Real::exp(-x))
+        x.sigmoid()
     }
 }
 
@@ -201,7 +207,7 @@ impl Function for Sigmoid {
 
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        T::ONE / (T::ONE + Real::exp(-x))
+        x.sigmoid()
     }
 
     #[inline(always)]
@@ -224,7 +230,7 @@ impl Function for Tanh {
 
     #[inline(always)]
     fn derivative<T: Real>(self, _x: T, y: T) -> T {
-        T::ONE - y * y
+        (-y).mul_add(y, T::ONE)
     }
 }
 
@@ -241,7 +247,7 @@ impl Function for Affine {
 
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        x * T::of(self.mul) + T::of(self.add)
+        x.mul_add(T::of(self.mul), T::of(self.add))
     }
 
     #[inline(always)]
@@ -328,6 +334,55 @@ impl Function for Absolute {
     }
 }
 
+#[derive(Clone, Copy)]
+pub(crate) struct Sine;
+
+impl Function for Sine {
+    const NAME: &'static str = "sin";
+    const WORK: usize = 32;
+    const LARGEST: Option<f64> = Some(LARGEST_ANGLE);
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        Real::sin(x)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        Real::cos(x)
+    }
+
+    fn beyond(self, x: f64) -> [f64; 2] {
+        [x.sin(), x.cos()]
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Cosine;
+
+impl Function for Cosine {
+    const NAME: &'static str = "cos";
+    const WORK: usize = 32;
+    const LARGEST: Option<f64> = Some(LARGEST_ANGLE);
+
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        Real::cos(x)
+    }
+
+    #[inline(always)]
+    fn derivative<T: Real>(self, x: T, _y: T) -> T {
+        -Real::sin(x)
+    }
+
+    fn beyond(self, x: f64) -> [f64; 2] {
+        [x.cos(), -x.sin()]
+    }
+}
+
+/// Where the vector forms of sine and cosine end: 2⁵⁰.
+const LARGEST_ANGLE: f64 = 1_125_899_906_842_624.;
+
 multiversion! {
     /// Writes the values of the function at the first elements of `x`.
     fn apply<T, F: Function>(function: F, x: &[T], out: &mut [MaybeUninit<T>]) {
@@ -341,7 +396,36 @@ multiversion! {
     /// Writes `grad` times the derivative.
     fn chain<T, F: Function>(function: F, x: &[T], y: &[T], grad: &[T], out: &mut [MaybeUninit<T>]) {
         for (((out, &x), &y), &g) in out.iter_mut().zip(x).zip(y).zip(grad) {
-            out.write(g * function.derivative(x, y));
+            out.write((g * function.derivative(x, y)).or_zero());
+        }
+    }
+}
+
+multiversion! {
+    /// Multiplies `grad` with the derivative.
+    fn chain_in_place<T, F: Function>(function: F, x: &[T], y: &[T], grad: &mut [T]) {
+        for ((g, &x), &y) in grad.iter_mut().zip(x).zip(y) {
+            *g = (*g * function.derivative(x, y)).or_zero();
+        }
+    }
+}
+
+multiversion! {
+    /// Writes the derivative times a number.
+    fn scaled_slopes<T, F: Function>(function: F, x: &[T], y: &[T], factor: T, out: &mut [MaybeUninit<T>]) {
+        for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+            out.write((factor * function.derivative(x, y)).or_zero());
+        }
+    }
+}
+
+/// Calls `mend` with the place of each element for which `function` has no vector form, and its value and derivative.
+fn for_large<T: Real, F: Function>(function: F, x: &[T], mut mend: impl FnMut(usize, [T; 2])) {
+    if let Some(largest) = F::LARGEST {
+        for (at, x) in x.iter().map(|x| x.to_f64()).enumerate() {
+            if x.abs() >= largest {
+                mend(at, function.beyond(x).map(T::of));
+            }
         }
     }
 }
@@ -349,27 +433,52 @@ multiversion! {
 /// The function of every element.
 pub(crate) fn values<T: Real, F: Function>(function: F, x: &[T]) -> Vec<T> {
     // SAFETY: every element of each piece is written.
-    unsafe { collect(x.len(), 1, F::WORK, |first, out| apply(function, &x[first..], out)) }
-}
-
-multiversion! {
-    /// Multiplies `grad` with the derivative.
-    fn chain_in_place<T, F: Function>(function: F, x: &[T], y: &[T], grad: &mut [T]) {
-        for ((g, &x), &y) in grad.iter_mut().zip(x).zip(y) {
-            *g *= function.derivative(x, y);
-        }
+    unsafe {
+        collect(x.len(), 1, F::WORK, |first, out| {
+            let x = &x[first..first + out.len()];
+            apply(function, x, out);
+            for_large(function, x, |at, [value, _]| {
+                out[at].write(value);
+            });
+        })
     }
 }
 
 /// As [`gradient`], in the buffer of `grad`.
-pub(crate) fn gradient_in_place<T: Real, F: Function>(function: F, x: &[T], y: &[T], grad: &mut [T]) {
-    for_slices(grad, 1, F::WORK, &|first, grad| chain_in_place(function, &x[first..], &y[first..], grad));
+pub(crate) fn gradient_in_place<T: Real, F: Function>(function: F, x: &[T], y: &[T], mut grad: Vec<T>) -> Vec<T> {
+    if F::LARGEST.is_some() {
+        return gradient(function, x, y, &grad);
+    }
+    for_slices(&mut grad, 1, F::WORK, &|first, grad| chain_in_place(function, &x[first..], &y[first..], grad));
+    grad
 }
 
 /// `grad` times the derivative at every element; `y` are the values.
 pub(crate) fn gradient<T: Real, F: Function>(function: F, x: &[T], y: &[T], grad: &[T]) -> Vec<T> {
     // SAFETY: every element of each piece is written.
-    unsafe { collect(x.len(), 1, 1, |first, out| chain(function, &x[first..], &y[first..], &grad[first..], out)) }
+    unsafe {
+        collect(x.len(), 1, F::WORK, |first, out| {
+            let (x, grad) = (&x[first..first + out.len()], &grad[first..]);
+            chain(function, x, &y[first..], grad, out);
+            for_large(function, x, |at, [_, slope]| {
+                out[at].write(grad[at] * slope);
+            });
+        })
+    }
+}
+
+/// The derivative at every element times a number.
+pub(crate) fn constant_gradient<T: Real, F: Function>(function: F, x: &[T], y: &[T], factor: T) -> Vec<T> {
+    // SAFETY: every element of each piece is written.
+    unsafe {
+        collect(x.len(), 1, F::WORK, |first, out| {
+            let x = &x[first..first + out.len()];
+            scaled_slopes(function, x, &y[first..], factor, out);
+            for_large(function, x, |at, [_, slope]| {
+                out[at].write(factor * slope);
+            });
+        })
+    }
 }
 
 multiversion! {
@@ -378,6 +487,19 @@ multiversion! {
             out.write(if y > T::ZERO { g } else { T::ZERO });
         }
     }
+}
+
+multiversion! {
+    fn mask_in_place<T>(y: &[T], grad: &mut [T]) {
+        for (g, &y) in grad.iter_mut().zip(y) {
+            *g = if y > T::ZERO { *g } else { T::ZERO };
+        }
+    }
+}
+
+/// As [`masked`], in the buffer of `grad`.
+pub(crate) fn masked_in_place<T: Real>(y: &[T], grad: &mut [T]) {
+    for_slices(grad, 1, 1, &|first, grad| mask_in_place(&y[first..], grad));
 }
 
 /// The gradient where `y > 0`.

@@ -1,7 +1,8 @@
 //! Scaled dot-product attention, a block of queries at a time.
 
 use crate::kernel::{
-    Gradients, Kernel, Matrix, Parts, Real, exp_all, for_slices, gemm_strided, multiversion, sum1, sum2,
+    FEW_LANES, Gradients, Kernel, Matrix, Parts, Real, dot, for_lanes, for_slices, for_tasks, gemm_strided, joined, multiversion,
+    sum1, written,
 };
 use std::sync::OnceLock;
 
@@ -18,6 +19,7 @@ const BLOCK: usize = 64;
 
 pub(crate) struct Attention {
     pub(crate) sizes: Sizes,
+    pub(crate) places: Places,
     pub(crate) scale: f64,
     pub(crate) is_causal: bool,
     pub(crate) mask: Option<Vec<f64>>,
@@ -29,34 +31,32 @@ pub(crate) struct Attention {
 const NOTHING: [f64; 2] = [f64::INFINITY, 0.];
 
 multiversion! {
-    /// Scales a row of scores and subtracts its largest, which goes to `largest`.
-    fn shift_row<T>(row: &mut [T], scale: T, largest: &mut T) {
-        let mut lanes = [T::NEG_INFINITY; 16];
-        let mut chunks = row.chunks_exact_mut(16);
-        for chunk in &mut chunks {
-            for (lane, v) in lanes.iter_mut().zip(chunk) {
-                *v *= scale;
-                *lane = (*v).larger(*lane);
+    /// Turns a row of products into probabilities; the largest score and the sum of the powers relative to it.
+    fn new_probabilities<T>(row: &mut [T], scale: T, largest: &mut T, sum: &mut T) {
+        let mut lanes = [T::NEG_INFINITY; FEW_LANES];
+        for_lanes(row, T::NAN, |_, x| {
+            for (lane, x) in lanes.iter_mut().zip(x) {
+                *lane = (x * scale).larger(*lane);
             }
-        }
-        for (lane, v) in lanes.iter_mut().zip(chunks.into_remainder()) {
-            *v *= scale;
-            *lane = (*v).larger(*lane);
-        }
-        *largest = lanes.into_iter().fold(T::NEG_INFINITY, |m, v| v.larger(m));
+        });
+        *largest = joined(lanes, |a, b| a.larger(b));
         let shift = if *largest == T::NEG_INFINITY { T::ZERO } else { *largest };
+        for v in row.iter_mut() {
+            *v = Real::exp(v.mul_add(scale, -shift));
+        }
+        *sum = sum1(row, |v| v);
+        let factor = if *sum > T::ZERO || Real::is_nan(*sum) { T::ONE / *sum } else { T::ZERO };
         for v in row {
-            *v -= shift;
+            *v = (*v * factor).or_zero();
         }
     }
 }
 
 multiversion! {
-    fn normalise_row<T>(row: &mut [T], sum: &mut T) {
-        *sum = sum1(row, |v| v);
-        let factor = if *sum > T::ZERO || Real::is_nan(*sum) { T::ONE / *sum } else { T::ZERO };
+    /// The same with known sums.
+    fn known_probabilities<T>(row: &mut [T], scale: T, largest: T, log_sum: T) {
         for v in row {
-            *v *= factor;
+            *v = Real::exp(v.mul_add(scale, -largest) - log_sum);
         }
     }
 }
@@ -64,22 +64,99 @@ multiversion! {
 multiversion! {
     /// `dS = P ∘ (dP − Σ dO ∘ O) · scale` in place of `dP`.
     fn score_gradient<T>(p: &[T], out: &[T], grad: &[T], scale: T, dp: &mut [T]) {
-        let level = sum2(out, grad, |o, g| o * g);
+        let level = dot(out, grad);
         for (dp, &p) in dp.iter_mut().zip(p) {
-            *dp = p * (*dp - level) * scale;
+            *dp = (p * (*dp - level) * scale).or_zero();
         }
     }
 }
 
-multiversion! {
-    fn scale_and_subtract<T>(row: &mut [T], scale: T, largest: T, log_sum: T) {
-        for v in row {
-            *v = (*v * scale - largest) - log_sum;
+/// How the heads lie in the arguments and in the result.
+#[derive(Clone, Copy)]
+pub(crate) enum Places {
+    /// Queries, keys and values are three arguments, `[heads, length, depth]` each.
+    Apart,
+    /// One argument `[batch, length, 3, heads, depth]`; the result is `[batch, length, heads, depth]`.
+    Packed { heads: usize },
+}
+
+/// Elements, and how far apart rows lie in them.
+type Rows<'a, T> = (&'a mut [T], usize);
+
+impl Places {
+    /// How many heads lie among each other.
+    fn together(self) -> usize {
+        match self {
+            Self::Apart => 1,
+            Self::Packed { heads } => heads,
         }
     }
+
+    /// Where the result of a head begins among those that lie together, and how far apart its rows are.
+    fn result(self, width: usize, part: usize) -> (usize, usize) {
+        (part * width, self.together() * width)
+    }
+
+    fn arguments<'a, T>(self, sizes: &Sizes, x: &[&'a [T]], head: usize) -> [Matrix<'a, T>; 3] {
+        let Sizes { queries, keys, depth, width } = *sizes;
+        match self {
+            Self::Apart => [
+                Matrix::new(&x[0][head * queries * depth..], queries, depth),
+                Matrix::new(&x[1][head * keys * depth..], keys, depth),
+                Matrix::new(&x[2][head * keys * width..], keys, width),
+            ],
+            Self::Packed { heads } => [0, 1, 2].map(|which| {
+                let start = head / heads * keys * 3 * heads * depth + (which * heads + head % heads) * depth;
+                Matrix::strided(&x[0][start..], keys, depth, 3 * heads * depth)
+            }),
+        }
+    }
+
+    /// The place of the gradient of a head's queries (0), keys (1) or values (2).
+    ///
+    /// # Safety
+    ///
+    /// No two of those of heads that lie together, and of their queries, keys and values, may be in use at a time.
+    unsafe fn gradient<'a, T>(self, sizes: &Sizes, all: &'a [Parts<'_, T>], head: usize, which: usize) -> Rows<'a, T> {
+        let Sizes { queries, keys, depth, width } = *sizes;
+        // SAFETY: the caller's promise.
+        let part = |at: usize, start: usize, len: usize| unsafe { all[at].slice(start, len) };
+        match self {
+            Self::Apart => {
+                let (rows, width) = ([queries, keys, keys][which], [depth, depth, width][which]);
+                (part(which, head * rows * width, rows * width), width)
+            }
+            Self::Packed { heads } => {
+                let stride = 3 * heads * depth;
+                let start = head / heads * keys * stride + (which * heads + head % heads) * depth;
+                (part(0, start, (keys - 1) * stride + depth), stride)
+            }
+        }
+    }
+}
+
+/// Ranges of queries that are treated together.
+fn blocks(queries: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..queries).step_by(BLOCK).map(move |start| start..(start + BLOCK).min(queries))
 }
 
 impl Attention {
+    /// How many heads there are in all.
+    fn heads<T>(&self, x: &[&[T]]) -> usize {
+        let Sizes { queries, keys, depth, width } = self.sizes;
+        match self.places {
+            Places::Packed { .. } => (x[0].len() / 3).checked_div(queries * depth).unwrap_or(0),
+            Places::Apart if depth > 0 => x[0].len() / (queries * depth).max(1),
+            Places::Apart => x[2].len() / (keys * width).max(1),
+        }
+    }
+
+    /// The steps of so many heads.
+    fn work(&self, heads: usize) -> usize {
+        let Sizes { queries, keys, depth, width } = self.sizes;
+        heads * queries * keys * (depth + width + 16)
+    }
+
     /// How many keys query `query` sees.
     fn seen(&self, query: usize) -> usize {
         let Sizes { queries, keys, .. } = self.sizes;
@@ -98,48 +175,40 @@ impl Attention {
     /// The probabilities of some queries of one head from `q kᵀ`, with the stored sums or, forward, with new ones.
     fn probabilities<T: Real>(
         &self,
-        q: &[T],
-        k: &[T],
+        q: Matrix<'_, T>,
+        k: Matrix<'_, T>,
         rows: std::ops::Range<usize>,
         scores: &mut Vec<T>,
         log_sums: LogSums<'_>,
     ) {
-        let Sizes { keys, depth, .. } = self.sizes;
+        let keys = self.sizes.keys;
         let seen = self.seen(rows.end - 1);
-        scores.clear();
         scores.resize(rows.len() * keys, T::ZERO);
         if seen == 0 {
+            scores.fill(T::ZERO);
             if let LogSums::New(sums) = log_sums {
                 sums.fill(NOTHING);
             }
             return;
         }
-        let left = Matrix::new(&q[rows.start * depth..], rows.len(), depth);
-        let right = Matrix::new(k, seen, depth).t();
-        gemm_strided(left, right, scores, keys, false, false);
+        gemm_strided(q.rows(rows.clone()), k.rows(0..seen).t(), scores, keys, false, false);
         match log_sums {
             LogSums::New(sums) => {
-                let mut largest = vec![T::ZERO; rows.len()];
-                for ((query, row), largest) in rows.clone().zip(scores.chunks_exact_mut(keys)).zip(&mut largest) {
+                for ((query, row), log_sum) in rows.zip(scores.chunks_exact_mut(keys)).zip(sums) {
                     let seen = self.seen(query);
                     let scale = self.masked(query, &mut row[..seen]);
-                    shift_row(&mut row[..seen], scale, largest);
-                    exp_all(&mut row[..seen]);
+                    let (mut largest, mut sum) = (T::ZERO, T::ZERO);
+                    new_probabilities(&mut row[..seen], scale, &mut largest, &mut sum);
                     row[seen..].fill(T::ZERO);
-                }
-                for ((row, largest), log_sum) in scores.chunks_exact_mut(keys).zip(largest).zip(sums) {
-                    let mut sum = T::ZERO;
-                    normalise_row(row, &mut sum);
                     let is_visible = sum > T::ZERO || Real::is_nan(sum);
-                    *log_sum = if is_visible { [largest.to_f64(), Real::ln(sum).to_f64()] } else { NOTHING };
+                    *log_sum = if is_visible { [largest.to_f64(), sum.to_f64().ln()] } else { NOTHING };
                 }
             }
             LogSums::Known(sums) => {
                 for ((query, row), &[largest, log_sum]) in rows.zip(scores.chunks_exact_mut(keys)).zip(sums) {
                     let seen = self.seen(query);
                     let scale = self.masked(query, &mut row[..seen]);
-                    scale_and_subtract(&mut row[..seen], scale, T::of(largest), T::of(log_sum));
-                    exp_all(&mut row[..seen]);
+                    known_probabilities(&mut row[..seen], scale, T::of(largest), T::of(log_sum));
                     row[seen..].fill(T::ZERO);
                 }
             }
@@ -156,33 +225,35 @@ impl Kernel for Attention {
     const NAME: &'static str = "attention";
 
     fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        let Sizes { queries, keys, depth, width } = self.sizes;
-        let heads = if depth > 0 { x[0].len() / (queries * depth).max(1) } else { x[2].len() / (keys * width).max(1) };
-        let mut out = vec![T::ZERO; heads * queries * width];
+        let Sizes { queries, keys, width, .. } = self.sizes;
+        let heads = self.heads(x);
+        let len = heads * queries * width;
         let mut log_sums = vec![NOTHING; heads * queries];
-        if keys > 0 && !out.is_empty() {
-            let sums = Parts::new(&mut log_sums);
-            let (q_len, k_len, v_len) = (queries * depth, keys * depth, keys * width);
-            let work = queries * keys * (depth + width + 16);
-            for_slices(&mut out, queries * width, work, &|first, out| {
+        let sums = Parts::new(&mut log_sums);
+        let (unit, together) = (self.places.together() * queries * width, self.places.together());
+        let attend = |out: &mut [T]| {
+            for_slices(out, unit, self.work(together), &|first, out| {
                 let mut scores = Vec::new();
-                for (at, out) in out.chunks_exact_mut(queries * width).enumerate() {
-                    let head = first + at;
-                    let (q, k) = (&x[0][head * q_len..(head + 1) * q_len], &x[1][head * k_len..(head + 1) * k_len]);
-                    let v = &x[2][head * v_len..(head + 1) * v_len];
-                    for start in (0..queries).step_by(BLOCK) {
-                        let rows = start..(start + BLOCK).min(queries);
-                        // SAFETY: each head and block of queries is treated by one task, once.
-                        let sums = unsafe { sums.slice(head * queries + start, rows.len()) };
-                        self.probabilities(q, k, rows.clone(), &mut scores, LogSums::New(sums));
-                        let seen = self.seen(rows.end - 1);
-                        let p = Matrix::strided(&scores, rows.len(), seen, keys);
-                        let out = &mut out[rows.start * width..rows.end * width];
-                        gemm_strided(p, Matrix::new(v, seen, width), out, width, false, false);
+                for (at, out) in out.chunks_exact_mut(unit).enumerate() {
+                    for part in 0..together {
+                        let head = (first + at) * together + part;
+                        let [q, k, v] = self.places.arguments(&self.sizes, x, head);
+                        let (start, stride) = self.places.result(width, part);
+                        for rows in blocks(queries) {
+                            // SAFETY: each head and block of queries is treated by one task, once.
+                            let sums = unsafe { sums.slice(head * queries + rows.start, rows.len()) };
+                            self.probabilities(q, k, rows.clone(), &mut scores, LogSums::New(sums));
+                            let seen = self.seen(rows.end - 1);
+                            let p = Matrix::strided(&scores, rows.len(), seen, keys);
+                            let out = &mut out[start + rows.start * stride..];
+                            gemm_strided(p, v.rows(0..seen), out, stride, false, false);
+                        }
                     }
                 }
             });
-        }
+        };
+        // SAFETY: products that are not added write every element and read none; those over no keys write zeros.
+        let out = if keys > 0 && len > 0 { unsafe { written(len, attend) } } else { vec![T::ZERO; len] };
         let _ = self.log_sums.set(log_sums);
         Ok(out)
     }
@@ -198,50 +269,51 @@ impl Kernel for Attention {
             return Err(candle_core::Error::BackwardNotSupported { op: Self::NAME });
         };
         let Sizes { queries, keys, depth, width } = self.sizes;
-        let mut grad_q = vec![T::ZERO; x[0].len()];
-        let (mut grad_k, mut grad_v) = (vec![T::ZERO; x[1].len()], vec![T::ZERO; x[2].len()]);
+        let mut gradients = [0, 1, 2].map(|at| x.get(at).map(|x| vec![T::ZERO; x.len()]));
         if depth == 0 || keys == 0 || y.is_empty() {
-            return Ok([Some(grad_q), Some(grad_k), Some(grad_v)]);
+            return Ok(gradients);
         }
-        let (q_len, k_len, v_len, y_len) = (queries * depth, keys * depth, keys * width, queries * width);
-        let (parts_k, parts_v) = (Parts::new(&mut grad_k), Parts::new(&mut grad_v));
-        let work = 3 * queries * keys * (depth + width + 16);
-        for_slices(&mut grad_q, q_len, work, &|first, grad_q| {
-            let (mut scores, mut dp) = (Vec::new(), Vec::new());
-            for (at, grad_q) in grad_q.chunks_exact_mut(q_len).enumerate() {
-                let head = first + at;
-                let (q, k) = (&x[0][head * q_len..(head + 1) * q_len], &x[1][head * k_len..(head + 1) * k_len]);
-                let v = &x[2][head * v_len..(head + 1) * v_len];
-                let (y, grad) = (&y[head * y_len..(head + 1) * y_len], &grad[head * y_len..(head + 1) * y_len]);
-                // SAFETY: each head is treated by one task, and its parts of both gradients belong to it alone.
-                let (grad_k, grad_v) =
-                    unsafe { (parts_k.slice(head * k_len, k_len), parts_v.slice(head * v_len, v_len)) };
-                for start in (0..queries).step_by(BLOCK) {
-                    let rows = start..(start + BLOCK).min(queries);
-                    let sums = &log_sums[head * queries + start..head * queries + rows.end];
-                    self.probabilities(q, k, rows.clone(), &mut scores, LogSums::Known(sums));
-                    let seen = self.seen(rows.end - 1);
-                    if seen == 0 {
-                        continue;
+        let (heads, together) = (self.heads(x), self.places.together());
+        {
+            let parts: Vec<Parts<'_, T>> = gradients.iter_mut().flatten().map(|all| Parts::new(all)).collect();
+            for_tasks(heads / together, 3 * self.work(together), &|task| {
+                let (mut scores, mut dp) = (Vec::new(), Vec::new());
+                for part in 0..together {
+                    let head = task * together + part;
+                    let [q, k, v] = self.places.arguments(&self.sizes, x, head);
+                    // SAFETY: heads that lie together are treated by one task, which uses one place for the length of one product.
+                    let place = |which: usize| unsafe { self.places.gradient(&self.sizes, &parts, head, which) };
+                    let (start, stride) = self.places.result(width, part);
+                    let start = task * together * queries * width + start;
+                    let row_of = |row: usize| start + row * stride..start + row * stride + width;
+                    for rows in blocks(queries) {
+                        let sums = &log_sums[head * queries + rows.start..head * queries + rows.end];
+                        self.probabilities(q, k, rows.clone(), &mut scores, LogSums::Known(sums));
+                        let seen = self.seen(rows.end - 1);
+                        if seen == 0 {
+                            continue;
+                        }
+                        let p = Matrix::strided(&scores, rows.len(), seen, keys);
+                        let out_grad = Matrix::strided(&grad[row_of(rows.start).start..], rows.len(), width, stride);
+                        let (to_v, v_stride) = place(2);
+                        gemm_strided(p.t(), out_grad, to_v, v_stride, true, false);
+                        dp.resize(rows.len() * keys, T::ZERO);
+                        gemm_strided(out_grad, v.rows(0..seen).t(), &mut dp, keys, false, false);
+                        let lines = scores.chunks_exact(keys).zip(dp.chunks_exact_mut(keys));
+                        for (row, (p, dp)) in rows.clone().zip(lines) {
+                            let (y, grad) = (&y[row_of(row)], &grad[row_of(row)]);
+                            score_gradient(&p[..seen], y, grad, T::of(self.scale), &mut dp[..seen]);
+                        }
+                        let ds = Matrix::strided(&dp, rows.len(), seen, keys);
+                        let (to_q, q_stride) = place(0);
+                        let to_q = &mut to_q[rows.start * q_stride..];
+                        gemm_strided(ds, k.rows(0..seen), to_q, q_stride, false, false);
+                        let (to_k, k_stride) = place(1);
+                        gemm_strided(ds.t(), q.rows(rows), to_k, k_stride, true, false);
                     }
-                    let p = Matrix::strided(&scores, rows.len(), seen, keys);
-                    let out_grad = Matrix::new(&grad[rows.start * width..], rows.len(), width);
-                    gemm_strided(p.t(), out_grad, grad_v, width, true, false);
-                    dp.resize(rows.len() * keys, T::ZERO);
-                    gemm_strided(out_grad, Matrix::new(v, seen, width).t(), &mut dp, keys, false, false);
-                    let lines = scores.chunks_exact(keys).zip(dp.chunks_exact_mut(keys));
-                    for (row, (p, dp)) in rows.clone().zip(lines) {
-                        let range = row * width..(row + 1) * width;
-                        score_gradient(&p[..seen], &y[range.clone()], &grad[range], T::of(self.scale), &mut dp[..seen]);
-                    }
-                    let ds = Matrix::strided(&dp, rows.len(), seen, keys);
-                    let grad_q = &mut grad_q[rows.start * depth..rows.end * depth];
-                    gemm_strided(ds, Matrix::new(k, seen, depth), grad_q, depth, false, false);
-                    let q = Matrix::new(&q[rows.start * depth..], rows.len(), depth);
-                    gemm_strided(ds.t(), q, grad_k, depth, true, false);
                 }
-            }
-        });
-        Ok([Some(grad_q), Some(grad_k), Some(grad_v)])
+            });
+        }
+        Ok(gradients)
     }
 }

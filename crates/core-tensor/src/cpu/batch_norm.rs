@@ -1,10 +1,10 @@
 //! Batch normalisation of feature vectors and of planes.
 
-use super::activation::masked;
 use super::channel_affine::ChannelAffine;
 use super::reduce::{rows_per_block, sum_partials, sum_rows};
 use crate::kernel::{Gradients, Kernel, Real, collect, for_slices, multiversion};
 use candle_core::{Device, Tensor};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -52,26 +52,35 @@ impl Kernel for PlaneNorm {
         grad: &[T],
         needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        x: &[&[T]],
+        y: &[T],
+        mut grad: Vec<T>,
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
         let (mean, variance) = kept::<T>(&self.statistics, Self::NAME)?;
         let channels = self.affine.channels;
-        let grad_residual = (needs[2] && self.affine.has_relu).then(|| masked(y, grad));
-        let original = grad;
-        let (y, grad) = match &grad_residual {
-            Some(masked) => (None, masked.as_slice()),
-            None => (self.affine.has_relu.then_some(y), grad),
-        };
-        let sums = self.affine.sums(x[0], y, grad, &mean);
+        let y = self.affine.masked(y, &mut grad, needs[2]);
+        let sums = self.affine.sums(x[0], y, &grad, &mean);
         let inverse: Vec<T> = variance.iter().map(|&v| T::ONE / Real::sqrt(v + T::of(self.eps))).collect();
         let scale = T::of(channels as f64 / x[0].len() as f64);
-        let grad_x = needs[0].then(|| {
+        let of_x = |grad: Vec<T>| {
             self.affine.gradient(x[0], y, grad, |c| {
                 let [total, product] = sums[c];
                 [mean[c], x[1][c] * inverse[c], total * scale, product * scale * inverse[c] * inverse[c]]
             })
-        });
+        };
         let weights = sums.iter().zip(&inverse).map(|(&[_, product], &i)| product * i);
         let grad_numbers = weights.chain(sums.iter().map(|&[total, _]| total)).collect();
-        Ok([grad_x, Some(grad_numbers), needs[2].then(|| grad_residual.unwrap_or_else(|| original.to_vec()))])
+        Ok(match (needs[0], needs[2]) {
+            (true, true) => [Some(of_x(grad.clone())), Some(grad_numbers), Some(grad)],
+            (true, false) => [Some(of_x(grad)), Some(grad_numbers), None],
+            (false, has_residual) => [None, Some(grad_numbers), has_residual.then_some(grad)],
+        })
     }
 }
 
@@ -86,7 +95,7 @@ multiversion! {
     fn add_squares<T>(x: &[T], mean: &[T], out: &mut [T]) {
         for row in x.chunks_exact(mean.len()) {
             for ((o, &x), &m) in out.iter_mut().zip(row).zip(mean) {
-                *o += (x - m) * (x - m);
+                *o = (x - m).mul_add(x - m, *o);
             }
         }
     }
@@ -99,7 +108,31 @@ multiversion! {
         for (x, grad) in x.chunks_exact(mean.len()).zip(grad.chunks_exact(mean.len())) {
             for ((((s, p), &x), &g), &m) in sums.iter_mut().zip(products.iter_mut()).zip(x).zip(grad).zip(mean) {
                 *s += g;
-                *p += g * (x - m);
+                *p = g.mul_add(x - m, *p);
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn normalise_rows<T>(x: &[T], mean: &[T], factor: &[T], bias: &[T], out: &mut [MaybeUninit<T>]) {
+        let width = mean.len();
+        for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+            for ((((out, &x), &m), &f), &b) in out.iter_mut().zip(x).zip(mean).zip(factor).zip(bias) {
+                out.write((x - m).mul_add(f, b));
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Turns the gradient `g` of rows into `outer · (g − level − (x − mean) · slope)`.
+    fn rows_gradient<T>(x: &[T], mean: &[T], outer: &[T], level: &[T], slope: &[T], grad: &mut [T]) {
+        let width = mean.len();
+        for (grad, x) in grad.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+            let sides = grad.iter_mut().zip(x).zip(mean).zip(outer).zip(level).zip(slope);
+            for (((((g, &x), &m), &outer), &level), &slope) in sides {
+                *g = outer * (m - x).mul_add(slope, *g - level);
             }
         }
     }
@@ -139,13 +172,7 @@ impl Kernel for RowsNorm {
         let factor: Vec<T> = variance.iter().zip(weight).map(|(&v, &w)| w / Real::sqrt(v + T::of(self.eps))).collect();
         // SAFETY: every row is written whole.
         let out = unsafe {
-            collect(rows, width, width, |first, out| {
-                for (out, x) in out.chunks_exact_mut(width.max(1)).zip(x[first * width..].chunks_exact(width)) {
-                    for ((((out, &x), &m), &f), &b) in out.iter_mut().zip(x).zip(&mean).zip(&factor).zip(bias) {
-                        out.write((x - m) * f + b);
-                    }
-                }
-            })
+            collect(rows, width, width, |first, out| normalise_rows(&x[first * width..], &mean, &factor, bias, out))
         };
         keep(&self.statistics, mean, variance)?;
         Ok(out)
@@ -154,8 +181,18 @@ impl Kernel for RowsNorm {
     fn backward<T: Real>(
         &self,
         x: &[&[T]],
-        _y: &[T],
+        y: &[T],
         grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        x: &[&[T]],
+        _y: &[T],
+        mut grad: Vec<T>,
         _needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
         let (mean, variance) = kept::<T>(&self.statistics, Self::NAME)?;
@@ -171,20 +208,11 @@ impl Kernel for RowsNorm {
         let outer: Vec<T> = weight.iter().zip(&inverse).map(|(&w, &i)| w * i).collect();
         let level: Vec<T> = sums[..width].iter().map(|&s| s * scale).collect();
         let slope: Vec<T> = sums[width..].iter().zip(&inverse).map(|(&s, &i)| s * scale * i * i).collect();
-        // SAFETY: every row is written whole.
-        let grad_x = unsafe {
-            collect(rows, width, width, |first, out| {
-                let range = first * width..;
-                let arguments = x[range.clone()].chunks_exact(width).zip(grad[range].chunks_exact(width));
-                for (out, (x, grad)) in out.chunks_exact_mut(width.max(1)).zip(arguments) {
-                    for (j, out) in out.iter_mut().enumerate() {
-                        out.write(outer[j] * (grad[j] - level[j] - (x[j] - mean[j]) * slope[j]));
-                    }
-                }
-            })
-        };
+        for_slices(&mut grad, width, width, &|first, grad| {
+            rows_gradient(&x[first * width..], &mean, &outer, &level, &slope, grad);
+        });
         let grad_weight = sums[width..].iter().zip(&inverse).map(|(&p, &i)| p * i).collect();
         sums.truncate(width);
-        Ok([Some(grad_x), Some(grad_weight), Some(sums)])
+        Ok([Some(grad), Some(grad_weight), Some(sums)])
     }
 }

@@ -1,6 +1,6 @@
 //! An affine map of each channel of planes with what may follow it, and the sums over planes of batch norms.
 
-use super::activation::masked;
+use super::activation::masked_in_place;
 use crate::kernel::{Gradients, Kernel, Real, build, collect, for_slices, multiversion, sum1, sum2, sum3};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -18,12 +18,12 @@ multiversion! {
         match residual {
             Some(residual) => {
                 for ((out, &x), &r) in out.iter_mut().zip(x).zip(residual) {
-                    out.write(relu((x - mean) * scale + shift + r));
+                    out.write(relu((x - mean).mul_add(scale, shift) + r));
                 }
             }
             None => {
                 for (out, &x) in out.iter_mut().zip(x) {
-                    out.write(relu((x - mean) * scale + shift));
+                    out.write(relu((x - mean).mul_add(scale, shift)));
                 }
             }
         }
@@ -44,18 +44,18 @@ multiversion! {
 }
 
 multiversion! {
-    /// `a · (g − level − (x − mean) · slope)`, of the gradient where `y > 0` if `y` is given.
-    fn plane_gradient<T>(x: &[T], y: Option<&[T]>, grad: &[T], mean: T, a: T, level: T, slope: T, out: &mut [MaybeUninit<T>]) {
+    /// Turns the gradient `g`, where `y > 0` if `y` is given, into `a · (g − level − (x − mean) · slope)`.
+    fn plane_gradient<T>(x: &[T], y: Option<&[T]>, mean: T, a: T, level: T, slope: T, grad: &mut [T]) {
         match y {
             None => {
-                for ((out, &x), &g) in out.iter_mut().zip(x).zip(grad) {
-                    out.write(a * (g - level - (x - mean) * slope));
+                for (g, &x) in grad.iter_mut().zip(x) {
+                    *g = a * (mean - x).mul_add(slope, *g - level);
                 }
             }
             Some(y) => {
-                for (((out, &x), &g), &y) in out.iter_mut().zip(x).zip(grad).zip(y) {
-                    let g = if y > T::ZERO { g } else { T::ZERO };
-                    out.write(a * (g - level - (x - mean) * slope));
+                for ((g, &x), &y) in grad.iter_mut().zip(x).zip(y) {
+                    let masked = if y > T::ZERO { *g } else { T::ZERO };
+                    *g = a * (mean - x).mul_add(slope, masked - level);
                 }
             }
         }
@@ -148,29 +148,32 @@ impl ChannelAffine {
         out
     }
 
-    /// `a (g − level − (x − mean) slope)` with numbers for each channel.
+    /// `a (g − level − (x − mean) slope)` with numbers for each channel, in the memory of the gradient `g`.
     pub(crate) fn gradient<T: Real>(
         &self,
         x: &[T],
         y: Option<&[T]>,
-        grad: &[T],
+        mut grad: Vec<T>,
         numbers: impl Fn(usize) -> [T; 4] + Sync,
     ) -> Vec<T> {
         let plane = self.plane;
-        if plane == 0 {
-            return Vec::new();
+        for_slices(&mut grad, plane, 3 * plane, &|first, grad| {
+            for (at, grad) in grad.chunks_exact_mut(plane).enumerate() {
+                let [mean, a, level, slope] = numbers((first + at) % self.channels);
+                let range = (first + at) * plane..(first + at + 1) * plane;
+                plane_gradient(&x[range.clone()], y.map(|y| &y[range]), mean, a, level, slope, grad);
+            }
+        });
+        grad
+    }
+
+    /// The gradient where `y > 0` if relu follows and a residual needs it, in the memory of `grad`; otherwise `y` as the mask that the other loops apply.
+    pub(crate) fn masked<'a, T: Real>(&self, y: &'a [T], grad: &mut [T], has_residual: bool) -> Option<&'a [T]> {
+        if self.has_relu && has_residual {
+            masked_in_place(y, grad);
+            return None;
         }
-        // SAFETY: every plane is written whole.
-        unsafe {
-            collect(x.len() / plane, plane, 3 * plane, |first, out| {
-                for (at, out) in out.chunks_exact_mut(plane).enumerate() {
-                    let [mean, a, level, slope] = numbers((first + at) % self.channels);
-                    let range = (first + at) * plane..(first + at + 1) * plane;
-                    let y = y.map(|y| &y[range.clone()]);
-                    plane_gradient(&x[range.clone()], y, &grad[range], mean, a, level, slope, out);
-                }
-            })
-        }
+        self.has_relu.then_some(y)
     }
 }
 
@@ -190,15 +193,20 @@ impl Kernel for ChannelAffine {
         grad: &[T],
         needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        x: &[&[T]],
+        y: &[T],
+        mut grad: Vec<T>,
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
         let zeros = vec![T::ZERO; self.channels];
-        let grad_residual = (needs[2] && self.has_relu).then(|| masked(y, grad));
-        let original = grad;
-        let (y, grad) = match &grad_residual {
-            Some(masked) => (None, masked.as_slice()),
-            None => (self.has_relu.then_some(y), grad),
-        };
+        let y = self.masked(y, &mut grad, needs[2]);
         let grad_numbers = needs[1].then(|| {
-            let sums = self.sums(x[0], y, grad, &zeros);
+            let sums = self.sums(x[0], y, &grad, &zeros);
             // SAFETY: both halves are written.
             unsafe {
                 build(2 * self.channels, |out| {
@@ -210,7 +218,11 @@ impl Kernel for ChannelAffine {
             }
         });
         let scale = x[1];
-        let grad_x = needs[0].then(|| self.gradient(x[0], y, grad, |c| [T::ZERO, scale[c], T::ZERO, T::ZERO]));
-        Ok([grad_x, grad_numbers, needs[2].then(|| grad_residual.unwrap_or_else(|| original.to_vec()))])
+        let of_x = |grad: Vec<T>| self.gradient(x[0], y, grad, |c| [T::ZERO, scale[c], T::ZERO, T::ZERO]);
+        Ok(match (needs[0], needs[2]) {
+            (true, true) => [Some(of_x(grad.clone())), grad_numbers, Some(grad)],
+            (true, false) => [Some(of_x(grad)), grad_numbers, None],
+            (false, has_residual) => [None, grad_numbers, has_residual.then_some(grad)],
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Copies of whole runs of elements.
 
-use crate::kernel::{Gradients, Kernel, Real, for_slices};
+use crate::kernel::{Gradients, Kernel, Real, collect, for_slices, multiversion, written};
+use std::mem::MaybeUninit;
 
 /// Up to three arguments, row by row.
 pub(crate) struct Join {
@@ -9,23 +10,19 @@ pub(crate) struct Join {
     pub(crate) widths: [usize; 3],
 }
 
-impl Kernel for Join {
-    const NAME: &'static str = "cat";
-
-    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        let width: usize = self.widths.iter().sum();
-        let mut out = vec![T::ZERO; self.rows * width];
+impl Join {
+    fn copy<T: Real>(&self, x: &[&[T]], width: usize, out: &mut [T]) {
         // One long row is cut within.
         if self.rows == 1 {
-            let mut rest = out.as_mut_slice();
+            let mut rest = out;
             for x in x {
                 let (part, others) = rest.split_at_mut(x.len());
                 for_slices(part, 1, 1, &|first, part| part.copy_from_slice(&x[first..first + part.len()]));
                 rest = others;
             }
-            return Ok(out);
+            return;
         }
-        for_slices(&mut out, width, width, &|first, out| {
+        for_slices(out, width, width, &|first, out| {
             for (row, out) in (first..).zip(out.chunks_mut(width)) {
                 let mut at = 0;
                 for (x, width) in x.iter().zip(self.widths) {
@@ -34,7 +31,16 @@ impl Kernel for Join {
                 }
             }
         });
-        Ok(out)
+    }
+}
+
+impl Kernel for Join {
+    const NAME: &'static str = "cat";
+
+    fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
+        let width: usize = self.widths.iter().sum();
+        // SAFETY: every element of every row is written, and none is read.
+        Ok(unsafe { written(self.rows * width, |out| self.copy(x, width, out)) })
     }
 
     fn backward<T: Real>(
@@ -50,13 +56,15 @@ impl Kernel for Join {
         for (which, x) in x.iter().enumerate() {
             let width = self.widths[which];
             if needs[which] {
-                let mut out = vec![T::ZERO; x.len()];
-                for_slices(&mut out, width, width, &|first, out| {
-                    for (row, out) in (first..).zip(out.chunks_mut(width.max(1))) {
-                        out.copy_from_slice(&grad[row * whole + at..][..width]);
-                    }
-                });
-                gradients[which] = Some(out);
+                let copy = |out: &mut [T]| {
+                    for_slices(out, width, width, &|first, out| {
+                        for (row, out) in (first..).zip(out.chunks_mut(width.max(1))) {
+                            out.copy_from_slice(&grad[row * whole + at..][..width]);
+                        }
+                    });
+                };
+                // SAFETY: every row is written whole, and none is read.
+                gradients[which] = Some(unsafe { written(x.len(), copy) });
             }
             at += width;
         }
@@ -77,14 +85,16 @@ impl Kernel for Select {
     fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
         let (count, width) = (self.numbers.len(), self.width);
         let groups = x[0].len().checked_div(self.size * width).unwrap_or(0);
-        let mut out = vec![T::ZERO; groups * count * width];
-        for_slices(&mut out, width, width, &|first, out| {
-            for (run, out) in (first..).zip(out.chunks_mut(width)) {
-                let from = run / count * self.size + self.numbers[run % count] as usize;
-                out.copy_from_slice(&x[0][from * width..][..width]);
-            }
-        });
-        Ok(out)
+        let copy = |out: &mut [T]| {
+            for_slices(out, width, width, &|first, out| {
+                for (run, out) in (first..).zip(out.chunks_mut(width)) {
+                    let from = run / count * self.size + self.numbers[run % count] as usize;
+                    out.copy_from_slice(&x[0][from * width..][..width]);
+                }
+            });
+        };
+        // SAFETY: every run is written whole, and none is read.
+        Ok(unsafe { written(groups * count * width, copy) })
     }
 
     fn backward<T: Real>(
@@ -115,15 +125,39 @@ pub(crate) struct Choose {
     pub(crate) mask: Vec<u8>,
 }
 
-impl Choose {
-    fn chosen<T: Real>(&self, a: impl Fn(usize) -> T + Sync, b: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        let mut out = vec![T::ZERO; self.mask.len()];
-        for_slices(&mut out, 1, 1, &|first, out| {
-            for (at, out) in (first..).zip(out) {
-                *out = if self.mask[at] != 0 { a(at) } else { b(at) };
+multiversion! {
+    /// `a` where the mask is not 0, else `b`; one element stands for many.
+    fn choose<T>(mask: &[u8], a: &[T], b: &[T], out: &mut [MaybeUninit<T>]) {
+        match (a, b) {
+            (&[a], b) if mask.len() > 1 => {
+                for ((out, &mask), &b) in out.iter_mut().zip(mask).zip(b) {
+                    out.write(if mask != 0 { a } else { b });
+                }
             }
-        });
-        out
+            (a, &[b]) if mask.len() > 1 => {
+                for ((out, &mask), &a) in out.iter_mut().zip(mask).zip(a) {
+                    out.write(if mask != 0 { a } else { b });
+                }
+            }
+            (a, b) => {
+                for (((out, &mask), &a), &b) in out.iter_mut().zip(mask).zip(a).zip(b) {
+                    out.write(if mask != 0 { a } else { b });
+                }
+            }
+        }
+    }
+}
+
+impl Choose {
+    fn chosen<T: Real>(&self, a: &[T], b: &[T]) -> Vec<T> {
+        let part = |x: &'_ [T], at: usize, len: usize| if x.len() == 1 { 0..1 } else { at..at + len };
+        // SAFETY: every element is written.
+        unsafe {
+            collect(self.mask.len(), 1, 1, |first, out| {
+                let len = out.len();
+                choose(&self.mask[first..first + len], &a[part(a, first, len)], &b[part(b, first, len)], out);
+            })
+        }
     }
 }
 
@@ -131,7 +165,7 @@ impl Kernel for Choose {
     const NAME: &'static str = "where-cond";
 
     fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
-        Ok(self.chosen(|at| x[0][at], |at| x[1][at]))
+        Ok(self.chosen(x[0], x[1]))
     }
 
     fn backward<T: Real>(
@@ -141,8 +175,8 @@ impl Kernel for Choose {
         grad: &[T],
         needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
-        let of_a = needs[0].then(|| self.chosen(|at| grad[at], |_| T::ZERO));
-        let of_b = needs[1].then(|| self.chosen(|_| T::ZERO, |at| grad[at]));
+        let of_a = needs[0].then(|| self.chosen(grad, &[T::ZERO]));
+        let of_b = needs[1].then(|| self.chosen(&[T::ZERO], grad));
         Ok([of_a, of_b, None])
     }
 }

@@ -1,16 +1,8 @@
 //! Cross-entropy and the mean squared error.
 
-use super::softmax::{EXP_WORK, for_exponential_rows, log_of_sum};
-use crate::kernel::{Real, collect, for_slices, multiversion, sum1};
-
-multiversion! {
-    /// `exp(x − largest − log_sum) · factor`.
-    fn scaled_powers<T>(x: &[T], largest: T, log_sum: T, factor: T, out: &mut [T]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = Real::exp((x - largest) - log_sum) * factor;
-        }
-    }
-}
+use super::softmax::{EXP_WORK, largest};
+use crate::kernel::{FEW_LANES, Real, collect, for_lanes, for_slices, joined, multiversion};
+use std::mem::MaybeUninit;
 
 /// What the loss of a row leaves for its gradient.
 #[derive(Clone, Copy, Default)]
@@ -18,8 +10,56 @@ pub(crate) struct LossRow {
     pub(crate) loss: f64,
     /// The largest logit.
     largest: f64,
-    /// `log Σ exp` of the logits relative to the largest.
-    log_sum: f64,
+    /// 1 over the sum of the powers relative to the largest.
+    inverse: f64,
+    /// The share of the classes that are not the target in that sum.
+    others: f64,
+}
+
+multiversion! {
+    fn loss_rows<T>(logits: &[T], targets: &[u32], classes: usize, rows: &mut [LossRow]) {
+        for ((x, &target), row) in logits.chunks_exact(classes).zip(targets).zip(rows) {
+            let target = target as usize;
+            let largest = largest(x);
+            let own = Real::exp(x[target] - largest);
+            let mut others = [T::ZERO; FEW_LANES];
+            for_lanes(x, T::NEG_INFINITY, |at, mut x| {
+                if at == target / FEW_LANES {
+                    x[target % FEW_LANES] = T::NEG_INFINITY;
+                }
+                for (other, x) in others.iter_mut().zip(x) {
+                    *other += Real::exp(x - largest);
+                }
+            });
+            let others = joined(others, |a, b| a + b);
+            let sum = own + others;
+            // log(1 + others / own), where the others may be tiny
+            let loss = if own >= others { (others / own).ln_1p() } else { (largest - x[target]) + Real::ln(sum) };
+            let inverse = T::ONE / sum;
+            *row = LossRow {
+                loss: loss.to_f64(),
+                largest: largest.to_f64(),
+                inverse: inverse.to_f64(),
+                others: (others * inverse).to_f64(),
+            };
+        }
+    }
+}
+
+multiversion! {
+    /// `factors` has one number, or one for each row.
+    fn loss_gradients<T>(logits: &[T], targets: &[u32], rows: &[LossRow], factors: &[T], classes: usize, out: &mut [MaybeUninit<T>]) {
+        let parts = logits.chunks_exact(classes).zip(out.chunks_exact_mut(classes));
+        for (at, (((x, out), row), &target)) in parts.zip(rows).zip(targets).enumerate() {
+            let factor = if factors.len() == 1 { factors[0] } else { factors[at] };
+            let (largest, scale) = (T::of(row.largest), T::of(row.inverse) * factor);
+            for (out, &x) in out.iter_mut().zip(x) {
+                out.write((Real::exp(x - largest) * scale).or_zero());
+            }
+            // p − 1 without cancellation, for targets that are nearly certain
+            out[target as usize].write(T::of(-row.others) * factor);
+        }
+    }
 }
 
 /// The loss of each row. Targets are below `classes`.
@@ -27,48 +67,27 @@ pub(crate) fn cross_entropy_rows<T: Real>(logits: &[T], targets: &[u32], classes
     let mut rows = vec![LossRow::default(); targets.len()];
     if classes > 0 {
         for_slices(&mut rows, 1, classes * EXP_WORK, &|first, rows| {
-            for_exponential_rows(logits, classes, first, (rows, 1), |row, x, powers, sum, largest, out| {
-                let log_sum = log_of_sum(powers, sum).to_f64();
-                let target = targets[row] as usize;
-                let power = powers[target];
-                let loss = if power + power > sum {
-                    // log(1 + others / own), where the others may be tiny
-                    let others = sum1(&powers[..target], |p| p) + sum1(&powers[target + 1..], |p| p);
-                    Real::ln_1p(others / power).to_f64()
-                } else {
-                    (largest.to_f64() - x[target].to_f64()) + log_sum
-                };
-                out[0] = LossRow { loss, largest: largest.to_f64(), log_sum };
-            });
+            loss_rows(&logits[first * classes..], &targets[first..], classes, rows);
         });
     }
     rows
 }
 
-/// The gradient of the logits; `factor` is that of each row's loss.
+/// The gradient of the logits; `factors` are those of each row's loss, or of all.
 pub(crate) fn cross_entropy_gradient<T: Real>(
     logits: &[T],
     targets: &[u32],
     rows: &[LossRow],
-    factor: impl Fn(usize) -> T + Sync,
+    factors: &[T],
     classes: usize,
 ) -> Vec<T> {
-    let mut out = vec![T::ZERO; logits.len()];
-    if classes == 0 {
-        return out;
+    // SAFETY: every row is written whole.
+    unsafe {
+        collect(targets.len(), classes, classes * EXP_WORK, |first, out| {
+            let factors = if factors.len() == 1 { factors } else { &factors[first..] };
+            loss_gradients(&logits[first * classes..], &targets[first..], &rows[first..], factors, classes, out);
+        })
     }
-    for_slices(&mut out, classes, classes * EXP_WORK, &|first, out| {
-        let start = first * classes;
-        for (row, out) in out.chunks_exact_mut(classes).enumerate() {
-            let factor = factor(first + row);
-            let LossRow { loss, largest, log_sum } = rows[first + row];
-            let logits = &logits[start + row * classes..];
-            scaled_powers(logits, T::of(largest), T::of(log_sum), factor, out);
-            // p − 1 without cancellation, for targets that are nearly certain.
-            out[targets[first + row] as usize] = Real::exp_m1(T::of(-loss)) * factor;
-        }
-    });
-    out
 }
 
 /// Elements that are added up by one task; fixed, so that the order of additions does not depend on threads.

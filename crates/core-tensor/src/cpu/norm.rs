@@ -1,7 +1,9 @@
 //! Normalisation of rows and of groups of channels.
 
 use super::reduce::sum_partials;
-use crate::kernel::{Gradients, Kernel, MIN_WORK_PER_TASK, Real, collect, for_slices2, multiversion, sum1, sum2, sum3};
+use crate::kernel::{
+    Gradients, Kernel, MIN_WORK_PER_TASK, Real, collect, dot, for_slices2, multiversion, sum1, sum2, sum3,
+};
 use std::mem::MaybeUninit;
 
 /// The mean (zero if not centred) and the inverse standard deviation of a row.
@@ -41,21 +43,20 @@ multiversion! {
 }
 
 multiversion! {
-    /// Writes the gradient of the rows, and adds those of weight and bias to the halves of `sums`.
-    fn row_gradients<T>(op: &RowNorm, x: &[T], weight: &[T], grad: &[T], out: &mut [T], sums: &mut [T]) {
+    /// Turns `grad` into the gradient of the rows, and adds those of weight and bias to the halves of `sums`.
+    fn row_gradients<T>(op: &RowNorm, x: &[T], weight: &[T], grad: &mut [T], sums: &mut [T]) {
         let (eps, scale) = (T::of(op.eps), T::of(1. / op.width as f64));
         let (weight_sums, bias_sums) = sums.split_at_mut(op.width);
-        let rows = x.chunks_exact(op.width).zip(grad.chunks_exact(op.width));
-        for ((x, grad), out) in rows.zip(out.chunks_exact_mut(op.width)) {
+        for (x, grad) in x.chunks_exact(op.width).zip(grad.chunks_exact_mut(op.width)) {
             let (mean, inverse) = statistics(x, eps, op.is_centered);
-            let level = if op.is_centered { sum2(grad, weight, |g, w| g * w) * scale } else { T::ZERO };
-            let slope = sum3(grad, weight, x, |g, w, x| g * w * ((x - mean) * inverse)) * scale;
-            let parts = out.iter_mut().zip(x).zip(grad).zip(weight);
-            for ((((out, &x), &g), &w), (ws, bs)) in parts.zip(weight_sums.iter_mut().zip(bias_sums.iter_mut())) {
+            let level = if op.is_centered { dot(grad, weight) * scale } else { T::ZERO };
+            let slope = sum3(grad, weight, x, |g, w, x| g * w * (x - mean)) * inverse * scale;
+            let parts = grad.iter_mut().zip(x).zip(weight);
+            for (((g, &x), &w), (ws, bs)) in parts.zip(weight_sums.iter_mut().zip(bias_sums.iter_mut())) {
                 let normal = (x - mean) * inverse;
-                *out = inverse * (g * w - level - normal * slope);
-                *ws += g * normal;
-                *bs += g;
+                *ws = g.mul_add(normal, *ws);
+                *bs += *g;
+                *g = inverse * (-normal).mul_add(slope, g.mul_add(w, -level));
             }
         }
     }
@@ -80,8 +81,18 @@ impl Kernel for RowNorm {
     fn backward<T: Real>(
         &self,
         x: &[&[T]],
-        _y: &[T],
+        y: &[T],
         grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        x: &[&[T]],
+        _y: &[T],
+        mut grad: Vec<T>,
         needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
         let width = self.width;
@@ -91,30 +102,16 @@ impl Kernel for RowNorm {
         let rows = grad.len() / width;
         let per_block = (MIN_WORK_PER_TASK / width).max(16);
         let mut partial = vec![T::ZERO; rows.div_ceil(per_block) * 2 * width];
-        let mut grad_x = vec![T::ZERO; grad.len()];
-        for_slices2(
-            (&mut grad_x, per_block * width),
-            (&mut partial, 2 * width),
-            5 * per_block * width,
-            &|first, out, sums| {
-                for (at, (out, sums)) in
-                    out.chunks_mut(per_block * width).zip(sums.chunks_exact_mut(2 * width)).enumerate()
-                {
-                    let start = (first + at) * per_block * width;
-                    row_gradients(
-                        self,
-                        &x[0][start..start + out.len()],
-                        x[1],
-                        &grad[start..start + out.len()],
-                        out,
-                        sums,
-                    );
-                }
-            },
-        );
+        let block = per_block * width;
+        for_slices2((&mut grad, block), (&mut partial, 2 * width), 5 * block, &|first, grad, sums| {
+            let blocks = grad.chunks_mut(block).zip(sums.chunks_exact_mut(2 * width));
+            for (at, (grad, sums)) in (first..).zip(blocks) {
+                row_gradients(self, &x[0][at * block..], x[1], grad, sums);
+            }
+        });
         let mut sums = sum_partials(&partial, 2 * width);
         let bias = sums.split_off(width);
-        Ok([Some(grad_x), Some(sums), needs[2].then_some(bias)])
+        Ok([Some(grad), Some(sums), needs[2].then_some(bias)])
     }
 }
 
@@ -151,12 +148,12 @@ multiversion! {
 }
 
 multiversion! {
-    /// The gradients of the rows from number `first` on; `sums` gets, for each channel, those of weight and bias.
-    fn group_gradients<T>(op: &GroupNorm, first: usize, x: &[T], weight: &[T], grad: &[T], out: &mut [T], sums: &mut [T]) {
+    /// Turns `grad` into the gradient of the rows from number `first` on; `sums` gets, for each channel, those of weight and bias.
+    fn group_gradients<T>(op: &GroupNorm, first: usize, x: &[T], weight: &[T], grad: &mut [T], sums: &mut [T]) {
         let (channels, width) = op.sizes();
         let scale = T::of(1. / width as f64);
-        let rows = x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(out.chunks_exact_mut(width));
-        for (row, (((x, grad), out), sums)) in rows.zip(sums.chunks_exact_mut(2 * channels)).enumerate() {
+        let rows = x.chunks_exact(width).zip(grad.chunks_exact_mut(width));
+        for (row, ((x, grad), sums)) in rows.zip(sums.chunks_exact_mut(2 * channels)).enumerate() {
             let (mean, inverse) = statistics(x, T::of(op.eps), true);
             let start = (first + row) % op.groups * channels;
             let (mut level, mut slope) = (T::ZERO, T::ZERO);
@@ -169,11 +166,12 @@ multiversion! {
                 slope += weight[start + channel] * product;
             }
             (level, slope) = (level * scale, slope * scale);
-            let planes = x.chunks_exact(op.plane).zip(grad.chunks_exact(op.plane));
-            for (channel, ((x, grad), out)) in planes.zip(out.chunks_exact_mut(op.plane)).enumerate() {
+            let planes = x.chunks_exact(op.plane).zip(grad.chunks_exact_mut(op.plane));
+            for (channel, (x, grad)) in planes.enumerate() {
                 let w = weight[start + channel];
-                for ((out, &x), &g) in out.iter_mut().zip(x).zip(grad) {
-                    *out = inverse * (g * w - level - (x - mean) * inverse * slope);
+                for (g, &x) in grad.iter_mut().zip(x) {
+                    let normal = (x - mean) * inverse;
+                    *g = inverse * (-normal).mul_add(slope, g.mul_add(w, -level));
                 }
             }
         }
@@ -199,8 +197,18 @@ impl Kernel for GroupNorm {
     fn backward<T: Real>(
         &self,
         x: &[&[T]],
-        _y: &[T],
+        y: &[T],
         grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        x: &[&[T]],
+        _y: &[T],
+        mut grad: Vec<T>,
         _needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
         let (channels, width) = self.sizes();
@@ -208,13 +216,11 @@ impl Kernel for GroupNorm {
             return Ok([Some(Vec::new()), Some(vec![T::ZERO; self.channels]), Some(vec![T::ZERO; self.channels])]);
         }
         let mut partial = vec![T::ZERO; grad.len() / width * 2 * channels];
-        let mut grad_x = vec![T::ZERO; grad.len()];
-        for_slices2((&mut grad_x, width), (&mut partial, 2 * channels), 5 * width, &|first, out, sums| {
-            let range = first * width..first * width + out.len();
-            group_gradients(self, first, &x[0][range.clone()], x[1], &grad[range], out, sums);
+        for_slices2((&mut grad, width), (&mut partial, 2 * channels), 5 * width, &|first, grad, sums| {
+            group_gradients(self, first, &x[0][first * width..], x[1], grad, sums);
         });
         let sums = sum_partials(&partial, 2 * self.channels);
         let (weight, bias) = sums.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
-        Ok([Some(grad_x), Some(weight), Some(bias)])
+        Ok([Some(grad), Some(weight), Some(bias)])
     }
 }

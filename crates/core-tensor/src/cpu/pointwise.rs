@@ -1,8 +1,8 @@
 //! Chains of element-wise operations in one pass.
 
-use super::activation::{Function, Silu, masked};
-use super::reduce::sum_rows;
-use crate::kernel::{Gradients, Kernel, Real, collect, multiversion};
+use super::activation::{Function, Silu, masked, masked_in_place};
+use super::reduce::with_row_sums;
+use crate::kernel::{Gradients, Kernel, Real, build, collect, for_slices2, multiversion};
 use std::mem::MaybeUninit;
 
 pub(crate) struct Biased<F> {
@@ -20,12 +20,16 @@ multiversion! {
 }
 
 multiversion! {
-    fn derivatives<T, F: Function>(function: F, x: &[T], bias: &[T], y: &[T], grad: &[T], out: &mut [MaybeUninit<T>]) {
+    /// Multiplies `grad` with the derivatives, and adds its rows to `sums` if there are any.
+    fn derivatives<T, F: Function>(function: F, x: &[T], bias: &[T], y: &[T], grad: &mut [T], sums: &mut [T]) {
         let width = bias.len();
-        let rows = x.chunks_exact(width).zip(y.chunks_exact(width)).zip(grad.chunks_exact(width));
-        for (((x, y), grad), out) in rows.zip(out.chunks_exact_mut(width)) {
-            for ((((out, &x), &b), &y), &g) in out.iter_mut().zip(x).zip(bias).zip(y).zip(grad) {
-                out.write(g * function.derivative(x + b, y));
+        let rows = x.chunks_exact(width).zip(y.chunks_exact(width));
+        for ((x, y), grad) in rows.zip(grad.chunks_exact_mut(width)) {
+            for (((g, &x), &b), &y) in grad.iter_mut().zip(x).zip(bias).zip(y) {
+                *g = (*g * function.derivative(x + b, y)).or_zero();
+            }
+            for (sum, &g) in sums.iter_mut().zip(&*grad) {
+                *sum += g;
             }
         }
     }
@@ -55,20 +59,25 @@ impl<F: Function> Kernel for Biased<F> {
         grad: &[T],
         needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        x: &[&[T]],
+        y: &[T],
+        mut grad: Vec<T>,
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
         let (x, bias) = (x[0], x[1]);
         let width = bias.len();
         if width == 0 {
             return Ok([Some(Vec::new()), Some(Vec::new()), None]);
         }
-        // SAFETY: every row is written whole.
-        let out = unsafe {
-            collect(x.len() / width, width, width * F::WORK, |first, out| {
-                let start = first * width;
-                derivatives(self.function, &x[start..], bias, &y[start..], &grad[start..], out);
-            })
-        };
-        let grad_bias = needs[1].then(|| sum_rows(&out, width));
-        Ok([Some(out), grad_bias, None])
+        let grad_bias = with_row_sums(&mut grad, width, needs[1], F::WORK, &|first, grad, sums| {
+            derivatives(self.function, &x[first..], bias, &y[first..], grad, sums);
+        });
+        Ok([Some(grad), grad_bias, None])
     }
 }
 
@@ -86,6 +95,7 @@ multiversion! {
 
 impl Kernel for AddRelu {
     const NAME: &'static str = "add-relu";
+    const IS_SHARED: bool = true;
 
     fn forward<T: Real>(&self, x: &[&[T]]) -> candle_core::Result<Vec<T>> {
         // SAFETY: every element is written.
@@ -97,12 +107,20 @@ impl Kernel for AddRelu {
         _x: &[&[T]],
         y: &[T],
         grad: &[T],
-        needs: [bool; 3],
+        _needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
-        let out = masked(y, grad);
-        let both = needs[0] && needs[1];
-        let copy = both.then(|| out.clone());
-        Ok(if needs[0] { [Some(out), copy, None] } else { [None, Some(out), None] })
+        Ok([Some(masked(y, grad)), None, None])
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        _x: &[&[T]],
+        y: &[T],
+        mut grad: Vec<T>,
+        _needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        masked_in_place(y, &mut grad);
+        Ok([Some(grad), None, None])
     }
 }
 
@@ -117,9 +135,12 @@ multiversion! {
 }
 
 multiversion! {
-    fn swiglu_gate<T>(gate: &[T], x: &[T], grad: &[T], out: &mut [MaybeUninit<T>]) {
-        for (((out, &gate), &x), &g) in out.iter_mut().zip(gate).zip(x).zip(grad) {
-            out.write(g * x * Silu.derivative(gate, gate));
+    /// Turns `grad` into the gradient of `x`, and writes that of the gate.
+    fn swiglu_gradients<T>(gate: &[T], x: &[T], grad: &mut [T], out: &mut [MaybeUninit<T>]) {
+        for (((out, &gate), &x), g) in out.iter_mut().zip(gate).zip(x).zip(grad) {
+            let sigmoid = gate.sigmoid();
+            out.write((*g * x * sigmoid * gate.mul_add(T::ONE - sigmoid, T::ONE)).or_zero());
+            *g = (*g * gate * sigmoid).or_zero();
         }
     }
 }
@@ -135,19 +156,28 @@ impl Kernel for Swiglu {
     fn backward<T: Real>(
         &self,
         x: &[&[T]],
-        _y: &[T],
+        y: &[T],
         grad: &[T],
         needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
-        let len = grad.len();
-        // SAFETY: every element is written, here and below.
-        let gate = needs[0].then(|| unsafe {
-            collect(len, 1, 16, |first, out| swiglu_gate(&x[0][first..], &x[1][first..], &grad[first..], out))
-        });
-        let value = needs[1].then(|| {
-            // SAFETY: as above.
-            unsafe { collect(len, 1, 16, |first, out| swiglu_piece(&x[0][first..], &grad[first..], out)) }
-        });
-        Ok([gate, value, None])
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        x: &[&[T]],
+        _y: &[T],
+        mut grad: Vec<T>,
+        _needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        // SAFETY: every element is written.
+        let gate = unsafe {
+            build(grad.len(), |out| {
+                for_slices2((&mut grad, 1), (out, 1), 2 * Silu::WORK, &|first, grad, out| {
+                    swiglu_gradients(&x[0][first..], &x[1][first..], grad, out);
+                });
+            })
+        };
+        Ok([Some(gate), Some(grad), None])
     }
 }

@@ -14,11 +14,6 @@ pub(crate) struct Sizes {
     pub(crate) hidden: usize,
 }
 
-#[inline(always)]
-fn sigmoid<T: Real>(x: T) -> T {
-    T::ONE / (T::ONE + Real::exp(-x))
-}
-
 /// Values of the forward pass that the backward pass needs, as f64 or f32 like the tensors themselves.
 pub(crate) type Kept = OnceLock<(candle_core::CpuStorage, candle_core::CpuStorage)>;
 
@@ -48,16 +43,16 @@ multiversion! {
             let (f, rest) = rest.split_at_mut(hidden);
             let (g, o) = rest.split_at_mut(hidden);
             for i in i.iter_mut() {
-                *i = sigmoid(*i);
+                *i = i.sigmoid();
             }
             for f in f.iter_mut() {
-                *f = sigmoid(*f);
+                *f = f.sigmoid();
             }
             for g in g.iter_mut() {
                 *g = Real::tanh(*g);
             }
             for o in o.iter_mut() {
-                *o = sigmoid(*o);
+                *o = o.sigmoid();
             }
             for ((((c, &previous), &i), &f), &g) in c.iter_mut().zip(previous).zip(&*i).zip(&*f).zip(&*g) {
                 *c = f * previous + i * g;
@@ -74,17 +69,23 @@ multiversion! {
     fn lstm_gradient_rows<T>(hidden: usize, gates: &[T], previous: &[T], c: &[T], dh: &[T], dc: &mut [T], out: &mut [T]) {
         let rows = gates.chunks_exact(4 * hidden).zip(out.chunks_exact_mut(4 * hidden));
         for (row, (gates, out)) in rows.enumerate() {
-            let range = row * hidden..(row + 1) * hidden;
-            let (previous, c, dh, dc) = (&previous[range.clone()], &c[range.clone()], &dh[range.clone()], &mut dc[range]);
+            // Slices of one length, so that no place has to be checked.
+            let start = row * hidden;
+            let (previous, c, dh) = (&previous[start..][..hidden], &c[start..][..hidden], &dh[start..][..hidden]);
+            let dc = &mut dc[start..][..hidden];
+            let ((i, f), (g, o)) = (gates[..2 * hidden].split_at(hidden), gates[2 * hidden..].split_at(hidden));
+            let (to_if, to_go) = out.split_at_mut(2 * hidden);
+            let ((to_i, to_f), (to_g, to_o)) = (to_if.split_at_mut(hidden), to_go.split_at_mut(hidden));
+            let (f, o, to_f, to_o) = (&f[..hidden], &o[..hidden], &mut to_f[..hidden], &mut to_o[..hidden]);
             for j in 0..hidden {
-                let (i, f, g, o) = (gates[j], gates[hidden + j], gates[2 * hidden + j], gates[3 * hidden + j]);
+                let (i, f, g, o) = (i[j], f[j], g[j], o[j]);
                 let tanh = Real::tanh(c[j]);
-                let d = dc[j] + dh[j] * o * (T::ONE - tanh * tanh);
-                out[j] = d * g * i * (T::ONE - i);
-                out[hidden + j] = d * previous[j] * f * (T::ONE - f);
-                out[2 * hidden + j] = d * i * (T::ONE - g * g);
-                out[3 * hidden + j] = dh[j] * tanh * o * (T::ONE - o);
-                dc[j] = d * f;
+                let d = (dh[j] * o).mul_add((-tanh).mul_add(tanh, T::ONE), dc[j]);
+                to_i[j] = (d * g * i * (T::ONE - i)).or_zero();
+                to_f[j] = (d * previous[j] * f * (T::ONE - f)).or_zero();
+                to_g[j] = (d * i * (-g).mul_add(g, T::ONE)).or_zero();
+                to_o[j] = (dh[j] * tanh * o * (T::ONE - o)).or_zero();
+                dc[j] = (d * f).or_zero();
             }
         }
     }
@@ -185,7 +186,7 @@ multiversion! {
             inner.copy_from_slice(&recurrent[2 * hidden..]);
             let (rz, n) = gates.split_at_mut(2 * hidden);
             for (gate, &u) in rz.iter_mut().zip(recurrent) {
-                *gate = sigmoid(*gate + u);
+                *gate = (*gate + u).sigmoid();
             }
             let (r, z) = rz.split_at(hidden);
             for ((n, &r), &u) in n.iter_mut().zip(r).zip(&*inner) {
@@ -203,18 +204,24 @@ multiversion! {
     /// directly into `dh`.
     fn gru_gradient_rows<T>(hidden: usize, gates: &[T], inner: &[T], previous: &[T], dh: &mut [T], out: &mut [T], recurrent: &mut [T]) {
         for (row, gates) in gates.chunks_exact(3 * hidden).enumerate() {
-            let (range, wide) = (row * hidden..(row + 1) * hidden, row * 3 * hidden..(row + 1) * 3 * hidden);
-            let (inner, previous, dh) = (&inner[range.clone()], &previous[range.clone()], &mut dh[range]);
-            let (out, recurrent) = (&mut out[wide.clone()], &mut recurrent[wide]);
+            let (start, wide) = (row * hidden, row * 3 * hidden);
+            let (inner, previous) = (&inner[start..][..hidden], &previous[start..][..hidden]);
+            let dh = &mut dh[start..][..hidden];
+            let (r, zn) = gates.split_at(hidden);
+            let (z, n) = (&zn[..hidden], &zn[hidden..][..hidden]);
+            let (to_r, rest) = out[wide..][..3 * hidden].split_at_mut(hidden);
+            let (to_z, to_n) = rest.split_at_mut(hidden);
+            let (of_r, rest) = recurrent[wide..][..3 * hidden].split_at_mut(hidden);
+            let (of_z, of_n) = rest.split_at_mut(hidden);
+            let (to_n, of_n) = (&mut to_n[..hidden], &mut of_n[..hidden]);
             for j in 0..hidden {
-                let (r, z, n) = (gates[j], gates[hidden + j], gates[2 * hidden + j]);
-                let d = dh[j];
-                let dn = d * (T::ONE - z) * (T::ONE - n * n);
-                let dr = dn * inner[j] * r * (T::ONE - r);
-                let dz = d * (previous[j] - n) * z * (T::ONE - z);
-                (out[j], out[hidden + j], out[2 * hidden + j]) = (dr, dz, dn);
-                (recurrent[j], recurrent[hidden + j], recurrent[2 * hidden + j]) = (dr, dz, dn * r);
-                dh[j] = d * z;
+                let (r, z, n, d) = (r[j], z[j], n[j], dh[j]);
+                let dn = (d * (T::ONE - z) * (-n).mul_add(n, T::ONE)).or_zero();
+                let dr = (dn * inner[j] * r * (T::ONE - r)).or_zero();
+                let dz = (d * (previous[j] - n) * z * (T::ONE - z)).or_zero();
+                (to_r[j], to_z[j], to_n[j]) = (dr, dz, dn);
+                (of_r[j], of_z[j], of_n[j]) = (dr, dz, (dn * r).or_zero());
+                dh[j] = (d * z).or_zero();
             }
         }
     }

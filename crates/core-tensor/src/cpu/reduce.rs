@@ -1,6 +1,8 @@
 //! Sums over rows and over everything.
 
-use crate::kernel::{Gradients, Kernel, MIN_WORK_PER_TASK, Real, collect, for_slices, multiversion, sum_all};
+use crate::kernel::{
+    Gradients, Kernel, MIN_WORK_PER_TASK, Real, collect, for_slices, for_slices2, multiversion, sum_all,
+};
 
 pub(crate) struct SumAll {
     pub(crate) scale: f64,
@@ -81,6 +83,29 @@ pub(crate) fn sum_rows<T: Real>(x: &[T], width: usize) -> Vec<T> {
         }
     });
     sum_partials(&partial, width)
+}
+
+/// Calls `body(first element, rows, sums)` for blocks of the rows of `x`, each `width` elements; `body` changes them and, if the sum of all rows is asked for, adds them to `sums`, which are empty
+/// otherwise. `work` is the number of steps for an element.
+pub(crate) fn with_row_sums<T: Real>(
+    x: &mut [T],
+    width: usize,
+    has_sums: bool,
+    work: usize,
+    body: &(impl Fn(usize, &mut [T], &mut [T]) + Sync),
+) -> Option<Vec<T>> {
+    let block = rows_per_block(width) * width;
+    if !has_sums || x.is_empty() {
+        for_slices(x, width, width * work, &|first, x| body(first * width, x, &mut []));
+        return has_sums.then(|| vec![T::ZERO; width]);
+    }
+    let mut partial = vec![T::ZERO; x.len().div_ceil(block) * width];
+    for_slices2((x, block), (&mut partial, width), block * work, &|first, x, partial| {
+        for (at, (x, sums)) in x.chunks_mut(block).zip(partial.chunks_exact_mut(width)).enumerate() {
+            body((first + at) * block, x, sums);
+        }
+    });
+    Some(sum_partials(&partial, width))
 }
 
 /// Rows whose sums are added up in their own type: few, so that little is lost.

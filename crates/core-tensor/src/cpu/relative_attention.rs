@@ -1,7 +1,7 @@
 //! Causal attention with relative positions, a head at a time.
 
 use crate::kernel::{
-    Gradients, Kernel, Matrix, Real, exp_all, for_slices, for_slices2, gemm_strided, multiversion, sum1, sum2,
+    Gradients, Kernel, Matrix, Real, dot, for_slices, for_slices2, gemm_strided, multiversion, sum1,
 };
 
 pub(crate) struct RelativeAttention {
@@ -27,21 +27,20 @@ multiversion! {
         }
         let largest = lanes.into_iter().fold(T::NEG_INFINITY, |m, v| v.larger(m));
         for v in row.iter_mut() {
-            *v -= largest;
+            *v = Real::exp(*v - largest);
         }
-        exp_all(row);
         let factor = T::ONE / sum1(row, |v| v);
         for v in row {
-            *v *= factor;
+            *v = (*v * factor).or_zero();
         }
     }
 }
 
 multiversion! {
     fn score_gradient<T>(scale: T, p: &[T], y: &[T], grad: &[T], dp: &mut [T]) {
-        let level = sum2(y, grad, |y, g| y * g);
+        let level = dot(y, grad);
         for (dp, &p) in dp.iter_mut().zip(p) {
-            *dp = p * (*dp - level) * scale;
+            *dp = (p * (*dp - level) * scale).or_zero();
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Softmax and its logarithm, of rows and of columns.
 
-use crate::kernel::{Gradients, Kernel, Real, exp_all, for_slices, multiversion, sum1, sum2};
+use crate::kernel::{
+    FEW_LANES, Gradients, Kernel, Real, collect, dot, exp_all, for_lanes, for_slices, joined, multiversion, sum1,
+};
+use std::mem::MaybeUninit;
 
 /// The softmax of `[outer, size, inner]` over its middle, rows of `inner` at a time.
 pub(crate) struct ColumnSoftmax {
@@ -46,7 +49,7 @@ multiversion! {
             }
             for out in out.chunks_exact_mut(inner) {
                 for (out, &s) in out.iter_mut().zip(&*sums) {
-                    *out *= s;
+                    *out = (*out * s).or_zero();
                 }
             }
         }
@@ -54,16 +57,16 @@ multiversion! {
 }
 
 multiversion! {
-    fn column_gradients<T>(y: &[T], grad: &[T], inner: usize, is_log: bool, totals: &mut [T], out: &mut [T]) {
+    fn column_gradients<T>(y: &[T], inner: usize, is_log: bool, totals: &mut [T], grad: &mut [T]) {
         totals.fill(T::ZERO);
         for (y, grad) in y.chunks_exact(inner).zip(grad.chunks_exact(inner)) {
             for ((t, &y), &g) in totals.iter_mut().zip(y).zip(grad) {
                 *t += if is_log { g } else { g * y };
             }
         }
-        for ((y, grad), out) in y.chunks_exact(inner).zip(grad.chunks_exact(inner)).zip(out.chunks_exact_mut(inner)) {
-            for (((out, &y), &g), &t) in out.iter_mut().zip(y).zip(grad).zip(&*totals) {
-                *out = if is_log { g - Real::exp(y) * t } else { y * (g - t) };
+        for (y, grad) in y.chunks_exact(inner).zip(grad.chunks_exact_mut(inner)) {
+            for ((g, &y), &t) in grad.iter_mut().zip(y).zip(&*totals) {
+                *g = if is_log { (-Real::exp(y)).mul_add(t, *g) } else { (y * (*g - t)).or_zero() };
             }
         }
     }
@@ -86,21 +89,29 @@ impl Kernel for ColumnSoftmax {
 
     fn backward<T: Real>(
         &self,
-        _x: &[&[T]],
+        x: &[&[T]],
         y: &[T],
         grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
+        self.backward_in_place(x, y, grad.to_vec(), needs)
+    }
+
+    fn backward_in_place<T: Real>(
+        &self,
+        _x: &[&[T]],
+        y: &[T],
+        mut grad: Vec<T>,
         _needs: [bool; 3],
     ) -> candle_core::Result<Gradients<T>> {
         let part = self.size * self.inner;
-        let mut out = vec![T::ZERO; y.len()];
-        for_slices(&mut out, part, 2 * part, &|first, out| {
+        for_slices(&mut grad, part, 2 * part, &|first, grad| {
             let mut totals = vec![T::ZERO; self.inner];
-            let parts = y[first * part..].chunks_exact(part).zip(grad[first * part..].chunks_exact(part));
-            for ((y, grad), out) in parts.zip(out.chunks_exact_mut(part)) {
-                column_gradients(y, grad, self.inner, self.is_log, &mut totals, out);
+            for (y, grad) in y[first * part..].chunks_exact(part).zip(grad.chunks_exact_mut(part)) {
+                column_gradients(y, self.inner, self.is_log, &mut totals, grad);
             }
         });
-        Ok([Some(out), None, None])
+        Ok([Some(grad), None, None])
     }
 }
 
@@ -111,29 +122,84 @@ pub(crate) const EXP_WORK: usize = 16;
 /// the intermediate values stay in the first-level cache.
 const BLOCK: usize = 2048;
 
+/// The largest element, −∞ of none; unspecified if one is not a number.
+#[inline(always)]
+pub(super) fn largest<T: Real>(x: &[T]) -> T {
+    let mut lanes = [T::NEG_INFINITY; FEW_LANES];
+    for_lanes(x, T::NEG_INFINITY, |_, x| {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = lane.larger(x);
+        }
+    });
+    joined(lanes, |a, b| a.larger(b))
+}
+
+/// Writes the powers relative to the largest element; their sum.
+#[inline(always)]
+fn powers_and_sum<T: Real>(x: &[T], largest: T, powers: &mut [T]) -> T {
+    let mut sums = [T::ZERO; FEW_LANES];
+    for_lanes(x, T::NEG_INFINITY, |at, x| {
+        let mut lanes = [T::ZERO; FEW_LANES];
+        for ((lane, x), sum) in lanes.iter_mut().zip(x).zip(&mut sums) {
+            *lane = Real::exp(x - largest);
+            *sum += *lane;
+        }
+        let out = &mut powers[at * FEW_LANES..];
+        match out.first_chunk_mut() {
+            Some(out) => *out = lanes,
+            None => out.copy_from_slice(&lanes[..out.len()]),
+        }
+    });
+    joined(sums, |a, b| a + b)
+}
+
+/// The logarithm of the sum of the powers relative to the largest element: of 1 + the others, which keep their digits.
+#[inline(always)]
+fn log_of_powers<T: Real>(x: &[T], largest: T) -> T {
+    let (mut others, mut ties) = ([T::ZERO; FEW_LANES], [T::ZERO; FEW_LANES]);
+    for_lanes(x, T::NEG_INFINITY, |_, x| {
+        for ((other, tie), x) in others.iter_mut().zip(&mut ties).zip(x) {
+            let power = Real::exp(x - largest);
+            // Of the largest the power is 1, or not a number.
+            *other += if x >= largest { power - T::ONE } else { power };
+            *tie += if x >= largest { T::ONE } else { T::ZERO };
+        }
+    });
+    let (others, ties) = (joined(others, |a, b| a + b), joined(ties, |a, b| a + b));
+    ((ties - T::ONE) + others).ln_1p()
+}
+
 multiversion! {
     /// The largest element, and the powers relative to it with their sum.
-    fn row_powers<T>(x: &[T], powers: &mut [T], largest: &mut T, sum: &mut T) {
-        let mut lanes = [T::NEG_INFINITY; 16];
-        let mut chunks = x.chunks_exact(16);
-        for chunk in &mut chunks {
-            for (lane, &v) in lanes.iter_mut().zip(chunk) {
-                *lane = lane.larger(v);
-            }
-        }
-        for (lane, &v) in lanes.iter_mut().zip(chunks.remainder()) {
-            *lane = lane.larger(v);
-        }
-        *largest = lanes.into_iter().fold(T::NEG_INFINITY, |m, v| m.larger(v));
-        for (power, &v) in powers.iter_mut().zip(x) {
-            *power = Real::exp(v - *largest);
-        }
-        *sum = sum1(powers, |p| p);
+    fn row_powers<T>(x: &[T], powers: &mut [T], maximum: &mut T, sum: &mut T) {
+        *maximum = largest(x);
+        *sum = powers_and_sum(x, *maximum, powers);
     }
 }
 
-/// Rows at least this long fill the vectors by themselves.
-const LONG: usize = 48;
+multiversion! {
+    fn softmax_rows<T>(x: &[T], powers: &mut [T], out: &mut [MaybeUninit<T>]) {
+        let width = powers.len();
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let factor = T::ONE / powers_and_sum(x, largest(x), powers);
+            for (out, &power) in out.iter_mut().zip(&*powers) {
+                out.write((power * factor).or_zero());
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn log_softmax_rows<T>(x: &[T], width: usize, out: &mut [MaybeUninit<T>]) {
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let largest = largest(x);
+            let log_sum = log_of_powers(x, largest);
+            for (out, &x) in out.iter_mut().zip(x) {
+                out.write((x - largest) - log_sum);
+            }
+        }
+    }
+}
 
 /// Calls `f(row number, row, powers relative to the row's maximum, their sum, that maximum)` for every row of `x` from `first` on,
 /// each with its part of `out`.
@@ -181,66 +247,50 @@ pub(crate) fn log_of_sum<T: Real>(powers: &[T], sum: T) -> T {
 }
 
 multiversion! {
-    fn scale_row<T>(x: &[T], factor: T, out: &mut [T]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = x * factor;
-        }
-    }
-}
-
-multiversion! {
-    fn shift_row<T>(x: &[T], largest: T, log_sum: T, out: &mut [T]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = (x - largest) - log_sum;
-        }
-    }
-}
-
-multiversion! {
-    /// The gradient of rows; for the logarithm `out` is overwritten.
-    fn gradient_rows<T>(y: &[T], grad: &[T], width: usize, is_log: bool, out: &mut [T]) {
-        let rows = y.chunks_exact(width).zip(grad.chunks_exact(width));
-        for ((y, grad), out) in rows.zip(out.chunks_exact_mut(width)) {
+    /// Turns `grad` into the gradient of rows.
+    fn gradient_rows<T>(y: &[T], width: usize, is_log: bool, grad: &mut [T]) {
+        for (y, grad) in y.chunks_exact(width).zip(grad.chunks_exact_mut(width)) {
             if is_log {
                 let total = sum1(grad, |g| g);
-                for ((out, &g), &y) in out.iter_mut().zip(grad).zip(y) {
-                    *out = g - Real::exp(y) * total;
+                for (g, &y) in grad.iter_mut().zip(y) {
+                    *g = (-Real::exp(y)).mul_add(total, *g);
                 }
             } else {
-                let total = sum2(grad, y, |g, y| g * y);
-                for ((out, &g), &y) in out.iter_mut().zip(grad).zip(y) {
-                    *out = y * (g - total);
+                let total = dot(grad, y);
+                for (g, &y) in grad.iter_mut().zip(y) {
+                    *g = (y * (*g - total)).or_zero();
                 }
             }
         }
     }
 }
 
-/// The softmax of rows of `width` elements, or its logarithm.
-pub(crate) fn rows<T: Real>(x: &[T], width: usize, is_log: bool) -> Vec<T> {
-    let mut out = vec![T::ZERO; x.len()];
-    if x.is_empty() {
-        return out;
-    }
-    for_slices(&mut out, width, width * EXP_WORK, &|first, out| {
-        for_exponential_rows(x, width, first, (out, width), |_, x, powers, sum, largest, out| {
-            if is_log {
-                shift_row(x, largest, log_of_sum(powers, sum), out);
-            } else {
-                scale_row(powers, T::ONE / sum, out);
-            }
-        });
-    });
-    out
+/// The softmax of rows, or its logarithm.
+pub(crate) struct RowSoftmax {
+    pub(crate) width: usize,
+    pub(crate) is_log: bool,
 }
 
-/// The gradient of [`rows`] from its result and the gradient of that.
-pub(crate) fn gradient<T: Real>(y: &[T], grad: &[T], width: usize, is_log: bool) -> Vec<T> {
-    let mut out = vec![T::ZERO; y.len()];
-    let work = if is_log { width * EXP_WORK } else { width };
-    for_slices(&mut out, width, work, &|first, out| {
-        let range = first * width..first * width + out.len();
-        gradient_rows(&y[range.clone()], &grad[range], width, is_log, out);
-    });
-    out
+impl RowSoftmax {
+    pub(crate) fn values<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let Self { width, is_log } = *self;
+        if width == 0 {
+            return Vec::new();
+        }
+        // SAFETY: every row is written whole.
+        unsafe {
+            collect(x.len() / width, width, width * EXP_WORK, |first, out| {
+                let x = &x[first * width..];
+                if is_log { log_softmax_rows(x, width, out) } else { softmax_rows(x, &mut vec![T::ZERO; width], out) }
+            })
+        }
+    }
+
+    /// The gradient from the result and, in `grad`, the gradient of that.
+    pub(crate) fn gradient<T: Real>(&self, y: &[T], mut grad: Vec<T>) -> Vec<T> {
+        let Self { width, is_log } = *self;
+        let work = if is_log { width * EXP_WORK } else { width };
+        for_slices(&mut grad, width, work, &|first, grad| gradient_rows(&y[first * width..], width, is_log, grad));
+        grad
+    }
 }

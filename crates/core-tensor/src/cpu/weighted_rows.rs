@@ -1,6 +1,6 @@
 //! Weighted sums of rows by place.
 
-use crate::kernel::{Gradients, Kernel, Parts, Real, for_slices, for_tasks, multiversion, sum2};
+use crate::kernel::{self, Gradients, Kernel, Parts, Real, for_slices, for_tasks, multiversion};
 
 pub(crate) struct WeightedRows {
     pub(crate) places: Vec<Option<u32>>,
@@ -12,14 +12,14 @@ pub(crate) struct WeightedRows {
 multiversion! {
     fn add_scaled<T>(factor: T, from: &[T], out: &mut [T]) {
         for (out, &v) in out.iter_mut().zip(from) {
-            *out += factor * v;
+            *out = factor.mul_add(v, *out);
         }
     }
 }
 
 multiversion! {
     fn dot<T>(a: &[T], b: &[T], out: &mut T) {
-        *out = sum2(a, b, |a, b| a * b);
+        *out = kernel::dot(a, b);
     }
 }
 

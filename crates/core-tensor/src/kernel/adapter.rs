@@ -1,6 +1,6 @@
 //! The adapter: a differentiable operation of one to three tensors as two functions of slices.
 
-use super::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice};
+use super::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::tape::{self, Found, Gradient, Rule};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
@@ -14,6 +14,9 @@ pub type Gradients<T> = [Option<Vec<T>>; 3];
 pub trait Kernel: Send + Sync + 'static {
     /// The name of the operation in error messages.
     const NAME: &'static str;
+
+    /// Whether all arguments have one gradient, that of the result times the same numbers, as those of a sum have. Then [`Kernel::backward`] is asked for the first alone.
+    const IS_SHARED: bool = false;
 
     /// The elements of the result, in row-major order.
     ///
@@ -102,7 +105,12 @@ impl<K: Kernel> Fused<K> {
             let slices: Vec<&[T]> =
                 guards.iter().map(|(storage, layout)| cpu_slice(storage, layout, K::NAME)).collect::<Result<_>>()?;
             let (x, rest) = slices.split_at(inputs.len());
-            let gradients = self.kernel.backward::<T>(x, rest[0], rest[1], needs)?;
+            let asked = if K::IS_SHARED { [needs.contains(&true), false, false] } else { needs };
+            let mut gradients = self.kernel.backward::<T>(x, rest[0], rest[1], asked)?;
+            if K::IS_SHARED {
+                let gradient = gradients[0].take();
+                gradients = std::array::from_fn(|at| if needs[at] { gradient.clone() } else { None });
+            }
             let mut out = [None, None, None];
             for (at, (out, gradient)) in out.iter_mut().zip(gradients).enumerate() {
                 if let (true, Some(gradient)) = (needs[at], gradient) {
@@ -124,12 +132,27 @@ impl<K: Kernel> Rule for Fused<K> {
             return Ok([Some(Gradient::Number(number)), None, None]);
         }
         dispatch_tensor!(y, K::NAME, T => {
-            let grad = grad.into_vec::<T>(y)?;
             let guards: Vec<_> = inputs.iter().chain([&y]).map(|t| t.storage_and_layout()).collect();
             let slices: Vec<&[T]> = guards.iter().map(|(storage, layout)| cpu_slice(storage, layout, K::NAME)).collect::<Result<_>>()?;
-            let (x, y) = slices.split_at(inputs.len());
-            let mut gradients = self.kernel.backward_in_place::<T>(x, y[0], grad, needs)?;
+            let (x, values) = slices.split_at(inputs.len());
+            let asked = if K::IS_SHARED { [needs.contains(&true), false, false] } else { needs };
+            let mut gradients = match grad {
+                // What others hold too is read where it is.
+                Gradient::Shared(grad) => with_slice::<T, _>(&grad.contiguous()?, K::NAME, |grad| {
+                    self.kernel.backward::<T>(x, values[0], grad, asked)
+                })?,
+                grad => self.kernel.backward_in_place::<T>(x, values[0], grad.into_vec::<T>(y)?, asked)?,
+            };
             let mut found = [None, None, None];
+            if K::IS_SHARED && let Some(gradient) = gradients[0].take() {
+                let gradient = Gradient::Owned(into_storage(gradient)).into_tensor(y)?;
+                for ((found, &need), input) in found.iter_mut().zip(&needs).zip(inputs) {
+                    if need {
+                        *found = Some(Gradient::Shared(gradient.reshape(input.shape())?));
+                    }
+                }
+                return Ok(found);
+            }
             for (at, (found, x)) in found.iter_mut().zip(x).enumerate() {
                 if let (true, Some(gradient)) = (needs[at], gradients[at].take()) {
                     if gradient.len() != x.len() {

@@ -32,6 +32,17 @@ impl<'a, T> Matrix<'a, T> {
         Self { data, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
+    /// Some of its rows.
+    ///
+    /// # Panics
+    ///
+    /// When it does not have them.
+    pub fn rows(self, rows: std::ops::Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "rows of a matrix");
+        let start = if rows.is_empty() { 0 } else { rows.start * self.row_stride };
+        Self { data: &self.data[start..], rows: rows.len(), ..self }
+    }
+
     /// The transpose, without a copy.
     pub fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }

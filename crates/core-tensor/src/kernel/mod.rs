@@ -50,7 +50,7 @@
 //! |---|---|
 //! | the operation | [`Kernel`], [`Gradients`], [`apply`] |
 //! | element types | [`Real`] with `exp`, `tanh`, `erf`, …; [`dispatch_tensor!`], [`with_slice`] for tensors outside of a kernel |
-//! | vector loops | [`multiversion!`], [`exp_all`], [`sum_all`], [`sum1`], [`sum2`], [`sum3`] |
+//! | vector loops | [`multiversion!`], [`exp_all`], [`sum_all`], [`sum1`], [`sum2`], [`sum3`], [`dot()`] |
 //! | matrices | [`Matrix`], [`gemm()`], [`gemm_strided`], [`product`], [`transpose`] |
 //! | threads | [`for_slices`], [`for_slices2`], [`for_rows`], [`for_row_entries`], [`for_tasks`], [`MIN_WORK_PER_TASK`] |
 //!
@@ -75,12 +75,16 @@ pub use candle_core;
 pub use gemm::{Matrix, gemm, gemm_strided, product};
 pub use parallel::{MIN_WORK_PER_TASK, for_row_entries, for_rows, for_slices, for_slices2, for_tasks};
 pub use real::Real;
-pub use simd::{exp_all, multiversion, sum_all, sum1, sum2, sum3};
+pub use simd::{dot, exp_all, multiversion, sum_all, sum1, sum2, sum3};
+#[doc(hidden)]
+#[cfg(target_arch = "x86_64")]
+pub use simd::{Instructions, instructions};
 pub use storage::{dispatch_tensor, with_slice};
 pub use transpose::transpose;
 
 pub(crate) use contiguous::contiguous;
 pub(crate) use parallel::Parts;
-pub(crate) use storage::{build, collect, dispatch_real, into_storage, is_taped, keeps_tapes, slice};
+pub(crate) use simd::{FEW_LANES, for_lanes, joined};
+pub(crate) use storage::{build, collect, dispatch_real, into_storage, is_taped, keeps_tapes, slice, written};
 pub(crate) use strided::{Dims, gather, scatter_add, simplified};
 pub(crate) use transpose::{Extent, transpose_into};

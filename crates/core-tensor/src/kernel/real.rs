@@ -1,6 +1,9 @@
 //! The element types of kernels: f32 and f64.
 
-use super::exponential::{erf_f32, exp_f32, exp_m1_f32, normal_f32, softplus_f32, tanh_f32};
+use super::exponential::{
+    cos_f32, erf_f32, erfc_f32, exp_f32, exp_m1_f32, ln_1p_f32, ln_f32, normal_f32, sigmoid_f32, sin_f32, softplus_f32,
+    tanh_f32,
+};
 use candle_core::cpu::erf::{erf_f64, erfc_f64};
 use candle_core::{CpuStorage, WithDType};
 use std::ops::Neg;
@@ -11,8 +14,8 @@ mod sealed {
 
 /// A floating-point number that kernels compute with: f32 or f64.
 ///
-/// The functions of f32 are polynomials that compilers turn into vector instructions in the loops of [`multiversion!`](super::multiversion), correct to a few units in the last place; those of f64
-/// are the standard library's.
+/// The functions of f32 are polynomials that compilers turn into vector instructions in the loops of [`multiversion!`](super::multiversion), correct to two units in the last place, with 0 in the place
+/// of results of exponentials that would be subnormal; those of f64 are the standard library's.
 pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     /// 0.
     const ZERO: Self;
@@ -20,6 +23,8 @@ pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     const ONE: Self;
     /// −∞.
     const NEG_INFINITY: Self;
+    /// Not a number.
+    const NAN: Self;
 
     /// Nearest value of this type.
     fn of(value: f64) -> Self {
@@ -27,12 +32,20 @@ pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     }
     /// `eˣ`; 0 and infinity beyond the range of the type.
     fn exp(self) -> Self;
+    /// `self · factor + summand`, rounded once. In loops of [`multiversion!`](super::multiversion) one instruction on processors of the last ten years; elsewhere a call of the C library.
+    fn mul_add(self, factor: Self, summand: Self) -> Self;
     /// The natural logarithm.
     fn ln(self) -> Self;
     /// The square root.
     fn sqrt(self) -> Self;
     /// The hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// `1 / (1 + e^{−x})`, to the relative precision of the type.
+    fn sigmoid(self) -> Self;
+    /// The sine of a number below 2⁵⁰ in magnitude; beyond that f32 gives some number, f64 the sine.
+    fn sin(self) -> Self;
+    /// The cosine; as [`Real::sin`].
+    fn cos(self) -> Self;
     /// `eˣ − 1`, without cancellation near 0.
     fn exp_m1(self) -> Self;
     /// `log(1 + x)`, without cancellation near 0.
@@ -41,12 +54,16 @@ pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     fn softplus(self) -> Self;
     /// The error function. `1 + erf(x)` has no correct digit where `erf` is nearly −1: for the normal distribution use [`Real::normal`].
     fn erf(self) -> Self;
+    /// `1 − erf(x)`, to the relative precision of the type for any `x`.
+    fn erfc(self) -> Self;
     /// The distribution function and the density of the standard normal, to the relative precision of the type for any argument.
     fn normal(self) -> (Self, Self);
     /// `|x|`.
     fn abs(self) -> Self;
     /// Whether this is not a number.
     fn is_nan(self) -> bool;
+    /// 0 in the place of a subnormal number (for f32 below 2⁻¹²⁶ ≈ 1.2e-38 in magnitude): where values decay, so that no later step computes with numbers for which some processors take a hundred cycles.
+    fn or_zero(self) -> Self;
     /// The same slice, if this is f32.
     fn as_f32(values: &[Self]) -> Option<&[f32]>;
     /// The same slice, if this is f32.
@@ -84,46 +101,38 @@ fn normal_f64(x: f64) -> (f64, f64) {
 /// Elements of scratch memory that a thread keeps.
 const LARGEST_SCRATCH: usize = 4 << 20;
 
+fn sigmoid_f64(x: f64) -> f64 {
+    1. / (1. + (-x).exp())
+}
+
 macro_rules! real {
-    ($T:ident, $Variant:ident, $exp:path, $tanh:path, $exp_m1:path, $softplus:path, $erf:path, $normal:path, $values:ident => $single:expr, $double:expr) => {
+    (
+        $T:ident, $Bits:ident, $Variant:ident,
+        [$($function:ident: $path:path),*],
+        $normal:path,
+        $values:ident => $single:expr, $double:expr
+    ) => {
         impl sealed::Sealed for $T {}
 
         impl Real for $T {
             const ZERO: Self = 0.;
             const ONE: Self = 1.;
             const NEG_INFINITY: Self = $T::NEG_INFINITY;
+            const NAN: Self = $T::NAN;
 
+            $(
+                #[inline(always)]
+                fn $function(self) -> Self {
+                    $path(self)
+                }
+            )*
             #[inline(always)]
-            fn exp(self) -> Self {
-                $exp(self)
-            }
-            #[inline(always)]
-            fn ln(self) -> Self {
-                $T::ln(self)
+            fn mul_add(self, factor: Self, summand: Self) -> Self {
+                $T::mul_add(self, factor, summand)
             }
             #[inline(always)]
             fn sqrt(self) -> Self {
                 $T::sqrt(self)
-            }
-            #[inline(always)]
-            fn tanh(self) -> Self {
-                $tanh(self)
-            }
-            #[inline(always)]
-            fn exp_m1(self) -> Self {
-                $exp_m1(self)
-            }
-            #[inline(always)]
-            fn ln_1p(self) -> Self {
-                $T::ln_1p(self)
-            }
-            #[inline(always)]
-            fn softplus(self) -> Self {
-                $softplus(self)
-            }
-            #[inline(always)]
-            fn erf(self) -> Self {
-                $erf(self)
             }
             #[inline(always)]
             fn normal(self) -> (Self, Self) {
@@ -136,6 +145,12 @@ macro_rules! real {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 $T::is_nan(self)
+            }
+            #[inline(always)]
+            fn or_zero(self) -> Self {
+                // By its bits, since a comparison would itself be an operation with a subnormal number.
+                const EXPONENT: $Bits = $T::INFINITY.to_bits();
+                if self.to_bits() & EXPONENT == 0 { 0. } else { self }
             }
             fn as_f32($values: &[Self]) -> Option<&[f32]> {
                 $single
@@ -178,5 +193,21 @@ macro_rules! real {
         }
     };
 }
-real!(f32, F32, exp_f32, tanh_f32, exp_m1_f32, softplus_f32, erf_f32, normal_f32, values => Some(values), { let _ = values; None });
-real!(f64, F64, f64::exp, f64::tanh, f64::exp_m1, softplus_f64, erf_f64, normal_f64, values => { let _ = values; None }, Some(values));
+real!(
+    f32, u32, F32,
+    [
+        exp: exp_f32, ln: ln_f32, tanh: tanh_f32, sigmoid: sigmoid_f32, sin: sin_f32, cos: cos_f32, exp_m1: exp_m1_f32,
+        ln_1p: ln_1p_f32, softplus: softplus_f32, erf: erf_f32, erfc: erfc_f32
+    ],
+    normal_f32,
+    values => Some(values), { let _ = values; None }
+);
+real!(
+    f64, u64, F64,
+    [
+        exp: f64::exp, ln: f64::ln, tanh: f64::tanh, sigmoid: sigmoid_f64, sin: f64::sin, cos: f64::cos,
+        exp_m1: f64::exp_m1, ln_1p: f64::ln_1p, softplus: softplus_f64, erf: erf_f64, erfc: erfc_f64
+    ],
+    normal_f64,
+    values => { let _ = values; None }, Some(values)
+);

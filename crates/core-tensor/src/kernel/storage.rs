@@ -58,6 +58,21 @@ pub(crate) unsafe fn build<T: Real>(len: usize, fill: impl FnOnce(&mut [MaybeUni
     out
 }
 
+/// As [`build`], for loops over plain slices.
+///
+/// # Safety
+///
+/// `fill` must write every element, and read none before.
+pub(crate) unsafe fn written<T: Real>(len: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
+    let mut out = Vec::with_capacity(len);
+    // SAFETY: the capacity is at least `len`; the elements are numbers, any bits of which are valid, and the caller promises that none is read before it is written.
+    unsafe {
+        fill(std::slice::from_raw_parts_mut(out.as_mut_ptr(), len));
+        out.set_len(len);
+    }
+    out
+}
+
 /// A vector of `units · unit` elements that `fill(first unit, elements)` computes in pieces, over threads; `work` is the
 /// number of steps for a unit.
 ///

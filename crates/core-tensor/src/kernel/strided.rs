@@ -1,6 +1,6 @@
 //! Copies and sums of elements in another order: what transposed, permuted, narrowed and broadcast tensors need.
 
-use super::{Extent, Real, for_slices, transpose_into};
+use super::{Extent, Real, for_slices, transpose_into, written};
 
 /// Sizes with the strides of a tensor beside them: one pair for each dimension that matters.
 pub(crate) type Dims = Vec<(usize, usize)>;
@@ -39,26 +39,30 @@ pub(crate) fn gather<T: Real>(x: &[T], dims: &Dims) -> Vec<T> {
     if len == 0 {
         return Vec::new();
     }
-    let mut out = vec![T::ZERO; len];
+    // SAFETY: every element is written, and none is read.
+    unsafe { written(len, |out| gather_into(x, dims, out)) }
+}
+
+fn gather_into<T: Real>(x: &[T], dims: &Dims, out: &mut [T]) {
     let Some((&(last, stride), outer)) = dims.split_last() else {
         out[0] = x[0];
-        return out;
+        return;
     };
     if stride == 1 {
-        for_slices(&mut out, last, last, &|first, out| {
+        for_slices(out, last, last, &|first, out| {
             for (row, out) in (first..).zip(out.chunks_mut(last)) {
                 let start = place(row, outer);
                 out.copy_from_slice(&x[start..start + last]);
             }
         });
-        return out;
+        return;
     }
     if let Some(at) = outer.iter().position(|&(_, stride)| stride == 1) {
         // Planes of the last dimension and the one whose elements are neighbours: transposed matrices, between which others may lie.
         let (columns, between) = (outer[at].0, &outer[at + 1..]);
         let count: usize = between.iter().map(|&(size, _)| size).product();
         let plane = columns * count * last;
-        for_slices(&mut out, plane, plane, &|first, out| {
+        for_slices(out, plane, plane, &|first, out| {
             for (at_outer, out) in (first..).zip(out.chunks_mut(plane)) {
                 let start = place(at_outer, &outer[..at]);
                 for at_between in 0..count {
@@ -68,9 +72,9 @@ pub(crate) fn gather<T: Real>(x: &[T], dims: &Dims) -> Vec<T> {
                 }
             }
         });
-        return out;
+        return;
     }
-    for_slices(&mut out, last, last, &|first, out| {
+    for_slices(out, last, last, &|first, out| {
         for (row, out) in (first..).zip(out.chunks_mut(last)) {
             let start = place(row, outer);
             for (at, out) in out.iter_mut().enumerate() {
@@ -78,7 +82,6 @@ pub(crate) fn gather<T: Real>(x: &[T], dims: &Dims) -> Vec<T> {
             }
         }
     });
-    out
 }
 
 /// Adds `x`, in row-major order over `dims`, to the places of `sum` that they say. Places may coincide.

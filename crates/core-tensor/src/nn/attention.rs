@@ -43,6 +43,10 @@ impl MultiheadAttention {
     pub fn forward(&self, x: &Tensor, config: &AttentionConfig) -> Result<Tensor> {
         let (batch, length, width) = self.sizes("x", x)?;
         let all = ops::linear(x, &self.in_proj_weight, Some(&self.in_proj_bias))?;
+        // Where a sequence is a task. With fewer sequences than threads the heads are.
+        if x.device().is_cpu() && batch >= crate::threads::current() {
+            return Ok(self.out_proj.forward(&ops::packed_attention(&all, self.heads, config)?)?);
+        }
         // [3, batch, heads, length, width / heads], in one copy.
         let all = ops::to_contiguous(
             &all.reshape((batch, length, 3, self.heads, width / self.heads))?.permute((2, 0, 3, 1, 4))?,

@@ -2,10 +2,10 @@
 
 use crate::Result;
 use crate::cpu::activation::{
-    Absolute, Affine, Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, Logarithm, NormalDistribution, Relu, Sigmoid,
-    Silu, Softplus, Square, SquareRoot, Tanh, gradient, gradient_in_place, values,
+    Absolute, Affine, Cosine, Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, Logarithm, NormalDistribution, Relu,
+    Sigmoid, Silu, Sine, Softplus, Square, SquareRoot, Tanh, constant_gradient, gradient, gradient_in_place, values,
 };
-use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::kernel::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::tape::{self, Found, Gradient, Rule};
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
@@ -60,6 +60,24 @@ pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
 /// As for [`relu`].
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { activate(x, Tanh) } else { Ok(x.tanh()?) }
+}
+
+/// The sine.
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn sin(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, Sine) } else { Ok(x.sin()?) }
+}
+
+/// The cosine.
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn cos(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, Cosine) } else { Ok(x.cos()?) }
 }
 
 /// `x · Φ(x)` with the distribution function `Φ` of the standard normal: the GELU of PyTorch's default.
@@ -169,6 +187,18 @@ impl Differentiable for Exp {
     }
 }
 
+impl Differentiable for Sine {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.cos()
+    }
+}
+
+impl Differentiable for Cosine {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        x.sin()?.neg()
+    }
+}
+
 impl Differentiable for Relu {
     fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
         x.gt(0.)?.to_dtype(x.dtype())
@@ -239,13 +269,16 @@ struct Activation<F> {
 
 impl<F: Differentiable> Rule for Activation<F> {
     fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: Gradient, _: [bool; 3]) -> candle_core::Result<Found> {
+        let function = self.function;
         dispatch_tensor!(y, F::NAME, T => {
-            let mut grad = grad.into_vec::<T>(y)?;
-            with_slice::<T, _>(inputs[0], F::NAME, |x| with_slice::<T, _>(y, F::NAME, |y| {
-                gradient_in_place(self.function, x, y, &mut grad);
-                Ok(())
+            let out = with_slice::<T, _>(inputs[0], F::NAME, |x| with_slice::<T, _>(y, F::NAME, |y_values| match grad {
+                Gradient::Number(number) => Ok(constant_gradient(function, x, y_values, T::of(number))),
+                Gradient::Shared(grad) => {
+                    with_slice::<T, _>(&grad.contiguous()?, F::NAME, |grad| Ok(gradient(function, x, y_values, grad)))
+                }
+                Gradient::Owned(_) => Ok(gradient_in_place(function, x, y_values, grad.into_vec::<T>(y)?)),
             }))?;
-            Ok([Some(Gradient::Owned(into_storage(grad))), None, None])
+            Ok([Some(Gradient::Owned(into_storage(out))), None, None])
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention without the matrix of all scores.
 
-use crate::cpu::attention::{Attention, Sizes};
+use crate::cpu::attention::{Attention, Places, Sizes};
 use crate::kernel::apply;
 use crate::{Error, Result};
 use candle_core::{D, DType, Tensor};
@@ -45,30 +45,16 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -
     if v_leading != leading || v_keys != keys {
         return Err(Error::shape(OP, "v", v.shape(), format!("{leading:?}, {keys}, e like k")));
     }
-    for (what, tensor) in [("k", Some(k)), ("v", Some(v)), ("mask", config.mask.as_ref())] {
-        let Some(tensor) = tensor else { continue };
+    for (what, tensor) in [("k", k), ("v", v)] {
         if tensor.dtype() != q.dtype() {
             return Err(Error::DType { operation: OP, what, got: tensor.dtype(), expected: "the dtype of q" });
         }
     }
-    if let Some(mask) = &config.mask
-        && mask.dims() != [queries, keys]
-    {
-        return Err(Error::shape(OP, "mask", mask.shape(), format!("[{queries}, {keys}]")));
-    }
-    let scale = config.scale.unwrap_or(1. / (depth.max(1) as f64).sqrt());
-    if !scale.is_finite() || scale == 0. {
-        return Err(Error::Value { operation: OP, what: "scale", got: scale, expected: "finite and not zero" });
-    }
+    let scale = check(config, q.dtype(), [queries, keys, depth])?;
     let mut shape = leading.to_vec();
     shape.extend([queries, width]);
     if q.device().is_cpu() {
-        let mask = match &config.mask {
-            Some(mask) => Some(mask.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?),
-            None => None,
-        };
-        let sizes = Sizes { queries, keys, depth, width };
-        let op = Attention { sizes, scale, is_causal: config.is_causal, mask, log_sums: OnceLock::new() };
+        let op = on_cpu(config, scale, Sizes { queries, keys, depth, width }, Places::Apart)?;
         return apply(op, &[q, k, v], shape);
     }
     let mut scores = (q.contiguous()?.matmul(&k.transpose(D::Minus1, D::Minus2)?.contiguous()?)? * scale)?;
@@ -84,4 +70,40 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, config: &AttentionConfig) -
         scores = scores.broadcast_add(&mask.detach())?;
     }
     Ok(candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v.contiguous()?)?)
+}
+
+/// The scale, if the settings fit.
+fn check(config: &AttentionConfig, dtype: DType, [queries, keys, depth]: [usize; 3]) -> Result<f64> {
+    const OP: &str = "attention";
+    if let Some(mask) = &config.mask {
+        if mask.dtype() != dtype {
+            return Err(Error::DType { operation: OP, what: "mask", got: mask.dtype(), expected: "the dtype of q" });
+        }
+        if mask.dims() != [queries, keys] {
+            return Err(Error::shape(OP, "mask", mask.shape(), format!("[{queries}, {keys}]")));
+        }
+    }
+    let scale = config.scale.unwrap_or(1. / (depth.max(1) as f64).sqrt());
+    if !scale.is_finite() || scale == 0. {
+        return Err(Error::Value { operation: OP, what: "scale", got: scale, expected: "finite and not zero" });
+    }
+    Ok(scale)
+}
+
+fn on_cpu(config: &AttentionConfig, scale: f64, sizes: Sizes, places: Places) -> Result<Attention> {
+    let mask = match &config.mask {
+        Some(mask) => Some(mask.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?),
+        None => None,
+    };
+    Ok(Attention { sizes, places, scale, is_causal: config.is_causal, mask, log_sums: OnceLock::new() })
+}
+
+/// [`attention`] of each head of `qkv`, `[batch, length, 3 · width]` on the CPU with queries, keys and values of all heads one after the other; the result is `[batch, length, width]`. No element
+/// is copied to another place for it. `heads` divides `width`.
+pub(crate) fn packed_attention(qkv: &Tensor, heads: usize, config: &AttentionConfig) -> Result<Tensor> {
+    let (batch, length, triple) = qkv.dims3()?;
+    let depth = triple / 3 / heads.max(1);
+    let scale = check(config, qkv.dtype(), [length, length, depth])?;
+    let sizes = Sizes { queries: length, keys: length, depth, width: depth };
+    apply(on_cpu(config, scale, sizes, Places::Packed { heads })?, &[qkv], (batch, length, triple / 3))
 }

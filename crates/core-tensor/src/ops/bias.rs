@@ -1,9 +1,10 @@
 //! Adding a vector to every row.
 
 use super::sum_dim0;
+use crate::cpu::reduce::sum_rows;
 use crate::cpu::{activation, bias};
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
-use crate::tape::{self, Plain2};
+use crate::tape::{self, Found, Gradient, Rule};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
@@ -35,7 +36,7 @@ fn apply(op: &'static str, x: &Tensor, bias: &Tensor, has_relu: bool) -> Result<
         return Err(Error::DType { operation: op, what: "bias", got: bias.dtype(), expected: "the dtype of x" });
     }
     if x.device().is_cpu() {
-        return Ok(tape::apply2(&contiguous(x)?, &contiguous(bias)?, Plain2(BiasAdd { has_relu }))?);
+        return Ok(tape::apply2(&contiguous(x)?, &contiguous(bias)?, BiasAdd { has_relu })?);
     }
     let y = x.broadcast_add(bias)?;
     if has_relu { super::relu(&y) } else { Ok(y) }
@@ -43,6 +44,42 @@ fn apply(op: &'static str, x: &Tensor, bias: &Tensor, has_relu: bool) -> Result<
 
 struct BiasAdd {
     has_relu: bool,
+}
+
+impl Rule for BiasAdd {
+    fn gradients(
+        &self,
+        inputs: &[&Tensor],
+        y: &Tensor,
+        grad: Gradient,
+        needs: [bool; 3],
+    ) -> candle_core::Result<Found> {
+        let (op, width) = (self.name(), inputs[1].elem_count());
+        if width == 0 {
+            return Ok([Some(Gradient::Number(0.)), Some(Gradient::Number(0.)), None]);
+        }
+        dispatch_tensor!(y, op, T => {
+            if self.has_relu {
+                let grad = grad.into_vec::<T>(y)?;
+                let (grad, sum) = with_slice::<T, _>(y, op, |y| Ok(bias::relu_gradients(y, grad, width, needs[1])))?;
+                let sum = sum.map(|sum| Gradient::Owned(into_storage(sum)));
+                return Ok([Some(Gradient::Owned(into_storage(grad))), sum, None]);
+            }
+            if let Gradient::Number(number) = grad {
+                let rows = y.elem_count() / width;
+                return Ok([Some(Gradient::Number(number)), Some(Gradient::Number(number * rows as f64)), None]);
+            }
+            let grad = grad.into_tensor(y)?;
+            let sum = match needs[1] {
+                true => {
+                    let sum = with_slice::<T, _>(&grad.contiguous()?, op, |grad| Ok(sum_rows(grad, width)))?;
+                    Some(Gradient::Owned(into_storage(sum)))
+                }
+                false => None,
+            };
+            Ok([Some(Gradient::Shared(grad)), sum, None])
+        })
+    }
 }
 
 impl CustomOp2 for BiasAdd {

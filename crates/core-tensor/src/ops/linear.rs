@@ -4,7 +4,8 @@ use super::sum_dim0;
 use crate::backward::hand_over;
 use crate::cpu::linear;
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
-use crate::tape::{self, Plain2, Plain3};
+use crate::cpu::reduce::sum_rows;
+use crate::tape::{self, Found, Gradient, Rule};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
@@ -51,8 +52,8 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     // With MKL or Accelerate, Candle's own product is the fast one.
     let has_own_product = x.device().is_cpu() && !cfg!(any(feature = "mkl", feature = "accelerate"));
     let y = match (has_own_product, bias) {
-        (true, None) => tape::apply2(&x, &weight, Plain2(Linear))?,
-        (true, Some(bias)) => tape::apply3(&x, &weight, &contiguous(bias)?, Plain3(Linear))?,
+        (true, None) => tape::apply2(&x, &weight, Linear)?,
+        (true, Some(bias)) => tape::apply3(&x, &weight, &contiguous(bias)?, Linear)?,
         (false, None) => x.matmul(&weight.t()?)?,
         (false, Some(bias)) => super::bias_add(&x.matmul(&weight.t()?)?, bias)?,
     };
@@ -85,6 +86,30 @@ impl Linear {
             let grad_x = if x_tracks { Some(with_slice(weight, OP, of_x)?) } else { None };
             let grad_weight = if weight_tracks { Some(with_slice(x, OP, of_weight)?) } else { None };
             Ok((grad_x, grad_weight))
+        }))
+    }
+}
+
+impl Rule for Linear {
+    fn gradients(
+        &self,
+        inputs: &[&Tensor],
+        y: &Tensor,
+        grad: Gradient,
+        needs: [bool; 3],
+    ) -> candle_core::Result<Found> {
+        const OP: &str = "linear";
+        let (x, weight) = (inputs[0], inputs[1]);
+        let sizes = (x.dims()[0], x.dims()[1], weight.dims()[0]);
+        dispatch_tensor!(y, OP, T => grad.with_slice::<T, _>(y, |grad| {
+            let of_x = |weight: &[T]| Ok(linear::input_gradient(weight, grad, sizes));
+            let of_weight = |x: &[T]| Ok(linear::weight_gradient(x, grad, sizes));
+            let found = [
+                if needs[0] { Some(with_slice(weight, OP, of_x)?) } else { None },
+                if needs[1] { Some(with_slice(x, OP, of_weight)?) } else { None },
+                needs[2].then(|| sum_rows(grad, sizes.2)),
+            ];
+            Ok(found.map(|gradient| gradient.map(|gradient| Gradient::Owned(into_storage(gradient)))))
         }))
     }
 }

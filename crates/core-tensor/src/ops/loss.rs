@@ -145,9 +145,9 @@ impl CrossEntropy {
         let out = with_slice::<T, _>(logits, op, |logits| {
             with_slice::<u32, _>(targets, op, |targets| {
                 with_slice::<T, _>(grad, op, |grad| {
-                    let scale = if self.is_mean { T::of(1. / rows as f64) } else { T::ONE };
-                    let factor = |row: usize| grad[if self.is_mean { 0 } else { row }] * scale;
-                    Ok(loss::cross_entropy_gradient(logits, targets, loss_rows, factor, classes))
+                    let mean = [grad.first().copied().unwrap_or(T::ZERO) * T::of(1. / rows as f64)];
+                    let factors = if self.is_mean { &mean } else { grad };
+                    Ok(loss::cross_entropy_gradient(logits, targets, loss_rows, factors, classes))
                 })
             })
         })?;

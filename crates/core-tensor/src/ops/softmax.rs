@@ -1,8 +1,8 @@
 //! Softmax and its logarithm over the last dimension.
 
-use crate::cpu::softmax::{self, ColumnSoftmax};
+use crate::cpu::softmax::{ColumnSoftmax, RowSoftmax};
 use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
-use crate::tape::{self, Plain1};
+use crate::tape::{self, Found, Gradient, Rule};
 use crate::{Error, Result};
 use candle_core::shape::Dim;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Shape, Tensor};
@@ -63,7 +63,7 @@ fn apply(x: &Tensor, is_log: bool) -> Result<Tensor> {
         return Err(Error::shape(op.name(), "x", x.shape(), "[…, classes]"));
     }
     if x.device().is_cpu() {
-        Ok(tape::apply1(&contiguous(x)?, Plain1(op))?)
+        Ok(tape::apply1(&contiguous(x)?, op)?)
     } else if is_log {
         Ok(candle_nn::ops::log_softmax(x, D::Minus1)?)
     } else {
@@ -75,20 +75,36 @@ struct Softmax {
     is_log: bool,
 }
 
+impl Softmax {
+    fn of_rows(&self, dims: &[usize]) -> RowSoftmax {
+        RowSoftmax { width: dims.last().copied().unwrap_or(1), is_log: self.is_log }
+    }
+}
+
+impl Rule for Softmax {
+    fn gradients(&self, _: &[&Tensor], y: &Tensor, grad: Gradient, _: [bool; 3]) -> candle_core::Result<Found> {
+        dispatch_tensor!(y, self.name(), T => {
+            let grad = grad.into_vec::<T>(y)?;
+            let out = with_slice::<T, _>(y, self.name(), |values| Ok(self.of_rows(y.dims()).gradient(values, grad)))?;
+            Ok([Some(Gradient::Owned(into_storage(out))), None, None])
+        })
+    }
+}
+
 impl CustomOp1 for Softmax {
     fn name(&self) -> &'static str {
         if self.is_log { "log-softmax" } else { "softmax" }
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let width = layout.dims().last().copied().unwrap_or(1);
+        let rows = self.of_rows(layout.dims());
         let out = dispatch_real!(storage, self.name(), T => {
-            Ok(into_storage(softmax::rows(slice::<T>(storage, layout, self.name())?, width, self.is_log)))
+            Ok(into_storage(rows.values(slice::<T>(storage, layout, self.name())?)))
         })?;
         Ok((out, layout.shape().clone()))
     }
 
-    fn bwd(&self, _x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+    fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
         if is_taped(grad) {
             let grad_x = if self.is_log {
                 (grad - y.exp()?.broadcast_mul(&grad.sum_keepdim(D::Minus1)?)?)?
@@ -97,14 +113,8 @@ impl CustomOp1 for Softmax {
             };
             return Ok(Some(grad_x));
         }
-        let grad = contiguous(grad)?;
-        let width = y.dims().last().copied().unwrap_or(1);
-        let grad_x = dispatch_tensor!(y, self.name(), T => {
-            let out = with_slice::<T, _>(y, self.name(), |y| {
-                with_slice::<T, _>(&grad, self.name(), |grad| Ok(softmax::gradient(y, grad, width, self.is_log)))
-            })?;
-            Tensor::from_vec(out, y.shape(), y.device())
-        })?;
-        Ok(Some(grad_x))
+        let needs = [true, false, false];
+        let [of_x, _, _] = self.gradients(&[x], y, Gradient::Shared(grad.clone()), needs)?;
+        of_x.map(|gradient| gradient.into_tensor(x)).transpose()
     }
 }

@@ -1,7 +1,7 @@
 //! Adam and AdamW.
 
 use super::group::{Grouped, Settings, check_value};
-use super::slot::{Rule, Slot, export, import};
+use super::slot::{Rule, Slot, export, for_found, import};
 use super::{Optimizer, OptimizerState, ParamGroup};
 use crate::Result;
 use crate::kernel::{Real, multiversion};
@@ -154,11 +154,10 @@ impl Core {
     }
 
     fn step(&mut self, grads: &GradStore) -> Result<()> {
-        for at in self.parameters.found(grads) {
-            let (config, is_decoupled) = (self.settings.of(at), self.is_decoupled);
-            self.slots[at].step(grads, |step| AdamRule::new(config, is_decoupled, step))?;
-        }
-        Ok(())
+        let (settings, is_decoupled) = (&self.settings, self.is_decoupled);
+        for_found(&mut self.slots, &self.parameters.found(grads), &self.parameters, |at, slot| {
+            slot.step(grads, |step| AdamRule::new(settings.of(at), is_decoupled, step))
+        })
     }
 
     fn state(&self) -> Result<OptimizerState> {
@@ -245,10 +244,11 @@ multiversion! {
         let (step_size, root_correction) = (T::of(rule.step_size), T::of(rule.root_correction));
         for (((p, &g), m), v) in parameter.iter_mut().zip(gradient).zip(mean).zip(square) {
             let shrunk = *p * shrink;
-            let g = g + l2 * *p;
-            *m += (g - *m) * one_minus_beta1;
-            *v = *v * beta2 + g * g * one_minus_beta2;
-            *p = shrunk - step_size * (*m / (Real::sqrt(*v) / root_correction + eps));
+            // What decays is cut off before it is subnormal; such gradients count as 0.
+            let g = l2.mul_add(*p, g.or_zero());
+            *m = (g - *m).mul_add(one_minus_beta1, *m).or_zero();
+            *v = (g * one_minus_beta2).mul_add(g, *v * beta2).or_zero();
+            *p = (-step_size).mul_add(*m / (Real::sqrt(*v) / root_correction + eps), shrunk);
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn clip_grad_norm(parameters: &Parameters, grads: &mut GradStore, max_norm: 
         for at in found {
             let var = &parameters[at].1;
             if let Some(gradient) = grads.remove(var) {
-                grads.insert(var, (gradient * factor)?);
+                grads.insert(var, crate::ops::affine(&gradient.detach(), factor, 0.)?);
             }
         }
     }

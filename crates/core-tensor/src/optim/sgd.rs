@@ -1,7 +1,7 @@
 //! Stochastic gradient descent.
 
 use super::group::{Grouped, Settings, check_value};
-use super::slot::{Rule, Slot, export, import};
+use super::slot::{Rule, Slot, export, for_found, import};
 use super::{Optimizer, OptimizerState, ParamGroup};
 use crate::Result;
 use crate::kernel::{Real, multiversion};
@@ -113,14 +113,14 @@ impl Optimizer for Sgd {
     }
 
     fn step(&mut self, grads: &GradStore) -> Result<()> {
-        for at in self.parameters.found(grads) {
-            let config = *self.settings.of(at);
-            match &mut self.slots[at] {
-                Kind::Bare(slot) => slot.step(grads, |_| SgdRule { config, is_first: false })?,
-                Kind::Momentum(slot) => slot.step(grads, |step| SgdRule { config, is_first: step == 1 })?,
+        let settings = &self.settings;
+        for_found(&mut self.slots, &self.parameters.found(grads), &self.parameters, |at, slot| {
+            let config = *settings.of(at);
+            match slot {
+                Kind::Bare(slot) => slot.step(grads, |_| SgdRule { config, is_first: false }),
+                Kind::Momentum(slot) => slot.step(grads, |step| SgdRule { config, is_first: step == 1 }),
             }
-        }
-        Ok(())
+        })
     }
 
     fn learning_rate(&self) -> f64 {
@@ -176,7 +176,7 @@ multiversion! {
     fn plain_piece<T>(learning_rate: f64, weight_decay: f64, parameter: &mut [T], gradient: &[T]) {
         let (learning_rate, weight_decay) = (T::of(learning_rate), T::of(weight_decay));
         for (p, &g) in parameter.iter_mut().zip(gradient) {
-            *p -= learning_rate * (g + weight_decay * *p);
+            *p = (-learning_rate).mul_add(weight_decay.mul_add(*p, g.or_zero()), *p);
         }
     }
 }
@@ -188,9 +188,10 @@ multiversion! {
         // The direction is `own · g + along · b`, so that one loop serves both forms.
         let (own, along) = if rule.config.is_nesterov { (T::ONE, momentum) } else { (T::ZERO, T::ONE) };
         for ((p, &g), b) in parameter.iter_mut().zip(gradient).zip(buffer) {
-            let g = g + weight_decay * *p;
-            *b = momentum * *b + share * g;
-            *p -= learning_rate * (own * g + along * *b);
+            // What decays is cut off before it is subnormal; such gradients count as 0.
+            let g = weight_decay.mul_add(*p, g.or_zero());
+            *b = momentum.mul_add(*b, share * g).or_zero();
+            *p = (-learning_rate).mul_add(along.mul_add(*b, own * g), *p);
         }
     }
 }

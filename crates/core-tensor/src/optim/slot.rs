@@ -2,6 +2,7 @@
 
 use super::OptimizerState;
 use crate::kernel::{Real, dispatch_real, slice};
+use crate::params::Parameters;
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Storage, Tensor, Var};
@@ -141,6 +142,32 @@ impl<const N: usize> Slot<N> {
         }
         let storages = storages.try_into().map_err(|_| "the number of tensors".to_string())?;
         Ok((steps, Kept::Host(storages)))
+    }
+}
+
+/// Calls `step` for the slots at these ascending positions, over threads if there is enough to do on the CPU. An error may leave other parameters with or without their step.
+pub(super) fn for_found<S: Send>(
+    slots: &mut [S],
+    found: &[usize],
+    parameters: &Parameters,
+    step: impl Fn(usize, &mut S) -> Result<()> + Sync,
+) -> Result<()> {
+    let mut chosen = Vec::with_capacity(found.len());
+    let (mut rest, mut first) = (slots, 0);
+    for &at in found {
+        let Some((slot, others)) = rest.get_mut(at - first..).and_then(<[S]>::split_first_mut) else { break };
+        chosen.push((at, slot));
+        (rest, first) = (others, at + 1);
+    }
+    let vars = || found.iter().filter_map(|&at| parameters.get(at)).map(|(_, var)| var);
+    let is_large = rayon::current_num_threads() > 1
+        && found.len() > 1
+        && vars().all(|var| var.device().is_cpu())
+        && vars().map(|var| var.elem_count()).sum::<usize>() >= 2 * PIECE;
+    if is_large {
+        chosen.into_par_iter().try_for_each(|(at, slot)| step(at, slot))
+    } else {
+        chosen.into_iter().try_for_each(|(at, slot)| step(at, slot))
     }
 }
 

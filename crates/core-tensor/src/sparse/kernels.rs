@@ -46,11 +46,11 @@ fn accumulate<T: Real, const N: usize>(
         let weight = coefficient(slot);
         if len == N {
             for (s, &v) in sum.iter_mut().zip(&x[start..start + N]) {
-                *s += weight * v;
+                *s = weight.mul_add(v, *s);
             }
         } else {
             for (s, &v) in sum.iter_mut().zip(&x[start..start + len]) {
-                *s += weight * v;
+                *s = weight.mul_add(v, *s);
             }
         }
     }
@@ -126,11 +126,11 @@ fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     let (whole_b, rest_b) = b.as_chunks::<LANES>();
     for (p, q) in whole_a.iter().zip(whole_b) {
         for lane in 0..LANES {
-            lanes[lane] += p[lane] * q[lane];
+            lanes[lane] = p[lane].mul_add(q[lane], lanes[lane]);
         }
     }
     for ((lane, &p), &q) in lanes.iter_mut().zip(rest_a).zip(rest_b) {
-        *lane += p * q;
+        *lane = p.mul_add(q, *lane);
     }
     let mut half = LANES / 2;
     while half > 0 {

@@ -86,6 +86,19 @@ impl Gradient {
         })
     }
 
+    /// Calls `f` with the elements, where they are if that can be.
+    pub(crate) fn with_slice<T: Real, R>(self, of: &Tensor, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+        match self {
+            Self::Shared(tensor) => {
+                let tensor = tensor.contiguous()?;
+                let (storage, layout) = tensor.storage_and_layout();
+                let Storage::Cpu(cpu) = &*storage else { candle_core::bail!("backward: a gradient is not on the CPU") };
+                f(slice::<T>(cpu, layout, "backward")?)
+            }
+            gradient => f(&gradient.into_vec::<T>(of)?),
+        }
+    }
+
     /// Adds another gradient of the tensor `of`.
     pub(crate) fn add(self, other: Self, of: &Tensor) -> Result<Self> {
         match (self, other) {

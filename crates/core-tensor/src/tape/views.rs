@@ -56,16 +56,18 @@ fn strided<T: Real>(
     if let (Some(_), Gradient::Number(_)) = (&order, &gradient) {
         return gradient.accumulate(slot, root);
     }
-    let gradient = gradient.into_vec::<T>(view)?;
     if let Some(order) = order {
-        let gathered = Gradient::Owned(T::to_cpu_storage_owned(gather(&gradient, &order)));
-        return gathered.accumulate(slot, root);
+        let gathered = gradient.with_slice::<T, _>(view, |gradient| Ok(gather(gradient, &order)))?;
+        return Gradient::Owned(T::to_cpu_storage_owned(gathered)).accumulate(slot, root);
     }
     let mut sum: Vec<T> = match slot.take() {
         None => filled(0., len),
         Some(known) => known.into_vec(root)?,
     };
-    scatter_add(&gradient, &by_place(layout), &mut sum[offset..]);
+    gradient.with_slice::<T, _>(view, |gradient| {
+        scatter_add(gradient, &by_place(layout), &mut sum[offset..]);
+        Ok(())
+    })?;
     *slot = Some(Gradient::Owned(T::to_cpu_storage_owned(sum)));
     Ok(())
 }

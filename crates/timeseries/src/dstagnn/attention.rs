@@ -174,7 +174,7 @@ multiversion! {
                         row.iter_mut().zip(&values[at(kept, other)]).for_each(|(sum, &x)| *sum += x);
                     }
                     for other in 0..time {
-                        values[at(kept, other)].iter_mut().zip(&row).for_each(|(x, &sum)| *x /= sum);
+                        values[at(kept, other)].iter_mut().zip(&row).for_each(|(x, &sum)| *x = (*x / sum).or_zero());
                     }
                 }
             }
@@ -187,7 +187,7 @@ multiversion! {
                     for other in 0..time {
                         let weights = &values[at(kept, other)];
                         let grads = grad[at(kept, other)].iter_mut();
-                        grads.zip(weights).zip(&row).for_each(|((g, &a), &dot)| *g = a * (*g - dot));
+                        grads.zip(weights).zip(&row).for_each(|((g, &a), &dot)| *g = (a * (*g - dot)).or_zero());
                     }
                 }
             }

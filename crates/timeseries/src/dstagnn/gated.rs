@@ -80,7 +80,7 @@ multiversion! {
         for (t, x) in x.chunks_exact(2 * channels).enumerate() {
             let (value, gate) = x.split_at(channels);
             row.iter_mut().zip(value).zip(gate).for_each(|((y, &a), &b)| {
-                *y = Real::tanh(a) / (T::ONE + Real::exp(T::ZERO - b));
+                *y = Real::tanh(a) * b.sigmoid();
             });
             row.iter().enumerate().for_each(|(c, &y)| out[c * all + first + t] = y);
         }
@@ -97,9 +97,9 @@ multiversion! {
             let (of_value, of_gate) = out.split_at_mut(channels);
             let outs = of_value.iter_mut().zip(of_gate);
             for (((of_a, of_b), (&a, &b)), &g) in outs.zip(value.iter().zip(gate)).zip(&row) {
-                let (y, s) = (Real::tanh(a), T::ONE / (T::ONE + Real::exp(T::ZERO - b)));
-                *of_a = g * s * (T::ONE - y * y);
-                *of_b = g * y * s * (T::ONE - s);
+                let (y, s) = (Real::tanh(a), b.sigmoid());
+                *of_a = (g * s * (-y).mul_add(y, T::ONE)).or_zero();
+                *of_b = (g * y * s * (T::ONE - s)).or_zero();
             }
         }
     }

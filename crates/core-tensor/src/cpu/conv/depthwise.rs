@@ -44,6 +44,7 @@ pub(super) fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], out: &mut [T]) {
                 pad_plane(g, x, &mut padded);
                 correlate_padded(g, &padded, w, out);
             } else {
+                out.fill(T::ZERO);
                 correlate_plane(g, x, w, out);
             }
         }
@@ -102,11 +103,11 @@ multiversion! {
                     let start = (row + ki * g.dilation[0]) * width + chunk * 16 + kj * g.dilation[1];
                     if out.len() == 16 {
                         for (sum, &x) in sums.iter_mut().zip(&x[start..start + 16]) {
-                            *sum += w * x;
+                            *sum = w.mul_add(x, *sum);
                         }
                     } else {
                         for (sum, &x) in sums.iter_mut().zip(&x[start..start + out.len()]) {
-                            *sum += w * x;
+                            *sum = w.mul_add(x, *sum);
                         }
                     }
                 }
@@ -130,11 +131,11 @@ multiversion! {
                 let (mut xs, mut grads) = (x.chunks_exact(16), grad.chunks_exact(16));
                 for (x, grad) in (&mut xs).zip(&mut grads) {
                     for ((lane, &x), &grad) in lanes.iter_mut().zip(x).zip(grad) {
-                        *lane += x * grad;
+                        *lane = x.mul_add(grad, *lane);
                     }
                 }
                 for ((lane, &x), &grad) in lanes.iter_mut().zip(xs.remainder()).zip(grads.remainder()) {
-                    *lane += x * grad;
+                    *lane = x.mul_add(grad, *lane);
                 }
             }
             for lane in lanes {
@@ -159,11 +160,11 @@ multiversion! {
                 let out = &mut out[row * columns + valid.start..row * columns + valid.end];
                 if g.stride[1] == 1 {
                     for (out, &x) in out.iter_mut().zip(&x[start..]) {
-                        *out += w * x;
+                        *out = w.mul_add(x, *out);
                     }
                 } else {
                     for (out, &x) in out.iter_mut().zip(x[start..].iter().step_by(g.stride[1])) {
-                        *out += w * x;
+                        *out = w.mul_add(x, *out);
                     }
                 }
             }
@@ -186,11 +187,11 @@ multiversion! {
                 let grad = &grad[row * columns + valid.start..row * columns + valid.end];
                 if g.stride[1] == 1 {
                     for (out, &grad) in out[start..].iter_mut().zip(grad) {
-                        *out += w * grad;
+                        *out = w.mul_add(grad, *out);
                     }
                 } else {
                     for (out, &grad) in out[start..].iter_mut().step_by(g.stride[1]).zip(grad) {
-                        *out += w * grad;
+                        *out = w.mul_add(grad, *out);
                     }
                 }
             }
@@ -219,15 +220,15 @@ multiversion! {
                     let (mut xs, mut grads) = (x.chunks_exact(16), grad.chunks_exact(16));
                     for (x, grad) in (&mut xs).zip(&mut grads) {
                         for ((lane, &x), &grad) in lanes.iter_mut().zip(x).zip(grad) {
-                            *lane += x * grad;
+                            *lane = x.mul_add(grad, *lane);
                         }
                     }
                     for ((lane, &x), &grad) in lanes.iter_mut().zip(xs.remainder()).zip(grads.remainder()) {
-                        *lane += x * grad;
+                        *lane = x.mul_add(grad, *lane);
                     }
                 } else {
                     for (at, (&x, &grad)) in x.iter().step_by(g.stride[1]).zip(grad).enumerate() {
-                        lanes[at % 16] += x * grad;
+                        lanes[at % 16] = x.mul_add(grad, lanes[at % 16]);
                     }
                 }
             }

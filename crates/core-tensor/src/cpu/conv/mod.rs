@@ -9,7 +9,7 @@ mod winograd;
 
 pub(crate) use geometry::Geometry;
 
-use crate::kernel::{Gradients, Kernel, Real, for_slices, sum_all};
+use crate::kernel::{Gradients, Kernel, Real, for_slices, sum_all, written};
 use im2col::Scratch;
 use winograd::Kernels;
 
@@ -76,27 +76,32 @@ impl Kernel for ConvTranspose {
 
 /// `y = w ⋆ x + b`: `x` is `[images, input]`, `w` `[outputs, inputs / groups, kernel]`.
 fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>) -> Vec<T> {
-    let mut out = vec![T::ZERO; g.images * g.out_image()];
-    if out.is_empty() {
-        return out;
+    let len = g.images * g.out_image();
+    if len == 0 {
+        return Vec::new();
     }
+    // SAFETY: every form writes each element before it reads it.
+    unsafe { written(len, |out| forward_into(g, x, w, bias, out)) }
+}
+
+fn forward_into<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, out: &mut [T]) {
     if g.is_depthwise() {
-        depthwise::forward(g, x, w, &mut out);
+        depthwise::forward(g, x, w, out);
         if let Some(bias) = bias {
-            add_bias(g.out_plane(), bias, &mut out);
+            add_bias(g.out_plane(), bias, out);
         }
-        return out;
+        return;
     }
     if winograd::is_suited(g) {
-        winograd::forward(g, x, &Kernels::new(g, w), false, &mut out);
+        winograd::forward(g, x, &Kernels::new(g, w), false, out);
         if let Some(bias) = bias {
-            add_bias(g.out_plane(), bias, &mut out);
+            add_bias(g.out_plane(), bias, out);
         }
-        return out;
+        return;
     }
     let together = g.images_per_tile();
     let is_parallel_inside = g.images.div_ceil(together) < rayon::current_num_threads();
-    for_slices(&mut out, together * g.out_image(), together * g.work(), &|first, out| {
+    for_slices(out, together * g.out_image(), together * g.work(), &|first, out| {
         let mut scratch = Scratch::default();
         for (at, out) in out.chunks_mut(together * g.out_image()).enumerate() {
             let first = (first + at) * together;
@@ -106,7 +111,6 @@ fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>) -> Vec<T
             }
         }
     });
-    out
 }
 
 /// The gradient of the input.
@@ -117,9 +121,10 @@ fn input_gradient<T: Real>(g: &Geometry, w: &[T], grad: &[T]) -> Vec<T> {
     // Rotating the kernels costs little compared with the products; the depthwise loops have a form of their own.
     if let Some(transposed) = g.transposed().filter(|_| !g.is_depthwise()) {
         if winograd::is_suited(&transposed) {
-            let mut out = vec![T::ZERO; g.images * g.in_image()];
-            winograd::forward(&transposed, grad, &Kernels::new(g, w), true, &mut out);
-            return out;
+            let kernels = Kernels::new(g, w);
+            let len = g.images * g.in_image();
+            // SAFETY: each element is written before it is read.
+            return unsafe { written(len, |out| winograd::forward(&transposed, grad, &kernels, true, out)) };
         }
         return forward(&transposed, grad, &im2col::turned(g, w), None);
     }
