@@ -201,6 +201,9 @@ multiversion! {
     }
 }
 
+/// Rows at least this long fill the vectors by themselves.
+const LONG: usize = 16;
+
 /// Calls `f(row number, row, powers relative to the row's maximum, their sum, that maximum)` for every row of `x` from `first` on,
 /// each with its part of `out`.
 pub(crate) fn for_exponential_rows<T: Real, O>(

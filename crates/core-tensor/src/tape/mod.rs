@@ -9,6 +9,6 @@ mod views;
 mod walk;
 
 pub(crate) use gradient::Gradient;
-pub(crate) use registry::{Found, Plain1, Plain2, Plain3, Rule, apply1, apply2, apply3};
+pub(crate) use registry::{Found, Plain1, Plain2, Rule, apply1, apply2, apply3};
 pub use walk::{Foreign, foreign};
 pub(crate) use walk::{Outcome, walk};

@@ -99,7 +99,7 @@ fn register<R: Rule>(y: &Tensor, node: Arc<Node<R>>) {
 /// A custom operation of Candle that owns a node.
 struct Owner<R>(Arc<Node<R>>);
 
-/// What `op` gives, recorded. It is a rule itself; one that is written against Candle alone goes through [`Plain1`], [`Plain2`] or [`Plain3`].
+/// What `op` gives, recorded. It is a rule itself; one that is written against Candle alone goes through [`Plain1`] or [`Plain2`].
 ///
 /// # Errors
 /// Those of the operation.
@@ -140,8 +140,6 @@ pub(crate) fn apply3<R: Rule + CustomOp3>(a: &Tensor, b: &Tensor, c: &Tensor, op
 pub(crate) struct Plain1<C>(pub(crate) C);
 /// As [`Plain1`], of two tensors.
 pub(crate) struct Plain2<C>(pub(crate) C);
-/// As [`Plain1`], of three tensors.
-pub(crate) struct Plain3<C>(pub(crate) C);
 
 impl<C: CustomOp1 + Send + Sync + 'static> Rule for Plain1<C> {
     fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: Gradient, _: [bool; 3]) -> Result<Found> {
@@ -154,13 +152,6 @@ impl<C: CustomOp2 + Send + Sync + 'static> Rule for Plain2<C> {
     fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: Gradient, _: [bool; 3]) -> Result<Found> {
         let (a, b) = self.0.bwd(inputs[0], inputs[1], y, &grad.into_tensor(y)?)?;
         Ok([a.map(Gradient::Shared), b.map(Gradient::Shared), None])
-    }
-}
-
-impl<C: CustomOp3 + Send + Sync + 'static> Rule for Plain3<C> {
-    fn gradients(&self, inputs: &[&Tensor], y: &Tensor, grad: Gradient, _: [bool; 3]) -> Result<Found> {
-        let (a, b, c) = self.0.bwd(inputs[0], inputs[1], inputs[2], y, &grad.into_tensor(y)?)?;
-        Ok([a.map(Gradient::Shared), b.map(Gradient::Shared), c.map(Gradient::Shared)])
     }
 }
 
@@ -201,4 +192,3 @@ hand_on!(CustomOp2, Owner, |this| this.0.rule, [a s1 l1, b s2 l2], (Option<Tenso
 hand_on!(CustomOp3, Owner, |this| this.0.rule, [a s1 l1, b s2 l2, c s3 l3], (Option<Tensor>, Option<Tensor>, Option<Tensor>));
 hand_on!(CustomOp1, Plain1, |this| this.0, [a s l], Option<Tensor>);
 hand_on!(CustomOp2, Plain2, |this| this.0, [a s1 l1, b s2 l2], (Option<Tensor>, Option<Tensor>));
-hand_on!(CustomOp3, Plain3, |this| this.0, [a s1 l1, b s2 l2, c s3 l3], (Option<Tensor>, Option<Tensor>, Option<Tensor>));
