@@ -27,12 +27,12 @@ impl Function for Gelu {
 
     #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
-        x * x.normal().0
+        x * x.near_normal().0
     }
 
     #[inline(always)]
     fn derivative<T: Real>(self, x: T, _y: T) -> T {
-        let (distribution, density) = x.normal();
+        let (distribution, density) = x.near_normal();
         x.mul_add(density, distribution)
     }
 }

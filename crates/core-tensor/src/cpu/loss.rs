@@ -16,32 +16,46 @@ pub(crate) struct LossRow {
     others: f64,
 }
 
+/// Rows whose losses are computed together.
+const LOSS_BLOCK: usize = 32;
+
 multiversion! {
     fn loss_rows<T>(logits: &[T], targets: &[u32], classes: usize, rows: &mut [LossRow]) {
-        for ((x, &target), row) in logits.chunks_exact(classes).zip(targets).zip(rows) {
-            let target = target as usize;
-            let largest = largest(x);
-            let own = Real::exp(x[target] - largest);
-            let mut others = [T::ZERO; FEW_LANES];
-            for_lanes(x, T::NEG_INFINITY, |at, mut x| {
-                if at == target / FEW_LANES {
-                    x[target % FEW_LANES] = T::NEG_INFINITY;
-                }
-                for (other, x) in others.iter_mut().zip(x) {
-                    *other += Real::exp(x - largest);
-                }
-            });
-            let others = joined(others, |a, b| a + b);
-            let sum = own + others;
-            // log(1 + others / own), where the others may be tiny
-            let loss = if own >= others { (others / own).ln_1p() } else { (largest - x[target]) + Real::ln(sum) };
-            let inverse = T::ONE / sum;
-            *row = LossRow {
-                loss: loss.to_f64(),
-                largest: largest.to_f64(),
-                inverse: inverse.to_f64(),
-                others: (others * inverse).to_f64(),
-            };
+        // The sums of some rows, and then all their logarithms together.
+        let blocks = logits.chunks(LOSS_BLOCK * classes).zip(targets.chunks(LOSS_BLOCK)).zip(rows.chunks_mut(LOSS_BLOCK));
+        for ((logits, targets), rows) in blocks {
+            let (mut gaps, mut maxima) = ([T::ZERO; LOSS_BLOCK], [T::ZERO; LOSS_BLOCK]);
+            let (mut own, mut others, mut losses) = ([T::ONE; LOSS_BLOCK], [T::ZERO; LOSS_BLOCK], [T::ZERO; LOSS_BLOCK]);
+            for (at, (x, &target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
+                let largest = largest(x);
+                let mut sums = [T::ZERO; FEW_LANES];
+                for_lanes(x, T::NEG_INFINITY, |part, x| {
+                    let first = (part * FEW_LANES) as u32;
+                    for (lane, (sum, x)) in sums.iter_mut().zip(x).enumerate() {
+                        let power = Real::exp(x - largest);
+                        *sum += if first + lane as u32 == target { T::ZERO } else { power };
+                    }
+                });
+                others[at] = joined(sums, |a, b| a + b);
+                (maxima[at], gaps[at]) = (largest, largest - x[target as usize]);
+            }
+            for (own, &gap) in own.iter_mut().zip(&gaps) {
+                *own = Real::exp(-gap);
+            }
+            for (((loss, &gap), &own), &others) in losses.iter_mut().zip(&gaps).zip(&own).zip(&others) {
+                // log(1 + others / own), where the others may be tiny
+                let (near, far) = ((others / own).ln_1p(), gap + Real::ln(own + others));
+                *loss = if own >= others { near } else { far };
+            }
+            for (at, row) in rows.iter_mut().enumerate() {
+                let inverse = T::ONE / (own[at] + others[at]);
+                *row = LossRow {
+                    loss: losses[at].to_f64(),
+                    largest: maxima[at].to_f64(),
+                    inverse: inverse.to_f64(),
+                    others: (others[at] * inverse).to_f64(),
+                };
+            }
         }
     }
 }
