@@ -5,8 +5,8 @@ use std::process::Command;
 
 use super::Target;
 use crate::error::{Error, Result};
-use crate::workspace::{self, Metadata};
 use crate::process;
+use crate::workspace::{self, Metadata};
 
 /// A checkout of another commit below the target folder, which keeps what is built there for the next time.
 pub(super) struct Other {

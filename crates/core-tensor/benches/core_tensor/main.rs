@@ -257,7 +257,11 @@ fn dense(bench: &Bench) -> Result<()> {
     )?;
     bench.pair("relu 1M f+b", Box::new(|| back(ops::relu(&x)?)), Box::new(|| candle_back(x.relu()?)))?;
     bench.pair("tanh 1M f+b", Box::new(|| back(ops::tanh(&x)?)), Box::new(|| candle_back(x.tanh()?)))?;
-    bench.pair("sum over rows 4096×256 f+b", Box::new(|| back(ops::sum_dim0(&x)?)), Box::new(|| candle_back(x.sum(0)?)))?;
+    bench.pair(
+        "sum over rows 4096×256 f+b",
+        Box::new(|| back(ops::sum_dim0(&x)?)),
+        Box::new(|| candle_back(x.sum(0)?)),
+    )?;
     bench.pair(
         "softmax 4096×256 f+b",
         Box::new(|| back(ops::softmax(&x)?)),

@@ -3,7 +3,9 @@
 use super::{Bench, classes, forward, normal};
 use candle_core::{D, DType, Device, IndexOp, Tensor};
 use candle_nn::{Module, VarBuilder};
-use core_tensor::nn::{self, BatchNorm, BatchNormConfig, Conv1d, Conv2d, Embedding, LayerNorm, Linear, MultiheadAttention};
+use core_tensor::nn::{
+    self, BatchNorm, BatchNormConfig, Conv1d, Conv2d, Embedding, LayerNorm, Linear, MultiheadAttention,
+};
 use core_tensor::ops::{self, AttentionConfig, Conv1dConfig, Conv2dConfig, Epilogue};
 use core_tensor::optim::{Adam, AdamConfig, AdamW, Optimizer, Sgd, SgdConfig};
 use core_tensor::params::ParamStore;

@@ -1,8 +1,8 @@
 //! Scaled dot-product attention, a block of queries at a time.
 
 use crate::kernel::{
-    FEW_LANES, Gradients, Kernel, Matrix, Parts, Real, dot, for_lanes, for_slices, for_tasks, gemm_strided, joined, multiversion,
-    sum1, written,
+    FEW_LANES, Gradients, Kernel, Matrix, Parts, Real, dot, for_lanes, for_slices, for_tasks, gemm_strided, joined,
+    multiversion, sum1, written,
 };
 use std::sync::OnceLock;
 

@@ -9,9 +9,7 @@ pub(crate) fn add<T: Real>(x: &[T], bias: &[T], has_relu: bool) -> Vec<T> {
     let width = bias.len();
     let rows = x.len() / width.max(1);
     // SAFETY: every row is written whole.
-    unsafe {
-        collect(rows, width, width, |first, out| add_piece(&x[first * width..], bias, has_relu, out))
-    }
+    unsafe { collect(rows, width, width, |first, out| add_piece(&x[first * width..], bias, has_relu, out)) }
 }
 
 multiversion! {

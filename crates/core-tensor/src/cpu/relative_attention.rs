@@ -1,8 +1,6 @@
 //! Causal attention with relative positions, a head at a time.
 
-use crate::kernel::{
-    Gradients, Kernel, Matrix, Real, dot, for_slices, for_slices2, gemm_strided, multiversion, sum1,
-};
+use crate::kernel::{Gradients, Kernel, Matrix, Real, dot, for_slices, for_slices2, gemm_strided, multiversion, sum1};
 
 pub(crate) struct RelativeAttention {
     pub(crate) length: usize,

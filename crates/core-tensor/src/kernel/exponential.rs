@@ -389,7 +389,16 @@ mod tests {
         let zeros = [tanh_f32, exp_m1_f32, ln_1p_f32, erf_f32].map(|f| f(-0.));
         assert!(zeros.iter().all(|zero| *zero == 0. && zero.is_sign_negative()));
         for f in [
-            exp_f32, tanh_f32, sigmoid_f32, exp_m1_f32, ln_f32, ln_1p_f32, softplus_f32, erf_f32, erfc_f32, sin_f32,
+            exp_f32,
+            tanh_f32,
+            sigmoid_f32,
+            exp_m1_f32,
+            ln_f32,
+            ln_1p_f32,
+            softplus_f32,
+            erf_f32,
+            erfc_f32,
+            sin_f32,
             cos_f32,
         ] {
             assert!(f(f32::NAN).is_nan());

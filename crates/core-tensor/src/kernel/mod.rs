@@ -61,6 +61,7 @@ pub(crate) mod constants;
 mod contiguous;
 mod exponential;
 mod gemm;
+mod lanes;
 mod parallel;
 mod real;
 mod simd;
@@ -75,14 +76,17 @@ pub use candle_core;
 pub use gemm::{Matrix, gemm, gemm_strided, product};
 pub use parallel::{MIN_WORK_PER_TASK, for_row_entries, for_rows, for_slices, for_slices2, for_tasks};
 pub use real::Real;
-pub use simd::{dot, exp_all, multiversion, sum_all, sum1, sum2, sum3};
 #[doc(hidden)]
 #[cfg(target_arch = "x86_64")]
 pub use simd::{Instructions, instructions};
+pub use simd::{dot, exp_all, multiversion, sum_all, sum1, sum2, sum3};
 pub use storage::{dispatch_tensor, with_slice};
 pub use transpose::transpose;
 
 pub(crate) use contiguous::contiguous;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use lanes::{Avx2, Avx512};
+pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use parallel::Parts;
 pub(crate) use simd::{FEW_LANES, for_lanes, joined};
 pub(crate) use storage::{build, collect, dispatch_real, into_storage, is_taped, keeps_tapes, slice, written};

@@ -1,9 +1,8 @@
 //! The element types of kernels: f32 and f64.
 
 use super::exponential::{
-    cos_f32, erf_f32, erfc_f32, exp_f32, exp_m1_f32, ln_1p_f32, ln_f32, near_normal_f32,
-    normal_f32, sigmoid_f32, sin_f32, softplus_f32,
-    tanh_f32,
+    cos_f32, erf_f32, erfc_f32, exp_f32, exp_m1_f32, ln_1p_f32, ln_f32, near_normal_f32, normal_f32, sigmoid_f32,
+    sin_f32, softplus_f32, tanh_f32,
 };
 use candle_core::cpu::erf::{erf_f64, erfc_f64};
 use candle_core::{CpuStorage, WithDType};

@@ -3,8 +3,8 @@
 use super::sum_dim0;
 use crate::backward::hand_over;
 use crate::cpu::linear;
-use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::cpu::reduce::sum_rows;
+use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::tape::{self, Found, Gradient, Rule};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};

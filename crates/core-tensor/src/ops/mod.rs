@@ -28,8 +28,8 @@ mod weighted_rows;
 pub use crate::cpu::grouped::ExpertActivation;
 pub use activation::{cos, elu, exp, gelu, gelu_tanh, leaky_relu, relu, sigmoid, silu, sin, softplus, tanh};
 pub use arithmetic::{abs, add, affine, div, ln, mean_keepdim, mul, sqr, sqrt, sub, sum_keepdim};
-pub use attention::{AttentionConfig, attention};
 pub(crate) use attention::packed_attention;
+pub use attention::{AttentionConfig, attention};
 pub use batch_norm::{
     BatchStatistics, Epilogue, batch_norm_eval, batch_norm_eval_with, batch_norm_train, batch_norm_train_with,
 };

@@ -2,7 +2,7 @@
 //!
 //! Images are independent tasks; the sums of the weight gradient are cut by the shape alone, so that no result depends on the number of threads.
 
-mod depthwise;
+mod direct;
 mod geometry;
 mod im2col;
 mod winograd;
@@ -10,6 +10,7 @@ mod winograd;
 pub(crate) use geometry::Geometry;
 
 use crate::kernel::{Gradients, Kernel, Real, for_slices, sum_all, written};
+use direct::WeightSums;
 use im2col::Scratch;
 use winograd::Kernels;
 
@@ -85,8 +86,8 @@ fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>) -> Vec<T
 }
 
 fn forward_into<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, out: &mut [T]) {
-    if g.is_depthwise() {
-        depthwise::forward(g, x, w, out);
+    if direct::is_suited(g) {
+        direct::forward(g, x, w, out);
         if let Some(bias) = bias {
             add_bias(g.out_plane(), bias, out);
         }
@@ -118,8 +119,12 @@ fn input_gradient<T: Real>(g: &Geometry, w: &[T], grad: &[T]) -> Vec<T> {
     if g.images * g.in_image() == 0 || grad.is_empty() {
         return vec![T::ZERO; g.images * g.in_image()];
     }
-    // Rotating the kernels costs little compared with the products; the depthwise loops have a form of their own.
-    if let Some(transposed) = g.transposed().filter(|_| !g.is_depthwise()) {
+    if direct::is_suited(g) {
+        // SAFETY: each element is written, and none is read.
+        return unsafe { written(g.images * g.in_image(), |out| direct::input_gradient(g, w, grad, out)) };
+    }
+    // Rotating the kernels costs little compared with the products.
+    if let Some(transposed) = g.transposed() {
         if winograd::is_suited(&transposed) {
             let kernels = Kernels::new(g, w);
             let len = g.images * g.in_image();
@@ -129,10 +134,6 @@ fn input_gradient<T: Real>(g: &Geometry, w: &[T], grad: &[T]) -> Vec<T> {
         return forward(&transposed, grad, &im2col::turned(g, w), None);
     }
     let mut out = vec![T::ZERO; g.images * g.in_image()];
-    if g.is_depthwise() {
-        depthwise::input_gradient(g, w, grad, &mut out);
-        return out;
-    }
     let together = g.images_per_tile();
     let is_parallel_inside = g.images.div_ceil(together) < rayon::current_num_threads();
     for_slices(&mut out, together * g.in_image(), together * g.work(), &|first, out| {
@@ -154,7 +155,8 @@ fn weight_gradient<T: Real>(g: &Geometry, x: &[T], grad: &[T]) -> Vec<T> {
     if winograd::is_suited(g) {
         return winograd::weight_gradient(g, x, grad);
     }
-    let together = if g.is_depthwise() { 1 } else { g.images_per_tile() };
+    let is_direct = direct::is_suited(g);
+    let together = if is_direct { 1 } else { g.images_per_tile() };
     let tiles = g.images.div_ceil(together);
     // Each part has its own sum. Their number depends on the shape alone, and is small where a sum is large.
     let parts = tiles.min(if weights > 256 * 1024 { 4 } else { 16 });
@@ -163,19 +165,20 @@ fn weight_gradient<T: Real>(g: &Geometry, x: &[T], grad: &[T]) -> Vec<T> {
     let is_parallel_inside = parts < rayon::current_num_threads();
     let mut sums = vec![T::ZERO; parts * weights];
     for_slices(&mut sums, weights, tiles_per_part * together * g.work(), &|first, sums| {
-        let mut scratch = Scratch::default();
+        let (mut scratch, mut direct) = (Scratch::default(), WeightSums::default());
         for (at, sum) in sums.chunks_exact_mut(weights).enumerate() {
             let first = (first + at) * tiles_per_part;
             for tile in first..(first + tiles_per_part).min(tiles) {
                 let images = tile * together..((tile + 1) * together).min(g.images);
                 let x = &x[images.start * g.in_image()..images.end * g.in_image()];
                 let grad = &grad[images.start * g.out_image()..images.end * g.out_image()];
-                if g.is_depthwise() {
-                    depthwise::add_weight_gradient(g, x, grad, sum);
+                if is_direct {
+                    direct.add(g, x, grad);
                 } else {
                     im2col::add_weight_gradient(g, x, grad, images.len(), sum, &mut scratch, is_parallel_inside);
                 }
             }
+            direct.flush(sum);
         }
     });
     if parts == 1 {
