@@ -384,11 +384,14 @@ fn memory_does_not_grow() -> Result<()> {
         let loss = ops::mean_all(&y.t()?.sqr()?)?;
         backward(&loss).map(drop).map_err(Into::into)
     };
-    (0..10_000).try_for_each(|_| step())?;
-    let before = resident();
-    (0..90_000).try_for_each(|_| step())?;
-    // in pages of 4 KiB
-    assert!(resident() < before + 2048, "{before} pages, then {}", resident());
+    // Other tests of this process take memory meanwhile; what is lost at each step grows in every part.
+    let mut pages = Vec::new();
+    for _ in 0..5 {
+        (0..20_000).try_for_each(|_| step())?;
+        pages.push(resident());
+    }
+    // 50 bytes a step are 244 pages of 4 KiB.
+    assert!(pages.windows(2).any(|pair| pair[1] < pair[0] + 244), "{pages:?} pages");
     Ok(())
 }
 

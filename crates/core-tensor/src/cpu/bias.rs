@@ -1,7 +1,7 @@
 //! Adding a vector to every row.
 
 use super::reduce::with_row_sums;
-use crate::kernel::{Real, collect, multiversion};
+use crate::kernel::{Real, collect, multiversion, written};
 use std::mem::MaybeUninit;
 
 /// `x + bias` of each row, with negative values zero if `has_relu`.
@@ -36,6 +36,39 @@ multiversion! {
             }
         }
     }
+}
+
+multiversion! {
+    /// Writes the gradient of one number for all elements.
+    fn constant_masked_sums<T>(y: &[T], number: T, width: usize, grad: &mut [T], sums: &mut [T]) {
+        for (y, grad) in y.chunks_exact(width).zip(grad.chunks_exact_mut(width)) {
+            for (g, &y) in grad.iter_mut().zip(y) {
+                *g = if y > T::ZERO { number } else { T::ZERO };
+            }
+            for (sum, &g) in sums.iter_mut().zip(&*grad) {
+                *sum += g;
+            }
+        }
+    }
+}
+
+/// As [`relu_gradients`], of a gradient that is the same number everywhere.
+pub(crate) fn constant_relu_gradients<T: Real>(
+    y: &[T],
+    number: T,
+    width: usize,
+    has_sums: bool,
+) -> (Vec<T>, Option<Vec<T>>) {
+    let mut sums = None;
+    // SAFETY: every row is written before it is added to the sums.
+    let grad = unsafe {
+        written(y.len(), |grad| {
+            sums = with_row_sums(grad, width, has_sums, 1, &|first, grad, sums| {
+                constant_masked_sums(&y[first..], number, width, grad, sums);
+            });
+        })
+    };
+    (grad, sums)
 }
 
 /// The gradient where `y > 0`, and the sum of its rows if it is asked for.

@@ -29,8 +29,8 @@ multiversion! {
             for (at, (x, &target)) in logits.chunks_exact(classes).zip(targets).enumerate() {
                 let largest = largest(x);
                 let mut sums = [T::ZERO; FEW_LANES];
-                for_lanes(x, T::NEG_INFINITY, |part, x| {
-                    let first = (part * FEW_LANES) as u32;
+                for_lanes(x, T::NEG_INFINITY, |first, x| {
+                    let first = first as u32;
                     for (lane, (sum, x)) in sums.iter_mut().zip(x).enumerate() {
                         let power = Real::exp(x - largest);
                         *sum += if first + lane as u32 == target { T::ZERO } else { power };

@@ -138,16 +138,19 @@ pub(super) fn largest<T: Real>(x: &[T]) -> T {
 #[inline(always)]
 fn powers_and_sum<T: Real>(x: &[T], largest: T, powers: &mut [T]) -> T {
     let mut sums = [T::ZERO; FEW_LANES];
-    for_lanes(x, T::NEG_INFINITY, |at, x| {
+    let len = powers.len();
+    for_lanes(x, T::NEG_INFINITY, |first, x| {
         let mut lanes = [T::ZERO; FEW_LANES];
         for ((lane, x), sum) in lanes.iter_mut().zip(x).zip(&mut sums) {
             *lane = Real::exp(x - largest);
             *sum += *lane;
         }
-        let out = &mut powers[at * FEW_LANES..];
-        match out.first_chunk_mut() {
-            Some(out) => *out = lanes,
-            None => out.copy_from_slice(&lanes[..out.len()]),
+        if first % FEW_LANES == 0 && first + FEW_LANES <= len {
+            powers[first..first + FEW_LANES].copy_from_slice(&lanes);
+        } else {
+            // Those that are new.
+            let new = len % FEW_LANES;
+            powers[len - new..].copy_from_slice(&lanes[(len - new) - first..(len - first).min(FEW_LANES)]);
         }
     });
     joined(sums, |a, b| a + b)

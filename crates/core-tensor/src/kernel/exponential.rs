@@ -238,7 +238,7 @@ pub(super) fn normal_f32(x: f32) -> (f32, f32) {
     (if x > 0. { 1. - tail } else { tail }, normal_or_zero(SCALE.mul_add(r, SCALE) * power))
 }
 
-/// [`normal_f32`] with a relative error of at most 5e-7, in fewer steps.
+/// [`normal_f32`] with a relative error of at most 5e-7, in fewer steps; 0 and 1 from 12.9 on.
 #[inline(always)]
 pub(super) fn near_normal_f32(x: f32) -> (f32, f32) {
     let a = x.abs();
@@ -362,9 +362,8 @@ mod tests {
         assert!(worst(|x| normal_f32(x).0, distribution, -15., 8.) < 2.);
         let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
         assert!(worst(|x| normal_f32(x).1, density, -15., 15.) < 2.);
-        // In units of 2⁻²⁴ to 2⁻²³ of the value.
-        assert!(worst(|x| near_normal_f32(x).0, distribution, -12.9, 8.) < 6.);
-        assert!(worst(|x| near_normal_f32(x).1, density, -12.9, 12.9) < 2.);
+        assert!(worst(|x| near_normal_f32(x).0, distribution, -12.89, 8.) < 6.);
+        assert!(worst(|x| near_normal_f32(x).1, density, -12.89, 12.89) < 2.);
         for limit in [4., 1e3, 1e7] {
             assert!(worst(sin_f32, f64::sin, -limit, limit) < 2. && worst(cos_f32, f64::cos, -limit, limit) < 2.);
         }

@@ -155,22 +155,30 @@ pub(crate) fn joined<T: Real>(mut lanes: [T; FEW_LANES], join: impl Fn(T, T) -> 
     lanes[0]
 }
 
-/// Calls `f` with sixteen elements at a time and their number; behind the last of them come copies of `filler`.
+/// Calls `f` with the place of the first and sixteen elements at a time, and with the last sixteen of them, where copies of `filler` replace those that it has seen; with what there is and copies of
+/// `filler` behind it if that is less.
 #[inline(always)]
 pub(crate) fn for_lanes<T: Real>(x: &[T], filler: T, mut f: impl FnMut(usize, [T; FEW_LANES])) {
-    let mut chunks = x.chunks_exact(FEW_LANES);
-    let mut count = 0;
-    for chunk in &mut chunks {
+    let mut done = 0;
+    for chunk in x.chunks_exact(FEW_LANES) {
         let mut lanes = [filler; FEW_LANES];
         lanes.copy_from_slice(chunk);
-        f(count, lanes);
-        count += 1;
+        f(done, lanes);
+        done += FEW_LANES;
     }
-    let rest = chunks.remainder();
-    if !rest.is_empty() {
-        let mut lanes = [filler; FEW_LANES];
-        lanes[..rest.len()].copy_from_slice(rest);
-        f(count, lanes);
+    if done == x.len() {
+        return;
+    }
+    let mut lanes = [filler; FEW_LANES];
+    if let Some(last) = x.last_chunk::<FEW_LANES>() {
+        let seen = (done + FEW_LANES - x.len()) as u32;
+        for (at, (lane, &x)) in lanes.iter_mut().zip(last).enumerate() {
+            *lane = if (at as u32) < seen { filler } else { x };
+        }
+        f(x.len() - FEW_LANES, lanes);
+    } else {
+        lanes[..x.len()].copy_from_slice(x);
+        f(0, lanes);
     }
 }
 

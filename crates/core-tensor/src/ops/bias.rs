@@ -3,7 +3,7 @@
 use super::sum_dim0;
 use crate::cpu::reduce::sum_rows;
 use crate::cpu::{activation, bias};
-use crate::kernel::{contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
+use crate::kernel::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::tape::{self, Found, Gradient, Rule};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
@@ -60,8 +60,10 @@ impl Rule for BiasAdd {
         }
         dispatch_tensor!(y, op, T => {
             if self.has_relu {
-                let grad = grad.into_vec::<T>(y)?;
-                let (grad, sum) = with_slice::<T, _>(y, op, |y| Ok(bias::relu_gradients(y, grad, width, needs[1])))?;
+                let (grad, sum) = with_slice::<T, _>(y, op, |values| match grad {
+                    Gradient::Number(number) => Ok(bias::constant_relu_gradients(values, T::of(number), width, needs[1])),
+                    grad => Ok(bias::relu_gradients(values, grad.into_vec::<T>(y)?, width, needs[1])),
+                })?;
                 let sum = sum.map(|sum| Gradient::Owned(into_storage(sum)));
                 return Ok([Some(Gradient::Owned(into_storage(grad))), sum, None]);
             }
