@@ -3,7 +3,7 @@
 //! Tiles are as many output positions as keep the unfolded input in the second-level cache. Images smaller than a tile are unfolded together.
 
 use super::geometry::Geometry;
-use crate::kernel::{Matrix, Real, gemm_strided};
+use crate::kernel::{Matrix, Real, gemm_strided, multiversion};
 use std::ops::Range;
 
 #[derive(Default)]
@@ -196,32 +196,63 @@ fn gather_planes<T: Real>(g: &Geometry, grad: &[T], first_channel: usize, images
     }
 }
 
-/// Writes the unfolded input of some output rows: row `(channel, ki, kj)` of `out` starts at that number times `stride`.
-fn unfold<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, out: &mut [T], stride: usize) {
-    let [_, height, width] = g.input;
-    let columns = g.output[2];
-    let mut at = 0;
-    for channel in 0..g.group().0 {
-        let x = &x[channel * height * width..(channel + 1) * height * width];
-        for ki in 0..g.kernel[0] {
-            let valid_rows = g.valid(0, ki);
-            for kj in 0..g.kernel[1] {
-                let valid = g.valid(1, kj);
-                let out = &mut out[at * stride..at * stride + rows.len() * columns];
-                at += 1;
-                for (row, out) in rows.clone().zip(out.chunks_exact_mut(columns)) {
-                    if !valid_rows.contains(&row) || valid.is_empty() {
-                        out.fill(T::ZERO);
-                        continue;
-                    }
-                    let start = g.at(0, ki, row) * width + g.at(1, kj, valid.start);
-                    out[..valid.start].fill(T::ZERO);
-                    out[valid.end..].fill(T::ZERO);
-                    let out = &mut out[valid.clone()];
-                    if g.stride[1] == 1 {
-                        out.copy_from_slice(&x[start..start + out.len()]);
-                    } else {
-                        out.iter_mut().zip(x[start..].iter().step_by(g.stride[1])).for_each(|(out, &x)| *out = x);
+/// `out[i] = x[i · stride]`.
+#[inline(always)]
+fn spread_copy<T: Real>(x: &[T], stride: usize, out: &mut [T]) {
+    match (stride, out.split_last_mut()) {
+        (1, _) => out.copy_from_slice(&x[..out.len()]),
+        // Pairs, which become vectors.
+        (2, Some((last, others))) => {
+            let (pairs, _) = x[..2 * others.len()].as_chunks::<2>();
+            for (out, &[x, _]) in others.iter_mut().zip(pairs) {
+                *out = x;
+            }
+            *last = x[2 * others.len()];
+        }
+        _ => out.iter_mut().zip(x.iter().step_by(stride)).for_each(|(out, &x)| *out = x),
+    }
+}
+
+/// `out[i · stride] += x[i]`.
+#[inline(always)]
+fn spread_add<T: Real>(x: &[T], stride: usize, out: &mut [T]) {
+    match (stride, x.split_last()) {
+        (1, _) => out.iter_mut().zip(x).for_each(|(out, &x)| *out += x),
+        (2, Some((&last, others))) => {
+            let (pairs, rest) = out.split_at_mut(2 * others.len());
+            let (pairs, _) = pairs.as_chunks_mut::<2>();
+            for (pair, &x) in pairs.iter_mut().zip(others) {
+                *pair = [pair[0] + x, pair[1]];
+            }
+            rest[0] += last;
+        }
+        _ => out.iter_mut().step_by(stride).zip(x).for_each(|(out, &x)| *out += x),
+    }
+}
+
+multiversion! {
+    /// Writes the unfolded input of some output rows: row `(channel, ki, kj)` of `out` starts at that number times `stride`.
+    fn unfold<T>(g: &Geometry, x: &[T], rows: Range<usize>, out: &mut [T], stride: usize) {
+        let [_, height, width] = g.input;
+        let columns = g.output[2];
+        let mut at = 0;
+        for channel in 0..g.group().0 {
+            let x = &x[channel * height * width..(channel + 1) * height * width];
+            for ki in 0..g.kernel[0] {
+                let valid_rows = g.valid(0, ki);
+                for kj in 0..g.kernel[1] {
+                    let valid = g.valid(1, kj);
+                    let out = &mut out[at * stride..at * stride + rows.len() * columns];
+                    at += 1;
+                    for (row, out) in rows.clone().zip(out.chunks_exact_mut(columns)) {
+                        if !valid_rows.contains(&row) || valid.is_empty() {
+                            out.fill(T::ZERO);
+                            continue;
+                        }
+                        let start = g.at(0, ki, row) * width + g.at(1, kj, valid.start);
+                        out[..valid.start].fill(T::ZERO);
+                        out[valid.end..].fill(T::ZERO);
+                        spread_copy(&x[start..], g.stride[1], &mut out[valid.clone()]);
                     }
                 }
             }
@@ -229,32 +260,29 @@ fn unfold<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, out: &mut [T], str
     }
 }
 
-/// The adjoint of [`unfold`]: adds to `out`.
-fn fold<T: Real>(g: &Geometry, unfolded: &[T], stride: usize, rows: Range<usize>, out: &mut [T]) {
-    let [_, height, width] = g.input;
-    let columns = g.output[2];
-    let mut at = 0;
-    for channel in 0..g.group().0 {
-        let out = &mut out[channel * height * width..(channel + 1) * height * width];
-        for ki in 0..g.kernel[0] {
-            let valid_rows = g.valid(0, ki);
-            for kj in 0..g.kernel[1] {
-                let valid = g.valid(1, kj);
-                let unfolded = &unfolded[at * stride..at * stride + rows.len() * columns];
-                at += 1;
-                if valid.is_empty() {
-                    continue;
-                }
-                for (row, unfolded) in rows.clone().zip(unfolded.chunks_exact(columns)) {
-                    if !valid_rows.contains(&row) {
+multiversion! {
+    /// The adjoint of [`unfold`]: adds to `out`.
+    fn fold<T>(g: &Geometry, unfolded: &[T], stride: usize, rows: Range<usize>, out: &mut [T]) {
+        let [_, height, width] = g.input;
+        let columns = g.output[2];
+        let mut at = 0;
+        for channel in 0..g.group().0 {
+            let out = &mut out[channel * height * width..(channel + 1) * height * width];
+            for ki in 0..g.kernel[0] {
+                let valid_rows = g.valid(0, ki);
+                for kj in 0..g.kernel[1] {
+                    let valid = g.valid(1, kj);
+                    let unfolded = &unfolded[at * stride..at * stride + rows.len() * columns];
+                    at += 1;
+                    if valid.is_empty() {
                         continue;
                     }
-                    let start = g.at(0, ki, row) * width + g.at(1, kj, valid.start);
-                    let values = &unfolded[valid.clone()];
-                    if g.stride[1] == 1 {
-                        out[start..start + values.len()].iter_mut().zip(values).for_each(|(out, &v)| *out += v);
-                    } else {
-                        out[start..].iter_mut().step_by(g.stride[1]).zip(values).for_each(|(out, &v)| *out += v);
+                    for (row, unfolded) in rows.clone().zip(unfolded.chunks_exact(columns)) {
+                        if !valid_rows.contains(&row) {
+                            continue;
+                        }
+                        let start = g.at(0, ki, row) * width + g.at(1, kj, valid.start);
+                        spread_add(&unfolded[valid.clone()], g.stride[1], &mut out[start..]);
                     }
                 }
             }

@@ -9,7 +9,7 @@ mod winograd;
 
 pub(crate) use geometry::Geometry;
 
-use crate::kernel::{Gradients, Kernel, Real, for_slices, sum_all, written};
+use crate::kernel::{Gradients, Kernel, Real, for_slices, multiversion, sum_all, written};
 use direct::WeightSums;
 use im2col::Scratch;
 use winograd::Kernels;
@@ -213,13 +213,17 @@ fn channel_sums<T: Real>(channels: usize, plane: usize, grad: &[T]) -> Vec<T> {
     out
 }
 
-/// Adds to each plane its channel's bias.
-fn add_bias<T: Real>(plane: usize, bias: &[T], out: &mut [T]) {
-    if plane == 0 {
-        return;
-    }
-    for (at, plane) in out.chunks_exact_mut(plane).enumerate() {
-        let b = bias[at % bias.len()];
-        plane.iter_mut().for_each(|v| *v += b);
+multiversion! {
+    /// Adds to each plane its channel's bias.
+    fn add_bias<T>(plane: usize, bias: &[T], out: &mut [T]) {
+        if plane == 0 {
+            return;
+        }
+        for (at, plane) in out.chunks_exact_mut(plane).enumerate() {
+            let b = bias[at % bias.len()];
+            for v in plane {
+                *v += b;
+            }
+        }
     }
 }
