@@ -5,6 +5,7 @@ mod baseline;
 mod machine;
 mod pairing;
 mod python;
+mod target;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use against::Other;
 use baseline::Baseline;
 use machine::Processor;
 use pairing::{Comparison, Sample};
+use target::{Target, peers};
 
 /// Run benchmarks; with --peers, beside PyTorch, NumPy and SciPy doing the same
 ///
@@ -77,33 +79,6 @@ the target folder, and pairs ours with ours: that works on any machine.
 The peers' Python environment takes its packages from xtask/peers/requirements.txt through pip, so pip's own settings
 (PIP_INDEX_URL, PIP_FIND_LINKS, ...) choose where from: PyTorch's CPU index gives the smaller CPU-only build.";
 
-/// One benchmark target.
-struct Target {
-    package: String,
-    directory: PathBuf,
-    name: String,
-}
-
-impl Target {
-    fn peer(&self) -> PathBuf {
-        peers().join(format!("{}.py", self.name.replace('_', "-")))
-    }
-
-    fn cargo_bench(&self) -> Command {
-        let mut command = workspace::cargo();
-        command.args(["bench", "--package", &self.package, "--bench", &self.name]);
-        command
-    }
-
-    fn error(&self, reason: impl Into<String>) -> Error {
-        Error::Bench { bench: self.name.clone(), reason: reason.into() }
-    }
-}
-
-fn peers() -> PathBuf {
-    workspace::root().join("xtask").join("peers")
-}
-
 /// Runs the benchmarks; returns the exit code.
 ///
 /// # Errors
@@ -159,7 +134,7 @@ const SLOWER: f64 = 1.15;
 fn against(arguments: &Bench, other: &Other, targets: &[Target]) -> Result<u8> {
     let mut slower = Vec::new();
     for target in targets {
-        let (ours, theirs) = (executable(target)?, other.executable(target)?);
+        let (ours, theirs) = (target.executable()?, other.executable(target)?);
         let title = format!("{} against {}", target.name, other.commit);
         say!("\n== {title} ({} rounds, {} threads)\n{}", arguments.rounds, arguments.threads, load_average());
         let peer = || {
@@ -198,7 +173,7 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
     let date: String = report::rfc_3339(std::time::SystemTime::now()).chars().take(10).collect();
     let mut worsened = Vec::new();
     for target in with_peer {
-        let ours = executable(target)?;
+        let ours = target.executable()?;
         say!("\n== {} ({} rounds, {} threads)\n{}", target.name, arguments.rounds, arguments.threads, load_average());
         let peer = || {
             let mut command = Command::new(&python);
@@ -231,29 +206,6 @@ fn paired(arguments: &Bench, targets: &[Target]) -> Result<u8> {
         complain!("error: {line}");
     }
     Ok(if worsened.is_empty() { exit::OK } else { exit::ERROR })
-}
-
-/// Builds the benchmark and returns its program, so that the rounds do not start cargo each time.
-fn executable(target: &Target) -> Result<PathBuf> {
-    built(target, target.cargo_bench())
-}
-
-/// Runs `cargo bench` without measuring; the program.
-fn built(target: &Target, mut command: Command) -> Result<PathBuf> {
-    let mut path = None;
-    command.args(["--no-run", "--message-format", "json-render-diagnostics"]);
-    let code = process::run_reading(&mut command, |line| {
-        let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else { return };
-        if message["target"]["name"] == target.name.as_str()
-            && let Some(executable) = message["executable"].as_str()
-        {
-            path = Some(PathBuf::from(executable));
-        }
-    })?;
-    match path {
-        Some(path) if code == 0 => Ok(path),
-        _ => Err(target.error("it does not build")),
-    }
 }
 
 fn measure(

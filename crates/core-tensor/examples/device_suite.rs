@@ -52,6 +52,9 @@ const OPERATIONS: &[Operation] = operations! {
     "gelu", [[100, 33]], |t| ops::gelu(&t[0]);
     "gelu_tanh", [[100, 33]], |t| ops::gelu_tanh(&t[0]);
     "silu", [[100, 33]], |t| ops::silu(&t[0]);
+    "sin", [[100, 33]], |t| ops::sin(&t[0]);
+    "lgamma", [[100, 33]], |t| ops::lgamma(&ops::affine(&ops::sqr(&t[0])?, 1., 0.1)?);
+    "digamma", [[100, 33]], |t| ops::digamma(&ops::affine(&ops::sqr(&t[0])?, 1., 0.1)?);
     "softplus", [[100, 33]], |t| ops::softplus(&t[0]);
     "exp", [[100, 33]], |t| ops::exp(&t[0]);
     "add_relu", [[100, 33], [100, 33]], |t| ops::add_relu(&t[0], &t[1]);

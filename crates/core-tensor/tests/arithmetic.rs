@@ -92,12 +92,14 @@ fn functions_of_one_element() {
     let x = random(6, &[3, 5]);
     type Unary = fn(&Tensor) -> core_tensor::Result<Tensor>;
     type CandlesUnary = fn(&Tensor) -> candle_core::Result<Tensor>;
-    let functions: [(Unary, CandlesUnary); 5] = [
+    let functions: [(Unary, CandlesUnary); 7] = [
         (|x| ops::affine(x, -1.5, 0.25), |x| x.affine(-1.5, 0.25)),
         (ops::sqr, Tensor::sqr),
         (ops::sqrt, Tensor::sqrt),
         (ops::ln, Tensor::log),
         (|x| ops::abs(&ops::affine(x, 1., -2.)?), |x| x.affine(1., -2.)?.abs()),
+        (ops::sin, Tensor::sin),
+        (ops::cos, Tensor::cos),
     ];
     for (ours, candles) in functions {
         assert!(
@@ -108,6 +110,28 @@ fn functions_of_one_element() {
     let zero = candle_core::Var::zeros(2, DType::F64, &Device::Cpu).unwrap();
     let grads = core_tensor::backward(&ops::sum_all(&ops::abs(&zero).unwrap()).unwrap()).unwrap();
     assert_eq!(values(grads.get(&zero).unwrap()), [0.; 2]);
+}
+
+/// Beyond the limits of the vector forms too: large angles, and arguments that are not positive.
+#[test]
+fn special_functions_have_their_derivatives_everywhere() {
+    let x = Tensor::new(&[0.02, 0.7, 1., 2.5, 7.99, 8., 30., -0.4, -2.6], &Device::Cpu).unwrap();
+    for f in [ops::lgamma, ops::digamma, ops::trigamma] {
+        gradcheck(|x| f(&x[0]), from_ref(&x)).unwrap();
+        let single = f(&x.to_dtype(DType::F32).unwrap()).unwrap();
+        for (found, expected) in values(&single).iter().zip(values(&f(&x).unwrap())) {
+            assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.), "{found}, expected {expected}");
+        }
+    }
+    let poles = Tensor::new(&[0., -3.], &Device::Cpu).unwrap();
+    assert_eq!(values(&ops::lgamma(&poles).unwrap()), [f64::INFINITY; 2]);
+    for angle in [1e16f32, -3.3e20, 1e38] {
+        let x = candle_core::Var::new(&[angle, 0.5], &Device::Cpu).unwrap();
+        let y = ops::sin(&x).unwrap();
+        let grads = core_tensor::backward(&ops::sum_all(&y).unwrap()).unwrap();
+        assert!((values(&y)[0] - f64::from(angle).sin()).abs() < 1e-6);
+        assert!((values(grads.get(&x).unwrap())[0] - f64::from(angle).cos()).abs() < 1e-6);
+    }
 }
 
 #[test]

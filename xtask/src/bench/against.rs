@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Target;
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::process;
 use crate::workspace::{self, Metadata};
@@ -43,7 +43,7 @@ impl Other {
         let mut command = target.cargo_bench();
         // A target folder of its own: files of one name in two checkouts would overwrite each other.
         command.current_dir(&self.folder).env("CARGO_TARGET_DIR", self.folder.join("target"));
-        super::built(target, command)
+        target.built(command)
     }
 
     /// Where its benchmark is run.

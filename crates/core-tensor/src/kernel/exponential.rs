@@ -144,7 +144,7 @@ pub(super) fn ln_f32(x: f32) -> f32 {
 pub(super) fn ln_1p_f32(x: f32) -> f32 {
     // Beside large numbers the 1 is lost in any case; they are scaled by 2⁻⁶⁴, so that the powers of two below stay normal.
     let is_large = x > 1e30;
-    let y = if is_large { x * 5.421_010_9e-20 } else { x };
+    let y = if is_large { x * 5.421_011e-20 } else { x };
     let e = exponent(1. + y);
     // 2⁻ⁿ (1 + y) − 1, rounded once.
     let scale = f32::from_bits(1f32.to_bits().wrapping_sub(e));

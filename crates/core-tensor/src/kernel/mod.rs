@@ -60,6 +60,7 @@ mod adapter;
 pub(crate) mod constants;
 mod contiguous;
 mod exponential;
+mod gamma;
 mod gemm;
 mod lanes;
 mod parallel;
@@ -84,6 +85,7 @@ pub use storage::{dispatch_tensor, with_slice};
 pub use transpose::transpose;
 
 pub(crate) use contiguous::contiguous;
+pub(crate) use gamma::beyond as gamma_beyond;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use lanes::{Avx2, Avx512};
 pub(crate) use lanes::{LANES, Lanes};

@@ -4,6 +4,7 @@ use super::exponential::{
     cos_f32, erf_f32, erfc_f32, exp_f32, exp_m1_f32, ln_1p_f32, ln_f32, near_normal_f32, normal_f32, sigmoid_f32,
     sin_f32, softplus_f32, tanh_f32,
 };
+use super::gamma;
 use candle_core::cpu::erf::{erf_f64, erfc_f64};
 use candle_core::{CpuStorage, WithDType};
 use std::ops::Neg;
@@ -52,6 +53,14 @@ pub trait Real: WithDType + Neg<Output = Self> + Default + sealed::Sealed {
     fn ln_1p(self) -> Self;
     /// `log(1 + eˣ)`, to the relative precision of the type for any `x`.
     fn softplus(self) -> Self;
+    /// `log Γ(x)` for a positive number; others give some number. In the relative precision of f64 for both types, as the next three.
+    fn lgamma(self) -> Self;
+    /// `ψ(x)`, the derivative of [`Real::lgamma`].
+    fn digamma(self) -> Self;
+    /// `ψ₁(x)`, the derivative of [`Real::digamma`].
+    fn trigamma(self) -> Self;
+    /// `ψ₂(x)`, the derivative of [`Real::trigamma`].
+    fn tetragamma(self) -> Self;
     /// The error function. `1 + erf(x)` has no correct digit where `erf` is nearly −1: for the normal distribution use [`Real::normal`].
     fn erf(self) -> Self;
     /// `1 − erf(x)`, to the relative precision of the type for any `x`.
@@ -102,6 +111,24 @@ fn normal_f64(x: f64) -> (f64, f64) {
 
 /// Elements of scratch memory that a thread keeps.
 const LARGEST_SCRATCH: usize = 4 << 20;
+
+/// A function of f64, rounded.
+macro_rules! rounded {
+    ($($name:ident = $path:path),*) => {
+        $(
+            #[inline(always)]
+            fn $name(x: f32) -> f32 {
+                $path(f64::from(x)) as f32
+            }
+        )*
+    };
+}
+rounded!(
+    lgamma_f32 = gamma::lgamma,
+    digamma_f32 = gamma::digamma,
+    trigamma_f32 = gamma::trigamma,
+    tetragamma_f32 = gamma::tetragamma
+);
 
 fn sigmoid_f64(x: f64) -> f64 {
     1. / (1. + (-x).exp())
@@ -203,7 +230,8 @@ real!(
     f32, u32, F32,
     [
         exp: exp_f32, ln: ln_f32, tanh: tanh_f32, sigmoid: sigmoid_f32, sin: sin_f32, cos: cos_f32, exp_m1: exp_m1_f32,
-        ln_1p: ln_1p_f32, softplus: softplus_f32, erf: erf_f32, erfc: erfc_f32
+        ln_1p: ln_1p_f32, softplus: softplus_f32, erf: erf_f32, erfc: erfc_f32, lgamma: lgamma_f32, digamma: digamma_f32,
+        trigamma: trigamma_f32, tetragamma: tetragamma_f32
     ],
     normal_f32, near_normal_f32,
     values => Some(values), { let _ = values; None }
@@ -212,7 +240,8 @@ real!(
     f64, u64, F64,
     [
         exp: f64::exp, ln: f64::ln, tanh: f64::tanh, sigmoid: sigmoid_f64, sin: f64::sin, cos: f64::cos,
-        exp_m1: f64::exp_m1, ln_1p: f64::ln_1p, softplus: softplus_f64, erf: erf_f64, erfc: erfc_f64
+        exp_m1: f64::exp_m1, ln_1p: f64::ln_1p, softplus: softplus_f64, erf: erf_f64, erfc: erfc_f64, lgamma: gamma::lgamma,
+        digamma: gamma::digamma, trigamma: gamma::trigamma, tetragamma: gamma::tetragamma
     ],
     normal_f64, normal_f64,
     values => { let _ = values; None }, Some(values)

@@ -1,9 +1,11 @@
 //! Activation functions with PyTorch's derivatives.
 
+use super::gamma;
 use crate::Result;
 use crate::cpu::activation::{
-    Absolute, Affine, Cosine, Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, Logarithm, NormalDistribution, Relu,
-    Sigmoid, Silu, Sine, Softplus, Square, SquareRoot, Tanh, constant_gradient, gradient, gradient_in_place, values,
+    Absolute, Affine, Cosine, Digamma, Elu, Exp, Function, Gelu, GeluTanh, LeakyRelu, LogGamma, Logarithm,
+    NormalDistribution, Relu, Sigmoid, Silu, Sine, Softplus, Square, SquareRoot, Tanh, Trigamma, constant_gradient,
+    gradient, gradient_in_place, values,
 };
 use crate::kernel::{Real, contiguous, dispatch_real, dispatch_tensor, into_storage, is_taped, slice, with_slice};
 use crate::tape::{self, Found, Gradient, Rule};
@@ -69,6 +71,43 @@ pub fn tanh(x: &Tensor) -> Result<Tensor> {
 /// As for [`relu`].
 pub fn sin(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { activate(x, Sine) } else { Ok(x.sin()?) }
+}
+
+/// `log |Γ(x)|`; infinite at 0 and the negative integers. The derivative is [`digamma`].
+///
+/// Exact to 1e-12 in f64 for `1e-3 ≤ x ≤ 1e3` (absolute near the zeros 1 and 2), to rounding in f32. On other devices than the CPU a composition of Candle's operations, for positive `x` only.
+///
+/// # Errors
+///
+/// As for [`relu`].
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[1f64, 4., 0.5], &Device::Cpu)?;
+/// let y = core_tensor::ops::lgamma(&x)?.to_vec1::<f64>()?;
+/// assert!(y[0].abs() < 1e-14 && (y[1] - 6f64.ln()).abs() < 1e-14 && (y[2] - 0.5 * std::f64::consts::PI.ln()).abs() < 1e-14);
+/// # Ok::<(), core_tensor::Error>(())
+/// ```
+pub fn lgamma(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, LogGamma) } else { Ok(gamma::lgamma(x)?) }
+}
+
+/// `ψ(x) = d log Γ(x) / dx`; not a number at negative integers. The derivative is [`trigamma`]. As exact as [`lgamma`].
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn digamma(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, Digamma) } else { Ok(gamma::digamma(x)?) }
+}
+
+/// `ψ₁(x) = dψ(x) / dx`; infinite at 0 and the negative integers. It has a derivative, but no second one. As exact as [`lgamma`].
+///
+/// # Errors
+///
+/// As for [`relu`].
+pub fn trigamma(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { activate(x, Trigamma) } else { Ok(gamma::trigamma(x)?) }
 }
 
 /// The cosine.
@@ -196,6 +235,24 @@ impl Differentiable for Sine {
 impl Differentiable for Cosine {
     fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
         x.sin()?.neg()
+    }
+}
+
+impl Differentiable for LogGamma {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(activate(x, Digamma)?)
+    }
+}
+
+impl Differentiable for Digamma {
+    fn derivative_tensor(self, x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(activate(x, Trigamma)?)
+    }
+}
+
+impl Differentiable for Trigamma {
+    fn derivative_tensor(self, _x: &Tensor, _y: &Tensor) -> candle_core::Result<Tensor> {
+        Err(candle_core::Error::BackwardNotSupported { op: Self::NAME })
     }
 }
 

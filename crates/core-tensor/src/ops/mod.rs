@@ -9,6 +9,7 @@ mod attention;
 mod batch_norm;
 mod bias;
 mod conv;
+mod gamma;
 mod grouped;
 mod indexing;
 mod joining;
@@ -26,7 +27,9 @@ mod softmax;
 mod weighted_rows;
 
 pub use crate::cpu::grouped::ExpertActivation;
-pub use activation::{cos, elu, exp, gelu, gelu_tanh, leaky_relu, relu, sigmoid, silu, sin, softplus, tanh};
+pub use activation::{
+    cos, digamma, elu, exp, gelu, gelu_tanh, leaky_relu, lgamma, relu, sigmoid, silu, sin, softplus, tanh, trigamma,
+};
 pub use arithmetic::{abs, add, affine, div, ln, mean_keepdim, mul, sqr, sqrt, sub, sum_keepdim};
 pub(crate) use attention::packed_attention;
 pub use attention::{AttentionConfig, attention};
