@@ -3,6 +3,8 @@
 
 pub mod annotators;
 mod error;
+pub mod issues;
+pub mod neighbours;
 mod probabilities;
 
 pub use error::{Error, Result};

@@ -263,9 +263,9 @@ proptest! {
         let renamed = Annotations::new(all.num_items(), all.num_annotators(), classes, renamed).unwrap();
         // KOS draws its first messages in the order of the annotations.
         for ((name, a, _), (_, b, _)) in fits(&all).into_iter().zip(fits(&renamed)).filter(|(a, _)| a.0 != "kos") {
-            for item in 0..all.num_items() {
-                for class in 0..classes {
-                    let (p, q) = (a.of_item(item)[class], b.of_item(items[item] as usize)[labels[class] as usize]);
+            for (item, &other_item) in items.iter().enumerate() {
+                for (class, &other_class) in labels.iter().enumerate() {
+                    let (p, q) = (a.of_item(item)[class], b.of_item(other_item as usize)[other_class as usize]);
                     prop_assert!((p - q).abs() < 1e-6, "{name}: item {item}, class {class}: {p} and {q}");
                 }
             }
