@@ -74,6 +74,27 @@ pub enum Error {
         /// The values that are possible.
         expected: &'static str,
     },
+    /// A tensor of another shape than needed.
+    #[error("{operation}: {what} has shape {got:?}, expected {expected}")]
+    Shape {
+        /// The function that was called.
+        operation: &'static str,
+        /// Which tensor.
+        what: &'static str,
+        /// Its shape.
+        got: Vec<usize>,
+        /// The shape it should have.
+        expected: String,
+    },
+    /// An operation on tensors failed.
+    #[error(transparent)]
+    Core(#[from] core_tensor::Error),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Core(error.into())
+    }
 }
 
 /// What this crate's functions return.
@@ -87,6 +108,15 @@ impl Error {
         expected: &'static str,
     ) -> Self {
         Self::InvalidConfig { operation, what, got: got.to_string(), expected }
+    }
+
+    pub(crate) fn shape(
+        operation: &'static str,
+        what: &'static str,
+        got: &candle_core::Tensor,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Shape { operation, what, got: got.dims().to_vec(), expected: expected.into() }
     }
 
     pub(crate) fn length(operation: &'static str, what: &'static str, got: usize, expected: impl ToString) -> Self {

@@ -5,6 +5,8 @@ pub mod annotators;
 mod error;
 pub mod issues;
 pub mod neighbours;
+pub mod noise;
+pub mod npc;
 mod probabilities;
 
 pub use error::{Error, Result};

@@ -63,7 +63,7 @@ impl<'a, T: Real> Points<'a, T> {
         self.width
     }
 
-    fn row(&self, row: usize) -> &'a [T] {
+    pub(crate) fn row(&self, row: usize) -> &'a [T] {
         &self.values[row * self.width..(row + 1) * self.width]
     }
 }

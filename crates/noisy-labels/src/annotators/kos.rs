@@ -3,9 +3,8 @@
 use super::em;
 use super::{Annotations, Consensus};
 use crate::{Error, Result};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Normal};
+use core_tensor::random::Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 /// The settings of [`kos`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +49,12 @@ pub fn kos(annotations: &Annotations, config: &KosConfig) -> Result<Kos> {
     }
     let all = annotations.all();
     let sign = |label: u32| if label == 1 { 1. } else { -1. };
-    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-    // The distribution exists: its deviation is 1.
-    let Ok(normal) = Normal::new(1., 1.) else { return Err(Error::config(OP, "the first messages", 1, "a deviation")) };
-    let mut from_annotators: Vec<f64> = all.iter().map(|_| normal.sample(&mut rng)).collect();
+    let mut rng = Rng::new(config.seed);
+    let mut first = || -> f64 {
+        let normal: f64 = StandardNormal.sample(&mut rng);
+        1. + normal
+    };
+    let mut from_annotators: Vec<f64> = all.iter().map(|_| first()).collect();
     let mut from_items = vec![0.; all.len()];
     let mut by_annotator = vec![0.; annotations.num_annotators()];
     for _ in 0..config.iterations {

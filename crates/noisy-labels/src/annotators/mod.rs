@@ -24,6 +24,7 @@ mod mace;
 
 pub use agreement::{Agreement, agreement};
 pub use annotations::{Annotation, Annotations, Named};
+pub(crate) use consensus::most_probable;
 pub use consensus::{Consensus, majority_vote};
 pub use crowdlab::{Crowdlab, crowdlab};
 pub use dawid_skene::{DawidSkene, DawidSkeneConfig, dawid_skene, one_coin};
