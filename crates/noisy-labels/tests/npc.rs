@@ -7,10 +7,11 @@ use core_tensor::gradcheck::gradcheck;
 use core_tensor::ops;
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
+use core_tensor::train::Cancellation;
 use noisy_labels::neighbours::Points;
 use noisy_labels::npc::{
-    References, corrected, dirichlet_kl, gamma_sample, neighbour_votes, prediction_vae, prior_of_classes,
-    prior_of_votes, references,
+    NpcConfig, References, calibrate, corrected, dirichlet_kl, fit, gamma_sample, neighbour_votes, prediction_vae,
+    prior_of_classes, prior_of_votes, references,
 };
 use noisy_labels::{Error, Probabilities};
 
@@ -120,6 +121,67 @@ fn h_and_t_fulfil_bayes_rule() {
             assert!((truth[j] / of_k * sum - joint[k * 3 + j] / of_k).abs() < 1e-14);
         }
     }
+}
+
+/// Features that tell the classes, predictions of which many are wrong, corrected from files alone: no network.
+#[test]
+fn a_black_box_is_corrected() {
+    const CLASSES: usize = 4;
+    let mut rng = Rng::new(20);
+    let count = 800;
+    let truth: Vec<u32> = (0..count).map(|_| rng.below(CLASSES) as u32).collect();
+    // Wrong predictions are the next class, and as certain as right ones, except for those that serve as references.
+    let said: Vec<u32> =
+        truth.iter().map(|&class| if rng.unit() < 0.4 { (class + 1) % CLASSES as u32 } else { class }).collect();
+    let features: Vec<f32> = truth
+        .iter()
+        .flat_map(|&class| (0..CLASSES as u32).map(move |at| if at == class { 2f32 } else { 0. }))
+        .map(|mean| mean + 0.6 * (rng.unit() as f32 - 0.5))
+        .collect();
+    let p: Vec<f32> = said
+        .iter()
+        .zip(&truth)
+        .flat_map(|(&said, &class)| {
+            let certainty = if said == class { 0.85 } else { 0.7 };
+            (0..CLASSES as u32).map(move |at| if at == said { certainty } else { (1. - certainty) / 3. })
+        })
+        .collect();
+    let probabilities = Probabilities::new(&p, CLASSES).unwrap();
+    let chosen = references(probabilities, &rng.permutation(count), 64).unwrap();
+    let points = Points::new(&features, CLASSES).unwrap();
+    let votes = neighbour_votes(points, &chosen, CLASSES, 10).unwrap();
+    let prior = prior_of_classes(&votes, CLASSES, 5.).unwrap();
+    let store = ParamStore::new(1, DType::F32, &Device::Cpu);
+    let vae = prediction_vae(CLASSES, CLASSES, store.var_builder()).unwrap();
+    let inputs = Tensor::from_vec(features.clone(), (count, CLASSES), &Device::Cpu).unwrap();
+    let config = NpcConfig { epochs: 15, learning_rate: 1e-2, ..Default::default() };
+    let losses = fit(&vae, &store, None, &inputs, &said, &prior, &config, &Cancellation::never()).unwrap();
+    assert!(losses.iter().all(|loss| loss.is_finite()) && losses[14] < losses[0], "{losses:?}");
+    let p = Tensor::from_vec(p.clone(), (count, CLASSES), &Device::Cpu).unwrap();
+    let calibrated = calibrate(&vae, None, &inputs, &p).unwrap();
+    assert_eq!(calibrated.transition.dims(), [count, CLASSES, CLASSES]);
+    let accuracy = |p: &Tensor| {
+        let found = p.argmax(1).unwrap().to_vec1::<u32>().unwrap();
+        found.iter().zip(&truth).filter(|(a, b)| a == b).count() as f64 / count as f64
+    };
+    assert!(
+        accuracy(&p) < 0.65 && accuracy(&calibrated.probabilities) > 0.95,
+        "{}",
+        accuracy(&calibrated.probabilities)
+    );
+    // Equal seeds, equal bits.
+    let again = ParamStore::new(1, DType::F32, &Device::Cpu);
+    let other = prediction_vae(CLASSES, CLASSES, again.var_builder()).unwrap();
+    assert_eq!(fit(&other, &again, None, &inputs, &said, &prior, &config, &Cancellation::never()).unwrap(), losses);
+    let (cancellation, flag) = Cancellation::by_flag();
+    flag.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(fit(&other, &again, None, &inputs, &said, &prior, &config, &cancellation).is_err());
+    assert!(matches!(
+        fit(&other, &again, None, &inputs, &said, &prior[1..], &config, &Cancellation::never()),
+        Err(Error::Length { .. })
+    ));
+    assert!(fit(&other, &again, None, &inputs, &[9; 800], &prior, &config, &Cancellation::never()).is_err());
+    assert!(fit(&other, &again, None, &inputs, &said[1..], &prior, &config, &Cancellation::never()).is_err());
 }
 
 #[test]

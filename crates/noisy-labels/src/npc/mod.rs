@@ -8,12 +8,15 @@
 //! | `ȳ`, votes of the neighbours | [`references`], [`neighbour_votes`] |
 //! | the prior's parameter `α` | [`prior_of_classes`], [`prior_of_votes`] |
 //! | encoder, sampler and decoder; the loss, equation 8 | [`PredictionVae`] |
-//! | `H`, and the corrected probabilities | [`PredictionVae::transition`], [`corrected`] |
+//! | training, and corrected predictions | [`fit`], [`calibrate`] |
+//! | `H`, and the corrected probabilities of a batch | [`PredictionVae::transition`], [`corrected`] |
 //!
-//! So far the parts, not the training; how the paper's own networks are trained is still to come.
+//! The reproduction of the paper's claims is still to come.
 
+mod calibrator;
 mod prior;
 mod vae;
 
+pub use calibrator::{Calibrated, Extract, NpcConfig, calibrate, fit};
 pub use prior::{References, neighbour_votes, prior_of_classes, prior_of_votes, references};
 pub use vae::{LossParts, PredictionVae, corrected, dirichlet_kl, gamma_sample, prediction_vae};

@@ -43,6 +43,11 @@ pub fn prediction_vae(classes: usize, width: usize, vb: VarBuilder<'_>) -> Resul
 }
 
 impl PredictionVae {
+    /// How many classes there are.
+    pub fn num_classes(&self) -> usize {
+        self.classes
+    }
+
     /// `[batch, classes]`: the posterior's parameters `α̂` for features `[batch, width]` and predicted classes as one-hot rows `[batch, classes]`.
     ///
     /// # Errors
