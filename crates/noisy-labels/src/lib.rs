@@ -8,6 +8,7 @@ pub mod neighbours;
 pub mod noise;
 pub mod npc;
 mod probabilities;
+pub mod tram;
 
 pub use error::{Error, Result};
 pub use probabilities::Probabilities;

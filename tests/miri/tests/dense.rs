@@ -106,6 +106,7 @@ fn convolutions() {
     conv("dilated", [1, 2, 6, 5], [2, 2, 3, 2], Conv2dConfig { dilation: (2, 1), padding: (1, 0), ..plain });
     conv("1 × 1", [2, 3, 2, 2], [2, 3, 1, 1], plain);
     conv("groups", [1, 4, 4, 4], [4, 2, 3, 3], Conv2dConfig { groups: 2, ..plain });
+    conv("narrow groups", [1, 4, 3, 10], [4, 2, 3, 3], Conv2dConfig { groups: 2, ..plain });
     conv("depthwise", [1, 3, 5, 5], [3, 1, 3, 3], Conv2dConfig { groups: 3, padding: (1, 1), ..plain });
     // multiples of 16 channels: Winograd
     conv("Winograd", [1, 16, 3, 4], [16, 16, 3, 3], Conv2dConfig { padding: (1, 1), ..plain });
