@@ -176,6 +176,10 @@ def activations() -> None:
     with_grad("elu 1M f+b", [x], F.elu)
     without_grad("tanh 1M forward", [x], torch.tanh)
     without_grad("gelu 1M forward", [x], F.gelu)
+    for name, dtype in (("f32", torch.float32), ("f64", torch.float64)):
+        positive = torch.rand(*x, dtype=dtype) * 19.9 + 0.1
+        without_grad(f"lgamma 1M {name} forward", [], lambda: torch.lgamma(positive))
+        without_grad(f"digamma 1M {name} forward", [], lambda: torch.digamma(positive))
     with_grad("bias+gelu 4096x256 f+b", [x, (256,)], lambda x, b: F.gelu(x + b))
     with_grad("add+relu 1M f+b", [x, x], lambda a, b: (a + b).relu())
     with_grad("swiglu 4096x256 f+b", [x, x], lambda a, b: F.silu(a) * b)

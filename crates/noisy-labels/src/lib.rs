@@ -7,6 +7,7 @@ pub mod issues;
 pub mod neighbours;
 pub mod noise;
 pub mod npc;
+pub mod objectives;
 mod probabilities;
 pub mod tram;
 

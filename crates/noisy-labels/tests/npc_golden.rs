@@ -60,6 +60,42 @@ fn special_functions() {
 }
 
 #[test]
+fn losses_of_baselines() {
+    use noisy_labels::objectives as o;
+    let Some(golden) = tensors("baseline_losses.safetensors") else { return };
+    let (a, b) = (&golden["out1"], &golden["out2"]);
+    let labels = u32s(&golden["labels"]);
+    let near = |name: &str, found: &Tensor| assert_near(name, &f64s(found), &f64s(&golden[name]), 1e-11);
+    near("ls0.1", &o::label_smoothing(a, &labels, 0.1).unwrap());
+    for alpha in ["0.01", "0.1"] {
+        let found = o::symmetric_cross_entropy(a, &labels, alpha.parse().unwrap(), 1.).unwrap();
+        near(&format!("sce.alpha{alpha}.sum_form"), &found);
+    }
+    let forget = f64s(&golden["coteaching.forget_rate"])[0];
+    let both = o::co_teaching(a, b, &labels, forget).unwrap();
+    near("coteaching.loss1", &both.first);
+    near("coteaching.loss2", &both.second);
+    let (loss, each) = o::jocor(a, b, &labels, forget).unwrap();
+    near("jocor.per_sample", &each);
+    near("jocor.loss", &loss);
+    let soft = ops::softmax(b).unwrap();
+    near("joint.loss", &o::joint_optimisation(a, &soft, 1., 0.5).unwrap());
+    let transition = f64s(&golden["T"]);
+    near("forward.loss_standard", &o::forward_correction(a, &labels, &transition).unwrap());
+    let weights = o::importance_weights(a, &labels, &transition).unwrap();
+    near("reweight.weights", &weights);
+    let targets = Tensor::new(labels.clone(), &Device::Cpu).unwrap();
+    let each = ops::cross_entropy_each(a, &targets).unwrap();
+    near("reweight.loss", &ops::mean_all(&ops::mul(&each, &weights).unwrap()).unwrap());
+    let pairs: Vec<[u32; 2]> =
+        u32s(&golden["tvr.idx1"]).into_iter().zip(u32s(&golden["tvr.idx2"])).map(|(a, b)| [a, b]).collect();
+    let apart = o::total_variation(a, &pairs).unwrap();
+    near("tvr.reg", &apart);
+    let exact = ops::cross_entropy(a, &targets).unwrap();
+    near("tvr.loss", &ops::sub(&exact, &ops::affine(&apart, 0.1, 0.).unwrap()).unwrap());
+}
+
+#[test]
 fn noise_models() {
     let Some(golden) = tensors("noise_models.safetensors") else { return };
     let (x, labels) = (f64s(&golden["x"]), u32s(&golden["y"]));

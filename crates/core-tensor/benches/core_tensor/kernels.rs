@@ -99,6 +99,11 @@ pub(super) fn activations(bench: &Bench) -> Result<()> {
     bench.ours("elu 1M f+b", || back(ops::elu(&x, 1.)?))?;
     bench.ours("tanh 1M forward", || forward(ops::tanh(&plain)?))?;
     bench.ours("gelu 1M forward", || forward(ops::gelu(&plain)?))?;
+    for (name, dtype) in [("f32", DType::F32), ("f64", DType::F64)] {
+        let positive = rng.uniform(0.1, 20., (4096, 256), dtype, &Device::Cpu)?;
+        bench.ours(&format!("lgamma 1M {name} forward"), || forward(ops::lgamma(&positive)?))?;
+        bench.ours(&format!("digamma 1M {name} forward"), || forward(ops::digamma(&positive)?))?;
+    }
     bench.ours("bias+gelu 4096x256 f+b", || back(ops::bias_gelu(&x, &bias)?))?;
     bench.ours("add+relu 1M f+b", || back(ops::add_relu(&x, &other)?))?;
     bench.ours("swiglu 4096x256 f+b", || back(ops::swiglu(&x, &other)?))?;
