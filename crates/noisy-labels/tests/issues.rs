@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use noisy_labels::issues::{Prune, Score, confident_joint, label_issues, label_scores, looks_in_sample, ranking};
+use noisy_labels::issues::{
+    Prune, Score, confident_joint, duplicates, label_issues, label_scores, looks_in_sample, neighbour_agreement,
+    ranking, typicality,
+};
+use noisy_labels::neighbours::{Metric, Points, nearest, nearest_others};
 use noisy_labels::{Error, Probabilities};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -131,4 +135,55 @@ fn wrong_arguments_are_errors() {
     assert!(looks_in_sample(p, &[7, 0]).is_err() && label_scores(p, &[], Score::SelfConfidence).is_err());
     let other = confident_joint(Probabilities::new(&[1.0f32, 0., 0.], 3).unwrap(), &[0]).unwrap();
     assert!(matches!(label_issues(p, &[0, 1], &other, Prune::Both), Err(Error::Length { .. })));
+}
+
+#[test]
+fn neighbours_show_wrong_labels_copies_and_outliers() {
+    // Two clusters of 50 points, one wrong label, one point far from all.
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut features: Vec<f64> =
+        (0..200).map(|at| if at % 4 < 2 { 0. } else { 20. } + rng.random_range(-1. ..1.)).collect();
+    let mut labels: Vec<u32> = (0..100).map(|at| at % 2).collect();
+    labels[31] = 0;
+    features[2 * 77] = 400.;
+    // 30 copies of one point, more than a point has neighbours.
+    for at in (40..100).step_by(2) {
+        features.copy_within(80..82, 2 * at);
+    }
+    let graph = nearest_others(Points::new(&features, 2).unwrap(), 5, Metric::Euclidean).unwrap();
+    let agreement = neighbour_agreement(&graph, &labels).unwrap();
+    assert_eq!(ranking(&agreement)[0], 31);
+    assert_eq!(agreement[31], 0.);
+    let usual = typicality(&graph).unwrap();
+    assert_eq!(ranking(&usual)[0], 77);
+    assert!(usual.iter().all(|value| *value > 0. && *value <= 1.));
+    let copies: Vec<u32> = (40..100).step_by(2).collect();
+    assert_eq!(duplicates(&graph, 0.).unwrap(), [copies.as_slice()]);
+    let near = duplicates(&graph, 1e-9).unwrap();
+    assert_eq!(near, [copies]);
+    let all = duplicates(&graph, 1e6).unwrap();
+    assert_eq!(all.iter().map(Vec::len).sum::<usize>(), 100);
+}
+
+#[test]
+fn only_copies_have_no_scale_and_need_none() {
+    let graph = nearest_others(Points::new(&[1f32; 8], 2).unwrap(), 2, Metric::Euclidean).unwrap();
+    assert_eq!(duplicates(&graph, 0.5).unwrap(), [[0, 1, 2, 3]]);
+    assert_eq!(typicality(&graph).unwrap(), [1.; 4]);
+}
+
+#[test]
+fn graphs_of_other_points_are_errors() {
+    let points = [0f64, 1., 2., 3.];
+    let graph = nearest_others(Points::new(&points, 1).unwrap(), 1, Metric::Euclidean).unwrap();
+    assert!(matches!(neighbour_agreement(&graph, &[0, 1]), Err(Error::Length { .. })));
+    for factor in [-1., f64::NAN, f64::INFINITY] {
+        assert!(matches!(duplicates(&graph, factor), Err(Error::InvalidConfig { .. })));
+    }
+    // Neighbours among more references than there are queries.
+    let other =
+        nearest(Points::new(&points, 1).unwrap(), Points::new(&[3f64], 1).unwrap(), 1, Metric::Euclidean).unwrap();
+    assert!(matches!(neighbour_agreement(&other, &[0]), Err(Error::OutOfRange { .. })));
+    assert!(matches!(typicality(&other), Err(Error::OutOfRange { .. })));
+    assert!(matches!(duplicates(&other, 0.), Err(Error::OutOfRange { .. })));
 }
