@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod array;
 pub mod error;
+pub mod human_labels;
 pub mod idx;
 pub mod images;
 pub mod morse;

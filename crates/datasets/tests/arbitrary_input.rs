@@ -7,7 +7,7 @@ mod sound_files;
 use datasets::archive::{self, Limits};
 use datasets::planetoid::{OriginalFiles, parse_converted, parse_original};
 use datasets::table::{TableConfig, parse_numeric, parse_text};
-use datasets::{idx, images, morse, npy, npz, sound, sparse_graph, tu};
+use datasets::{human_labels, idx, images, morse, npy, npz, sound, sparse_graph, tu};
 use proptest::prelude::*;
 use sound_files::{graph_pickle, sound_files};
 
@@ -93,6 +93,7 @@ fn read_as_everything(bytes: &[u8]) {
     let _ = sparse_graph::parse(bytes);
     let _ = idx::parse(bytes);
     let _ = images::parse_cifar_10(bytes);
+    let _ = human_labels::parse_work(bytes);
     let _ = images::parse_faces(bytes);
     let _ = sound::parse_wav(bytes);
     let _ = parse_converted(bytes);

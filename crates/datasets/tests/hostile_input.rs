@@ -6,7 +6,7 @@
 mod sound_files;
 
 use datasets::planetoid::{OriginalFiles, SparseFeatures, parse_converted, parse_original, parse_original_within};
-use datasets::{Error, idx, images, morse, sparse_graph, tu};
+use datasets::{Error, human_labels, idx, images, morse, sparse_graph, tu};
 use sound_files::{graph_pickle, npz_graph, npz_graph_of, tensors};
 
 fn is_format_error<T>(outcome: Result<T, Error>) -> bool {
@@ -327,4 +327,30 @@ fn morse_items_are_checked() {
     ] {
         assert!(is_format_error(morse::parse(json)), "{json}");
     }
+}
+
+#[test]
+fn tables_of_work_that_are_not_sound_are_refused() {
+    let cases = [
+        "",
+        "images,worker\n0--1,3\n",
+        "images,worker,time,worker\n0--1,3,4,5\n",
+        "images,worker,time\n1--2,3,4\n",
+        "images,worker,time\n0--1,3,4\n3--4,3,4\n",
+        "images,worker,time\n1--0,3,4\n",
+        "images,worker,time\n0-1,3,4\n",
+        "images,worker,time\n0--18446744073709551615,3,4\n",
+        "images,worker,time\n0--1000,3,4\n",
+        "images,worker,time\n0--1,-1,4\n",
+        "images,worker,time\n0--1,4294967296,4\n",
+        "images,worker,time\n0--1,3,nan\n",
+        "images,worker,time\n0--1,3,-1\n",
+        "images,worker,time\n0--1,3,\n",
+        "images,worker,time\n0--1,3\n",
+    ];
+    for table in cases {
+        assert!(is_format_error(human_labels::parse_work(table.as_bytes())), "{table}");
+    }
+    let none = human_labels::parse_work(b"images,worker,time\n").unwrap();
+    assert_eq!(none, [human_labels::Work::default()]);
 }

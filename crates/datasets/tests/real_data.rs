@@ -4,7 +4,7 @@
 
 use datasets::archive::{self, Limits};
 use datasets::table::{self, TableConfig};
-use datasets::{Store, StoreConfig, images, morse, npy, planetoid, registry, sound, sparse_graph, tu};
+use datasets::{Store, StoreConfig, human_labels, images, morse, npy, planetoid, registry, sound, sparse_graph, tu};
 
 /// A store over `$DATA_DIR` alone, or `None` (said aloud) where it or the set is absent.
 fn store(set: &str) -> Option<Store> {
@@ -147,12 +147,41 @@ fn mnist_is_the_published_one() {
 fn the_cifar_10_sample_and_its_human_labels_agree() {
     let (Some(store), Some(_)) = (store("cifar-10"), store("cifar-10n")) else { return };
     let sample = images::load_cifar_10_sample(&store).unwrap();
-    let read = |name: &str| npy::read(&store.file("cifar-10n", name).unwrap()).unwrap().values.to_i64().unwrap();
-    let (clean, worse) = (read("clean_label.npy"), read("worse_label.npy"));
+    let human = human_labels::load_cifar_10n(&store).unwrap();
     assert_eq!(sample.len(), 4000);
-    assert!(sample.labels.iter().zip(&clean).all(|(&label, &clean)| i64::from(label) == clean));
-    let disagreement = clean.iter().zip(&worse).filter(|(clean, worse)| clean != worse).count();
-    assert_eq!(disagreement, 20_104, "40.208 %");
+    human.check_order(&sample).unwrap();
+    // Another order, or more images than labels, is refused.
+    let mut other = sample.clone();
+    other.labels.swap(0, 1);
+    assert!(matches!(human.check_order(&other), Err(datasets::Error::InvalidData { .. })));
+    let mut other = sample;
+    other.labels = human.clean.iter().copied().chain([0]).collect();
+    assert!(matches!(human.check_order(&other), Err(datasets::Error::InvalidData { .. })));
+}
+
+#[test]
+fn human_labels_are_as_described() {
+    let disagreement = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a != b).count();
+    if let Some(store) = store("cifar-10n") {
+        let human = human_labels::load_cifar_10n(&store).unwrap();
+        let [first, second, third] = &human.annotations;
+        let sets = [&human.aggregate, &first.labels, &second.labels, &third.labels, &human.worse];
+        // 9.010, 17.234, 18.122, 17.640 and 40.208 % of 50,000.
+        assert_eq!(sets.map(|labels| disagreement(labels, &human.clean)), [4505, 8617, 9061, 8820, 20_104]);
+        assert_eq!(human.num_annotators(), 747);
+        // Row 1 of the table: images 10 to 19.
+        assert_eq!((first.work.annotators[10], second.work.annotators[19], third.work.seconds[13]), (430, 140, 92.));
+        let mut seen: Vec<u32> = human.annotations.iter().flat_map(|a| a.work.annotators.iter().copied()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, (0..747).collect::<Vec<_>>());
+    }
+    if let Some(store) = store("cifar-100n") {
+        let human = human_labels::load_cifar_100n(&store).unwrap();
+        let wrong = disagreement(&human.annotation.labels, &human.clean);
+        assert_eq!((wrong, human.num_annotators()), (20_100, 519));
+        assert_eq!(human.annotation.work.annotators[5..10], [239; 5]);
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "CC BY-NC 4.0",
         citation: "Wei, Zhu, Cheng, Liu, Niu, Liu, Learning with Noisy Labels Revisited, ICLR 2022",
         homepage: "https://github.com/UCSC-REAL/cifar-10-100n",
-        parser: "datasets::npy::read",
+        parser: "datasets::human_labels::load_cifar_10n",
         preparation: "The labels are the arrays of data/CIFAR-10_human.pt in https://github.com/UCSC-REAL/cifar-10-100n at commit 49df7d8a69e355470c77c1c2f2424916325a394b (a PyTorch file, a dictionary of arrays): save each as NumPy .npy with element type uint8 under its key: aggre_label, clean_label, random_label1, random_label2, random_label3, worse_label.",
     },
     DataSet {
@@ -82,7 +82,7 @@ pub(super) const SETS: &[DataSet] = &[
         licence: "CC BY-NC 4.0",
         citation: "Wei, Zhu, Cheng, Liu, Niu, Liu, Learning with Noisy Labels Revisited, ICLR 2022",
         homepage: "https://github.com/UCSC-REAL/cifar-10-100n",
-        parser: "datasets::npy::read",
+        parser: "datasets::human_labels::load_cifar_100n",
         preparation: "The labels are the arrays of data/CIFAR-100_human.pt in https://github.com/UCSC-REAL/cifar-10-100n at commit 49df7d8a69e355470c77c1c2f2424916325a394b (a PyTorch file, a dictionary of arrays): save each as NumPy .npy with element type uint8 under its key: clean_coarse_label, clean_label, noisy_coarse_label, noisy_label.",
     },
     DataSet {
