@@ -21,6 +21,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         b"\x1f\x8b\x08\x00".to_vec(),
         vec![0, 0, 8, 1],
         b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0".to_vec(),
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0".to_vec(),
         b"\x80\x02".to_vec(),
         b"\x80\x02ccollections\ndefaultdict\nc__builtin__\nlist\n\x85R(".to_vec(),
         b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n".to_vec(),
@@ -94,6 +95,7 @@ fn read_as_everything(bytes: &[u8]) {
     let _ = idx::parse(bytes);
     let _ = images::parse_cifar_10(bytes);
     let _ = human_labels::parse_work(bytes);
+    let _ = images::parse_jpeg(bytes);
     let _ = images::parse_faces(bytes);
     let _ = sound::parse_wav(bytes);
     let _ = parse_converted(bytes);

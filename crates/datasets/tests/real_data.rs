@@ -185,6 +185,36 @@ fn human_labels_are_as_described() {
 }
 
 #[test]
+fn jpeg_images_are_close_to_the_original_ones() {
+    let Some(store) = store("cifar-10") else { return };
+    let sample = images::load_cifar_10_sample(&store).unwrap();
+    let jpeg = images::load_cifar_10_jpeg(&store).unwrap();
+    assert_eq!((jpeg.train.len(), jpeg.test.len()), (50_000, 10_000));
+    assert_eq!(jpeg.train.labels[..4000], sample.labels);
+    for labels in [&jpeg.train.labels, &jpeg.test.labels] {
+        let counts = (0..10).map(|class| labels.iter().filter(|label| **label == class).count());
+        assert!(counts.into_iter().all(|count| count == labels.len() / 10));
+    }
+    let differences = sample.pixels.iter().zip(&jpeg.train.pixels).map(|(a, b)| u64::from(a.abs_diff(*b)));
+    let mean = differences.sum::<u64>() as f64 / sample.pixels.len() as f64;
+    println!("mean difference: {mean:.2} grey levels");
+    assert!((mean - 5.8).abs() < 1., "{mean}");
+    // Cut or damaged anywhere, a file is an error or another picture.
+    let archive = std::fs::read(store.file("cifar-10", "test-jpeg.tar.gz").unwrap()).unwrap();
+    let members = archive::members(&archive, &Limits::default()).unwrap();
+    let bytes = members.values().next().unwrap();
+    assert_eq!(images::parse_jpeg(bytes).unwrap().pixels, jpeg.test.image(0).unwrap());
+    for at in 0..bytes.len() {
+        let _ = images::parse_jpeg(&bytes[..at]);
+        for changed in [0, 0xff, bytes[at] ^ 0x10] {
+            let mut damaged = bytes.clone();
+            damaged[at] = changed;
+            let _ = images::parse_jpeg(&damaged);
+        }
+    }
+}
+
+#[test]
 fn human_soft_labels_are_counts_over_their_sums() {
     let Some(store) = store("cifar-10h") else { return };
     let read = |name: &str| npy::read(&store.file("cifar-10h", name).unwrap()).unwrap();
