@@ -95,7 +95,8 @@ fn reproduce(
         content: Content::default(),
     };
     let outcome = run(&mut context);
-    finish(&context, &details, outcome, started.elapsed())
+    let elapsed = context.directory.earlier.saturating_add(started.elapsed());
+    finish(&context, &details, outcome, elapsed)
 }
 
 /// Writes the report, or says why there is none.

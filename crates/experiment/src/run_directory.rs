@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use report::{REPORT_FILE, Shard};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub(crate) struct RunDirectory {
     path: PathBuf,
     /// Whether stored results of this process's own trials are to be made again.
     pub(crate) reruns_own_trials: bool,
+    /// How long the run took that this one resumes, as far as its report says.
+    pub(crate) earlier: Duration,
     _locks: Vec<File>,
 }
 
@@ -61,13 +64,14 @@ impl RunDirectory {
             path: path.clone(),
             reason: "this paper is being reproduced at this scale; wait for it, or give another --out".into(),
         })?;
+        let earlier = if entry.resume { reported_time(&path) } else { Duration::ZERO };
         remove_sharding_and_report(&path)?;
         if entry.resume {
             atomic_file::remove_partial_files(&path)?;
         } else {
             clear(&path)?;
         }
-        Ok(Self { path, reruns_own_trials: false, _locks: vec![lock] })
+        Ok(Self { path, reruns_own_trials: false, earlier, _locks: vec![lock] })
     }
 
     fn enter_as_shard(path: PathBuf, entry: &Entry, shard: Shard) -> Result<Self, Error> {
@@ -109,7 +113,7 @@ impl RunDirectory {
         write_sharding(&path, &Sharding { started, ..this })?;
         let shared_lock = try_lock_shared(&path.join("run.lock"))?
             .ok_or_else(|| in_use("a run without --shard is in progress there".into()))?;
-        Ok(Self { path, reruns_own_trials, _locks: vec![own_lock, shared_lock] })
+        Ok(Self { path, reruns_own_trials, earlier: Duration::ZERO, _locks: vec![own_lock, shared_lock] })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -132,6 +136,17 @@ fn clear(path: &Path) -> Result<(), Error> {
     }
     remove_sharding_and_report(path)?;
     atomic_file::remove_partial_files(path)
+}
+
+/// The time in the report that an earlier run left; 0 where there is none.
+fn reported_time(path: &Path) -> Duration {
+    #[derive(Deserialize)]
+    struct Report {
+        seconds: f64,
+    }
+    let text = regular_file::read(&path.join(REPORT_FILE)).ok();
+    let report: Option<Report> = text.and_then(|text| serde_json::from_str(&text).ok());
+    report.and_then(|report| Duration::try_from_secs_f64(report.seconds).ok()).unwrap_or_default()
 }
 
 fn remove_sharding_and_report(path: &Path) -> Result<(), Error> {
@@ -256,6 +271,23 @@ mod tests {
         assert!(trial.exists() && !partial.exists());
         drop(RunDirectory::enter(folder.path(), &entry(None, false)).unwrap());
         assert!(!trial.exists());
+    }
+
+    #[test]
+    fn a_resumed_run_knows_how_long_the_first_took() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = folder.path().join(REPORT_FILE);
+        let resumed = |text: &str| {
+            std::fs::write(&report, text).unwrap();
+            RunDirectory::enter(folder.path(), &entry(None, true)).unwrap().earlier
+        };
+        assert_eq!(resumed(r#"{"schema": 1, "seconds": 2.5}"#), Duration::from_millis(2500));
+        assert!(!report.exists());
+        for text in ["", "{}", r#"{"seconds": -1}"#, r#"{"seconds": 1e300}"#, r#"{"seconds": "x"}"#] {
+            assert_eq!(resumed(text), Duration::ZERO, "{text}");
+        }
+        std::fs::write(&report, r#"{"seconds": 2.5}"#).unwrap();
+        assert_eq!(RunDirectory::enter(folder.path(), &entry(None, false)).unwrap().earlier, Duration::ZERO);
     }
 
     #[test]
