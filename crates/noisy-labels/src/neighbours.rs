@@ -104,8 +104,9 @@ impl Neighbours {
 
     /// The neighbours of a query with their distances.
     pub fn of(&self, query: usize) -> impl ExactSizeIterator<Item = (u32, f64)> {
-        let range = (query * self.k).min(self.indices.len())..((query + 1) * self.k).min(self.indices.len());
-        self.indices[range.clone()].iter().copied().zip(self.distances[range].iter().copied())
+        let indices = self.indices.chunks_exact(self.k).nth(query).unwrap_or(&[]);
+        let distances = self.distances.chunks_exact(self.k).nth(query).unwrap_or(&[]);
+        indices.iter().copied().zip(distances.iter().copied())
     }
 }
 

@@ -61,7 +61,7 @@ impl<'a, P: Copy + Into<f64>> Probabilities<'a, P> {
 
     /// The probabilities of a row; empty for a number beyond the rows.
     pub fn row(&self, row: usize) -> &'a [P] {
-        self.values.get(row * self.classes..(row + 1) * self.classes).unwrap_or(&[])
+        self.values.chunks_exact(self.classes).nth(row).unwrap_or(&[])
     }
 
     /// The rows.

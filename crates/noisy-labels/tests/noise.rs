@@ -135,6 +135,9 @@ fn wrong_arguments_are_errors() {
         assert!(truncated_rates(1, &InstanceNoiseConfig { rate, ..Default::default() }, rng).is_err());
     }
     assert!(matches!(symmetric_change(&[2], 2, 0.1, rng), Err(Error::OutOfRange { .. })));
+    for deviation in [-0.1, f64::NAN, f64::INFINITY, 1e300] {
+        assert!(truncated_rates(1, &InstanceNoiseConfig { deviation, ..Default::default() }, rng).is_err());
+    }
     assert!(symmetric_change(&[0], 1, 0.1, rng).is_err() && symmetric_change(&[], 0, 0.1, rng).is_err());
     assert!(asymmetric(&[0], &[1], 0.1, rng).is_err());
     assert!(similarity_related(&[0, 1], &[0.5], &[1, 1], 0.1).is_err());

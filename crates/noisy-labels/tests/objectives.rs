@@ -45,20 +45,49 @@ fn gradients_are_right() {
     gradcheck(|x| forward_correction(&x[0], &labels, &T).map_err(core), one).unwrap();
     gradcheck(|x| backward_correction(&x[0], &labels, &T).map_err(core), one).unwrap();
     let two = [x.clone(), logits(3, 5)];
-    gradcheck(|x| co_teaching(&x[0], &x[1], &labels, 0.).map(|both| both.first).map_err(core), one_of(&two)).unwrap();
+    gradcheck(|x| co_teaching(&x[0], &x[1], &labels, 0.).map(|both| both.first).map_err(core), &two).unwrap();
     gradcheck(|x| jocor(&x[0], &x[1], &labels, 0.2).map(|both| both.0).map_err(core), &two).unwrap();
-    // The targets are constants: the memory starts anew for each evaluation.
-    let elr = |x: &[Tensor]| {
-        let mut memory =
-            EarlyLearning::new(5, CLASSES, EarlyLearningConfig { momentum: 1., ..Default::default() }).unwrap();
-        memory.loss(&x[0], &labels, &[0, 1, 2, 3, 4]).map_err(core)
-    };
-    gradcheck(elr, one).unwrap();
 }
 
-/// Both arguments: the other network's losses choose, here all.
-fn one_of(two: &[Tensor; 2]) -> &[Tensor] {
-    two
+#[test]
+fn early_learning_is_its_formula_with_constant_targets() {
+    let labels = [0, 2, 1, 1, 0];
+    let examples = [4, 2, 0, 1, 3];
+    let mut memory = EarlyLearning::new(5, CLASSES, EarlyLearningConfig::default()).unwrap();
+    memory.loss(&logits(11, 5), &labels, &examples).unwrap();
+    let before: Vec<f64> = examples.iter().flat_map(|&at| memory.target(at as usize).to_vec()).collect();
+    let x = Var::from_tensor(&logits(12, 5)).unwrap();
+    let loss = memory.loss(&x, &labels, &examples).unwrap();
+    let targets: Vec<f64> = examples.iter().flat_map(|&at| memory.target(at as usize).to_vec()).collect();
+    let p = ops::softmax(&x).unwrap();
+    let probabilities = p.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    // No probability is small enough to be raised.
+    assert!(probabilities.iter().all(|p| *p > 1e-4));
+    for ((t, before), p) in targets.iter().zip(&before).zip(&probabilities) {
+        assert!((t - (0.7 * before + 0.3 * p)).abs() < 1e-14);
+    }
+    let targets = Tensor::from_vec(targets, (5, CLASSES), &Device::Cpu).unwrap();
+    let overlap = ops::sum_keepdim(&ops::mul(&p, &targets).unwrap(), &[1]).unwrap();
+    let logs = ops::ln(&ops::affine(&overlap, -1., 1.).unwrap()).unwrap();
+    let exact = ops::cross_entropy(&x, &Tensor::new(&labels, &Device::Cpu).unwrap()).unwrap();
+    let expected = ops::add(&exact, &ops::affine(&ops::mean_all(&logs).unwrap(), 3., 0.).unwrap()).unwrap();
+    assert!((number(&loss) - number(&expected)).abs() < 1e-12);
+    let gradient =
+        |loss: &Tensor| backward(loss).unwrap().get(&x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    for (found, expected) in gradient(&loss).iter().zip(gradient(&expected)) {
+        assert!((found - expected).abs() < 1e-12, "{found} and {expected}");
+    }
+}
+
+#[test]
+fn generalised_cross_entropy_is_its_formula() {
+    let (x, labels) = (logits(13, 4), [0u32, 2, 1, 0]);
+    let p = ops::softmax(&x).unwrap().to_vec2::<f64>().unwrap();
+    for q in [0.3, 0.7, 1.] {
+        let each = p.iter().zip(labels).map(|(row, label)| (1. - row[label as usize].powf(q)) / q);
+        let expected = each.sum::<f64>() / 4.;
+        assert!((number(&generalised_cross_entropy(&x, &labels, q).unwrap()) - expected).abs() < 1e-12);
+    }
 }
 
 #[test]
@@ -109,19 +138,20 @@ fn the_memory_follows_examples_not_places() {
     }
     assert_eq!(straight.target(0), [0.; CLASSES]);
     assert!((straight.target(7).iter().sum::<f64>() - 0.3).abs() < 1e-12);
-    assert!(straight.target(10).is_empty());
+    assert!(straight.target(10).is_empty() && straight.target(usize::MAX).is_empty());
 }
 
 #[test]
 fn certain_predictions_have_finite_gradients() {
     let x = Var::new(&[[1000f32, 0., 0.], [0., -1000., 0.]], &Device::Cpu).unwrap();
     let labels = [1, 1];
-    let single: Vec<f64> = T.to_vec();
+    let hard = Tensor::new(&[[0f32, 1., 0.], [0., 1., 0.]], &Device::Cpu).unwrap();
     let losses = [
         label_smoothing(&x, &labels, 0.1).unwrap(),
         symmetric_cross_entropy(&x, &labels, 0.1, 1.).unwrap(),
         generalised_cross_entropy(&x, &labels, 0.7).unwrap(),
-        forward_correction(&x, &labels, &single).unwrap(),
+        forward_correction(&x, &labels, &T).unwrap(),
+        joint_optimisation(&x, &hard, 1., 0.5).unwrap(),
         EarlyLearning::new(2, CLASSES, EarlyLearningConfig::default()).unwrap().loss(&x, &labels, &[0, 1]).unwrap(),
     ];
     for loss in losses {

@@ -289,7 +289,6 @@ fn quarter_turns(x: f32) -> (f32, u32) {
     let shifted = x.mul_add(FRAC_2_PI, ROUNDING);
     let n = shifted - ROUNDING;
     let r = (-n).mul_add(FRAC_PI_2_REST, (-n).mul_add(FRAC_PI_2, x));
-    #[allow(clippy::cast_possible_truncation)]
     (r as f32, shifted.to_bits() as u32)
 }
 

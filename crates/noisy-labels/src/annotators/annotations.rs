@@ -157,7 +157,7 @@ impl Annotations {
 
     /// The annotations of an item, ordered by annotator. Empty for a number beyond the items.
     pub fn of_item(&self, item: usize) -> &[Annotation] {
-        match (self.items.get(item), self.items.get(item + 1)) {
+        match (self.items.get(item), self.items.get(item.saturating_add(1))) {
             (Some(&start), Some(&end)) => &self.all[start as usize..end as usize],
             _ => &[],
         }
@@ -165,7 +165,7 @@ impl Annotations {
 
     /// The annotations of an annotator, ordered by item. Empty for a number beyond the annotators.
     pub fn of_annotator(&self, annotator: usize) -> impl ExactSizeIterator<Item = &Annotation> {
-        let range = match (self.annotators.get(annotator), self.annotators.get(annotator + 1)) {
+        let range = match (self.annotators.get(annotator), self.annotators.get(annotator.saturating_add(1))) {
             (Some(&start), Some(&end)) => start as usize..end as usize,
             _ => 0..0,
         };

@@ -32,7 +32,7 @@ impl Consensus {
 
     /// The probabilities of an item's classes; empty for a number beyond the items.
     pub fn of_item(&self, item: usize) -> &[f64] {
-        self.posteriors.get(item * self.num_classes..(item + 1) * self.num_classes).unwrap_or(&[])
+        self.posteriors.chunks_exact(self.num_classes).nth(item).unwrap_or(&[])
     }
 
     /// The most probable class of each item, the smallest of several (the posterior shows the tie); `None` for items without annotations.

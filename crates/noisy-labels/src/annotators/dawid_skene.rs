@@ -49,7 +49,7 @@ impl DawidSkene {
     /// The confusion matrix of an annotator, row by row; empty for a number beyond the annotators.
     pub fn confusion(&self, annotator: usize) -> &[f64] {
         let size = self.class_prior.len() * self.class_prior.len();
-        self.confusions.get(annotator * size..(annotator + 1) * size).unwrap_or(&[])
+        self.confusions.chunks_exact(size).nth(annotator).unwrap_or(&[])
     }
 
     /// The probability that an annotator's label is right, for an item of a class drawn from the prior.

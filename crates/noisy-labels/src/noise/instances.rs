@@ -26,13 +26,12 @@ impl Default for InstanceNoiseConfig {
 ///
 /// # Errors
 ///
-/// A rate outside `[0, 1]`, a deviation that is negative or not finite.
+/// A rate outside `[0, 1]`, a deviation that is negative or above 100: hardly a draw would be within `[0, 1]`.
 pub fn truncated_rates(count: usize, config: &InstanceNoiseConfig, rng: &mut Rng) -> Result<Vec<f64>> {
     const OP: &str = "truncated_rates";
     check_rate(OP, "rate", config.rate)?;
-    let is_deviation = config.deviation.is_finite() && config.deviation >= 0.;
-    if !is_deviation {
-        return Err(Error::config(OP, "deviation", config.deviation, "finite and not negative"));
+    if !(0. ..=100.).contains(&config.deviation) {
+        return Err(Error::config(OP, "deviation", config.deviation, "from 0 to 100"));
     }
     let mut draw = || loop {
         let normal: f64 = StandardNormal.sample(rng);

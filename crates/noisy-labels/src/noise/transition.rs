@@ -62,7 +62,7 @@ pub fn anchor_transition<P: Copy + Into<f64>>(probabilities: Probabilities<'_, P
     Ok(transition)
 }
 
-/// `[true, given]`: the product of the [`anchor_transition`] to the classes that the model predicts and of the shares of given labels among the examples of each predicted class, which are counted and thus rounder (Yao et al., "Dual T",
+/// `[true, given]`: the product of the [`anchor_transition`] to the classes that the model predicts and of the shares of given labels among the examples of each predicted class, which are counted instead of predicted (Yao et al., "Dual T",
 /// NeurIPS 2020).
 ///
 /// # Errors

@@ -31,7 +31,7 @@ fn of_given(logits: &Tensor, labels: &[u32], transition: &[f64], classes: usize)
     Ok(ops::sum_keepdim(&own, &[1])?.reshape(labels.len())?)
 }
 
-/// The mean of `−log (Tᵀ p)_y`: the network is fitted to the true classes, its image under `T` to the labels. With `T` the identity it is cross-entropy. Probabilities count as at least 1e-12 (f32: 1e-30 has a logarithm too).
+/// The mean of `−log (Tᵀ p)_y`: the network is fitted to the true classes, its image under `T` to the labels. With `T` the identity it is cross-entropy. Probabilities count as at least 1e-12.
 ///
 /// # Errors
 ///

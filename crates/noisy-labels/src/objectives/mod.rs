@@ -14,7 +14,8 @@
 //! | [`total_variation`] | predictions that lie far apart | Zhang, Niu and Sugiyama 2021 |
 //! | [`likelihood_ratio_labels`] | labels that the network finds unlikely are replaced | Zheng et al. 2020 |
 //!
-//! All are checked against the authors' formulas as NPC's program holds them, without its slips: sums where a mean over classes stood, products of matrices where rows were multiplied.
+//! Smoothing, SCE in its form with a sum, forward correction, reweighting, co-teaching, JoCoR, joint optimisation and total variation are compared with values of NPC's program. It holds no GCE, no early-learning regularisation and no
+//! backward correction: these follow the definitions above and are tested by properties and gradients, as are the labels by likelihood ratio.
 
 mod correction;
 mod robust;

@@ -62,7 +62,7 @@ pub fn generalised_cross_entropy(logits: &Tensor, labels: &[u32], q: f64) -> Res
     Ok(ops::affine(&ops::mean_all(&powers)?, -1. / q, 1. / q)?)
 }
 
-/// `KL(s ‖ p) − (1/c) Σ_k log mean(p_k) + 0.5 · entropy(p)` for soft labels `s` `[examples, classes]` that sum to 1: the weights of the prior and of the entropy are `prior` and `entropy`, in the paper's program 1 and 0.5 here.
+/// `KL(s ‖ p) − α (1/c) Σ_k log mean(p_k) + β · entropy(p)` for soft labels `s` `[examples, classes]` that sum to 1; `prior` is `α` and `entropy` is `β`, in NPC's program 1 and 0.5. Mean probabilities count as at least 1e-30.
 ///
 /// # Errors
 ///
@@ -84,11 +84,11 @@ pub fn joint_optimisation(logits: &Tensor, soft_labels: &Tensor, prior: f64, ent
     let s = soft_labels.detach();
     let logs = ops::log_softmax(logits)?;
     // s log s, 0 where s is
-    let own = (at_least(&s, 1e-300)?.log()? * &s)?.sum_all()?;
+    let own = (at_least(&s, 1e-30)?.log()? * &s)?.sum_all()?;
     let cross = ops::sum_all(&ops::mul(&logs, &s)?)?;
     let divergence = ops::affine(&ops::sub(&own, &cross)?, 1. / rows as f64, 0.)?;
     let p = ops::softmax(logits)?;
-    let mean = ops::mean_keepdim(&p, &[0])?;
+    let mean = at_least(&ops::mean_keepdim(&p, &[0])?, 1e-30)?;
     let of_prior = ops::affine(&ops::sum_all(&ops::ln(&mean)?)?, -prior / classes as f64, 0.)?;
     let of_entropy = ops::affine(&ops::sum_all(&ops::mul(&p, &logs)?)?, -entropy / rows as f64, 0.)?;
     Ok(ops::add(&ops::add(&divergence, &of_prior)?, &of_entropy)?)
@@ -165,7 +165,7 @@ impl EarlyLearning {
 
     /// The targets of an example; empty for a number beyond them.
     pub fn target(&self, example: usize) -> &[f64] {
-        self.targets.get(example * self.classes..(example + 1) * self.classes).unwrap_or(&[])
+        self.targets.chunks_exact(self.classes).nth(example).unwrap_or(&[])
     }
 
     /// The loss of a batch, after the targets of its examples, whose numbers are `examples`, were moved: they follow the examples, in whatever order those come.
