@@ -60,12 +60,12 @@ pub fn xtask() -> Command {
     command
 }
 
-/// Builds the release form of a family's example and returns the program.
+/// Builds a family's example in the profile of `cargo xtask test` and returns the program.
 ///
 /// # Panics
 /// When it does not build.
 pub fn example(package: &str, name: &str) -> PathBuf {
-    build(&["--release", "--package", package, "--example", name])
+    build(&["--profile", "checked", "--package", package, "--example", name])
 }
 
 /// Builds the development form of an example and returns the program.
@@ -98,7 +98,7 @@ pub fn reason_to_skip(said: &str) -> Option<&'static str> {
 /// # Errors
 /// The end of what cargo says.
 pub fn example_with(package: &str, name: &str, features: &str) -> Result<PathBuf, String> {
-    let arguments = ["--release", "--package", package, "--example", name, "--features", features];
+    let arguments = ["--profile", "checked", "--package", package, "--example", name, "--features", features];
     let output = run(cargo_for_features().arg("build").args(arguments));
     if output.status.success() {
         return Ok(build(&arguments));
@@ -117,7 +117,7 @@ fn build(arguments: &[&str]) -> PathBuf {
 }
 
 /// The libraries that families may depend on. They know no family.
-pub const SHARED_LIBRARIES: [&str; 2] = ["core-tensor", "vision"];
+pub const SHARED_LIBRARIES: [&str; 3] = ["classifiers", "core-tensor", "vision"];
 
 /// A member of the workspace.
 #[derive(Debug)]

@@ -28,13 +28,19 @@ def synchronize():
     """Nothing to wait for on the CPU."""
 
 
-def measure(name: str, operation) -> float:
-    """Runs `operation()` repeatedly and prints its least time under `name`; returns it in seconds."""
-    for _ in range(WARM_UPS):
+def measure(name: str, operation, repetitions: int | None = None, warm_ups: int | None = None) -> float:
+    """Runs `operation()` repeatedly and prints its least time under `name`; returns it in seconds.
+
+    With `repetitions`, for operations of many seconds: exactly that many, after `warm_ups` (one unless given) that do not count.
+    """
+    least, seconds = (LEAST_REPETITIONS, LEAST_SECONDS) if repetitions is None else (repetitions, 0)
+    if warm_ups is None:
+        warm_ups = WARM_UPS if repetitions is None else 1
+    for _ in range(warm_ups):
         operation()
         synchronize()
     times = []
-    while len(times) < LEAST_REPETITIONS or sum(times) < LEAST_SECONDS:
+    while len(times) < least or sum(times) < seconds:
         start = time.perf_counter()
         operation()
         synchronize()

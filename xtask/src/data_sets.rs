@@ -34,15 +34,29 @@ impl Source {
     }
 }
 
-/// Makes sure that every named set is complete on this machine and intact; downloads what is not.
+/// Makes sure that every named set is complete on this machine and intact; downloads what is not. Where that fails, a converted form that is here stands in for the original, which is said.
 ///
 /// # Errors
 /// When a set cannot be had; the message says how to get it by hand.
 pub(crate) fn obtain(names: &[&str], source: &Source) -> Result<()> {
     let store = source.store()?;
     for name in names {
-        let files = store.download_set(name)?;
-        say!("data: {name}: {} files ready", files.len());
+        let files = match store.download_set(name) {
+            Ok(files) => files.len(),
+            Err(error) => {
+                let is_here =
+                    datasets::registry::find(name).is_some_and(|set| Presence::of(set, &store) == Presence::Complete);
+                if !is_here {
+                    return Err(error.into());
+                }
+                // What is here is checked as the run itself would find it.
+                let offline = Source { is_offline: true, ..source.clone() }.store()?;
+                let files = offline.download_set(name)?.len();
+                say!("data: {name}: the original could not be had, its converted form is here and is used");
+                files
+            }
+        };
+        say!("data: {name}: {files} files ready");
     }
     Ok(())
 }

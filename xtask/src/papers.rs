@@ -106,7 +106,16 @@ pub(crate) static PAPERS: [Paper; 15] = [
         title: "Self-Supervised Representation Learning via Latent Graph Prediction",
         authors: "Xie et al.",
         url: "https://arxiv.org/abs/2202.08333",
-        laptop_data: &["planetoid-cora", "planetoid-citeseer", "tu-mutag", "tu-proteins", "tu-imdb-binary"],
+        laptop_data: &[
+            "planetoid-cora",
+            "planetoid-citeseer",
+            "tu-mutag",
+            "tu-proteins",
+            "tu-imdb-binary",
+            "tu-nci1",
+            "tu-ptc_mr",
+            "tu-imdb-multi",
+        ],
         paper_data: &[
             "planetoid-cora",
             "planetoid-citeseer",
@@ -123,8 +132,8 @@ pub(crate) static PAPERS: [Paper; 15] = [
         title: "Omni-Granular Ego-Semantic Propagation for Self-Supervised Graph Representation Learning",
         authors: "Yang and Hong",
         url: "https://arxiv.org/abs/2205.15746",
-        laptop_data: &["planetoid-cora"],
-        paper_data: &["planetoid-cora", "planetoid-citeseer", "planetoid-pubmed"],
+        laptop_data: &["planetoid-cora", "planetoid-citeseer"],
+        paper_data: &["planetoid-cora", "planetoid-citeseer"],
     },
     Paper {
         slug: "structured-lottery-tickets",
@@ -132,8 +141,8 @@ pub(crate) static PAPERS: [Paper; 15] = [
         title: "Coarsening the Granularity: Towards Structurally Sparse Lottery Tickets",
         authors: "Chen et al.",
         url: "https://arxiv.org/abs/2202.04736",
-        laptop_data: &["mnist", "cifar-10"],
-        paper_data: &["cifar-10"],
+        laptop_data: &["mnist"],
+        paper_data: &["mnist"],
     },
     Paper {
         slug: "nas-interference",
@@ -222,8 +231,8 @@ pub(crate) static PAPERS: [Paper; 15] = [
         title: "Transfer and Marginalize: Explaining Away Label Noise with Privileged Information",
         authors: "Collier et al.",
         url: "https://arxiv.org/abs/2202.09244",
-        laptop_data: &["cifar-10", "cifar-10n"],
-        paper_data: &["cifar-10", "cifar-10n", "cifar-10h"],
+        laptop_data: &["cifar-10", "cifar-10n", "cifar-100n"],
+        paper_data: &["cifar-10", "cifar-10n", "cifar-100n", "cifar-10h"],
     },
     Paper {
         slug: "npc",
@@ -231,8 +240,8 @@ pub(crate) static PAPERS: [Paper; 15] = [
         title: "From Noisy Prediction to True Label: Noisy Prediction Calibration via Generative Model",
         authors: "Bae et al.",
         url: "https://arxiv.org/abs/2205.00690",
-        laptop_data: &["mnist", "cifar-10", "cifar-10n"],
-        paper_data: &["mnist", "fashion-mnist", "cifar-10", "cifar-10n"],
+        laptop_data: &["mnist", "cifar-10", "cifar-10n", "cifar-100n"],
+        paper_data: &["mnist", "fashion-mnist", "cifar-10", "cifar-10n", "cifar-100n"],
     },
 ];
 

@@ -6,12 +6,13 @@ use std::process::Command;
 
 use clap::Args;
 use report::text::quoted;
-use report::{Arguments, ClaimResult, LIFELINE, REPORT_FILE, Verdict, run_directory};
+use report::{Arguments, ClaimResult, LIFELINE, REPORT_FILE, Report, Verdict, run_directory};
 
 use crate::data_sets::Source;
 use crate::error::{Error, Result};
 use crate::papers::{self, PAPERS, Paper};
-use crate::reproduction::{out_folder, read};
+use crate::reproduction::{out_folder, read, recorded_path};
+use crate::type_check::Outcome;
 use crate::{data_sets, exit, process, text_table, workspace};
 
 /// Reproduce a paper: build it, get its data, run it, judge its claims
@@ -77,11 +78,69 @@ pub(crate) fn run(Reproduce { paper, arguments }: &Reproduce) -> Result<u8> {
     one(paper, arguments)
 }
 
-/// Runs every implemented paper, one after the other.
+/// Runs every implemented paper, one after the other, and returns the most serious exit code.
 ///
 /// # Errors
 /// None of its own; those of a paper are printed and counted.
 pub(crate) fn all(arguments: &Arguments) -> Result<u8> {
+    let mut codes: Vec<u8> = each(arguments).into_iter().map(|(_, code)| code).collect();
+    if codes.is_empty() {
+        say!("No paper is implemented yet.");
+        return Ok(exit::NOT_IMPLEMENTED);
+    }
+    if process::is_interrupted() {
+        codes.push(exit::INTERRUPTED);
+    }
+    Ok(exit::worst(codes))
+}
+
+/// Runs every implemented paper and compares with the committed reports: a claim that is recorded as not reproduced is a result and fails nothing, any other that is not reproduced does.
+///
+/// # Errors
+/// None of its own; those of a paper are printed and fail.
+pub(crate) fn compared_with_recorded(arguments: &Arguments) -> Result<Outcome> {
+    let (mut known, mut is_failed) = (Vec::new(), false);
+    let codes = each(arguments);
+    if codes.is_empty() {
+        return Ok(Outcome::Skipped("no paper is implemented yet".to_owned()));
+    }
+    for (paper, code) in codes {
+        match code {
+            exit::OK => {}
+            exit::NOT_REPRODUCED => {
+                let found = read(&directory(paper, arguments).join(REPORT_FILE))?;
+                let recorded = read(&recorded_path(paper, arguments.scale)).ok();
+                let (expected, new) = not_reproduced(&found, recorded.as_ref());
+                for id in &new {
+                    complain!(
+                        "error: {}: {id} is not reproduced, and the committed report does not say so",
+                        paper.slug
+                    );
+                }
+                is_failed |= !new.is_empty();
+                known.extend(expected.into_iter().map(|id| format!("{}: {id}", paper.slug)));
+            }
+            _ => is_failed = true,
+        }
+    }
+    Ok(match (is_failed, known.is_empty()) {
+        (true, _) => Outcome::Failed,
+        (false, true) => Outcome::Passed,
+        (false, false) => Outcome::Noted(format!("not reproduced, as recorded: {}", known.join(", "))),
+    })
+}
+
+/// The claims that are not reproduced: those of which the committed report says so too, and the others.
+fn not_reproduced(found: &Report, recorded: Option<&Report>) -> (Vec<String>, Vec<String>) {
+    let fails = |claim: &&ClaimResult| claim.verdict == Verdict::NotReproduced;
+    let is_recorded = |id: &String| {
+        recorded.is_some_and(|recorded| recorded.claims.iter().filter(fails).any(|claim| claim.id == *id))
+    };
+    found.claims.iter().filter(fails).map(|claim| claim.id.clone()).partition(is_recorded)
+}
+
+/// Runs every implemented paper; with each its exit code. Ends early when interrupted.
+fn each(arguments: &Arguments) -> Vec<(&'static Paper, u8)> {
     let mut codes = Vec::new();
     let mut rows = Vec::new();
     for paper in PAPERS.iter().filter(|paper| paper.is_implemented()) {
@@ -95,22 +154,19 @@ pub(crate) fn all(arguments: &Arguments) -> Result<u8> {
             .filter(|_| matches!(code, exit::OK | exit::NOT_REPRODUCED))
             .map_or_else(|| "-".to_owned(), |report| report.tally().words());
         rows.push(vec![paper.slug.to_owned(), code.to_string(), claims]);
-        codes.push(code);
+        codes.push((paper, code));
         if process::is_interrupted() {
-            codes.push(exit::INTERRUPTED);
             break;
         }
     }
-    if rows.is_empty() {
-        say!("No paper is implemented yet.");
-        return Ok(exit::NOT_IMPLEMENTED);
+    if !rows.is_empty() {
+        say!("\n{}", text_table::render(&["paper", "exit code", "claims reproduced"], &rows));
+        let missing = PAPERS.len() - PAPERS.iter().filter(|paper| paper.is_implemented()).count();
+        if missing > 0 {
+            say!("{missing} papers are not implemented yet (cargo xtask list).");
+        }
     }
-    say!("\n{}", text_table::render(&["paper", "exit code", "claims reproduced"], &rows));
-    let missing = PAPERS.len() - PAPERS.iter().filter(|paper| paper.is_implemented()).count();
-    if missing > 0 {
-        say!("{missing} papers are not implemented yet (cargo xtask list).");
-    }
-    Ok(exit::worst(codes))
+    codes
 }
 
 fn one(paper: &Paper, arguments: &Arguments) -> Result<u8> {
@@ -149,7 +205,8 @@ fn directory(paper: &Paper, arguments: &Arguments) -> PathBuf {
 /// The command that builds and starts the paper's program. Its paths are absolute: it starts in the workspace's root.
 fn program(paper: &Paper, arguments: &Arguments) -> Result<Command> {
     let mut command = workspace::cargo();
-    command.args(["run", "--release", "--package", paper.package, "--example", &paper.target()]);
+    let profile = std::env::var("XTASK_PROFILE").unwrap_or_else(|_| "release".to_owned());
+    command.args(["run", "--profile", &profile, "--package", paper.package, "--example", &paper.target()]);
     if let Some(feature) = feature(&arguments.device)? {
         command.args(["--features", feature]);
     }
@@ -193,6 +250,23 @@ fn show_claims(directory: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_recorded_may_fail() {
+        let report = |verdicts: &[(&str, Verdict)]| {
+            let path = recorded_path(papers::find("sep").unwrap(), report::Scale::Smoke);
+            let mut report = read(&path).unwrap();
+            let claim = report.claims[0].clone();
+            let named = |&(id, verdict): &(&str, Verdict)| ClaimResult { id: id.to_owned(), verdict, ..claim.clone() };
+            report.claims = verdicts.iter().map(named).collect();
+            report
+        };
+        let found = report(&[("a", Verdict::NotReproduced), ("b", Verdict::NotReproduced), ("c", Verdict::Reproduced)]);
+        let recorded =
+            report(&[("a", Verdict::NotReproduced), ("b", Verdict::Reproduced), ("c", Verdict::NotReproduced)]);
+        assert_eq!(not_reproduced(&found, Some(&recorded)), (vec!["a".to_owned()], vec!["b".to_owned()]));
+        assert_eq!(not_reproduced(&found, None), (vec![], vec!["a".to_owned(), "b".to_owned()]));
+    }
 
     #[test]
     fn the_device_chooses_the_feature() {

@@ -12,7 +12,7 @@ use crate::{exit, nearest, process, workspace};
 ///
 /// Tests that need real data or reference values look in $DATA_DIR and $GOLDEN_DIR, and print that they skipped where
 /// these are not set; what skipped is listed at the end. One thread for each of candle's pools, unless
-/// $CANDLE_NUM_THREADS or $RAYON_NUM_THREADS say otherwise: tests already run side by side.
+/// $CANDLE_NUM_THREADS or $RAYON_NUM_THREADS say otherwise: tests already run side by side. In the profile `checked`: optimised, with checks of overflow and debug assertions.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test gnn core-tensor\n  \
                         DATA_DIR=/data cargo xtask test gnn -- coding_tree")]
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Test) -> Result<u8> {
     let metadata = workspace::metadata()?;
     let mut command = workspace::cargo();
     // A failure must not keep the other test programs from running.
-    command.args(["test", "--no-fail-fast"]);
+    command.args(["test", "--profile", "checked", "--no-fail-fast"]);
     if arguments.crates.is_empty() {
         command.arg("--workspace");
     }

@@ -84,6 +84,20 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// A minimum that was not reached.
+    #[error(
+        "{operation}: after {iterations} iterations the duality gap is {gap:e}, expected {tolerance:e}; raise `max_iterations` or `tolerance`"
+    )]
+    NotConverged {
+        /// The function that was called.
+        operation: &'static str,
+        /// How much lower the minimum may be.
+        gap: f64,
+        /// How much was allowed.
+        tolerance: f64,
+        /// After how many iterations.
+        iterations: usize,
+    },
     /// A problem larger than the solver takes.
     #[error("{solver}: the problem has {got:.1e} attacks, the limit is {limit:.1e}; choose another solver")]
     TooLarge {

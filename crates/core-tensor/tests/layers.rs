@@ -296,3 +296,73 @@ fn kernels_may_be_rectangular_and_norms_without_parameters() -> Result<()> {
     assert_eq!(store.trainable().len(), count, "norms without parameters made some");
     Ok(())
 }
+
+#[test]
+fn learned_slopes_have_right_gradients() -> Result<()> {
+    for (shape, slopes) in [(vec![5], 1), (vec![7, 3], 1), (vec![7, 3], 3), (vec![2, 3, 4], 3), (vec![2, 3, 2, 2], 1)] {
+        let (x, slopes) = (normal(1, shape.clone()), normal(2, slopes));
+        gradcheck(|t| ops::prelu(&t[0], &t[1]), &[x.clone(), slopes.clone()])?;
+        // the formula, and f32
+        let view: Vec<usize> = (0..x.rank()).map(|d| if d == 1 && slopes.elem_count() > 1 { 3 } else { 1 }).collect();
+        let formula = x.ge(0.)?.where_cond(&x, &x.broadcast_mul(&slopes.reshape(view)?)?)?;
+        assert!(difference(&ops::prelu(&x, &slopes)?, &formula) == 0.);
+        let narrow = ops::prelu(&x.to_dtype(DType::F32)?, &slopes.to_dtype(DType::F32)?)?;
+        assert!(difference(&narrow.to_dtype(DType::F64)?, &formula) < 1e-6);
+    }
+    let zero = Var::zeros(3, DType::F64, &Device::Cpu)?;
+    let slope = Tensor::new(&[0.3f64], &Device::Cpu)?;
+    let grads = core_tensor::backward(&ops::sum_all(&ops::prelu(&zero, &slope)?)?)?;
+    assert_eq!(grads.get(&zero).unwrap().to_vec1::<f64>()?, [0.3; 3]);
+    assert_eq!(
+        ops::prelu(&Tensor::zeros((0, 4), DType::F32, &Device::Cpu)?, &Tensor::zeros(4, DType::F32, &Device::Cpu)?)?
+            .dims(),
+        [0, 4]
+    );
+    for slopes in [
+        Tensor::zeros(2, DType::F64, &Device::Cpu)?,
+        Tensor::zeros((1, 3), DType::F64, &Device::Cpu)?,
+        Tensor::zeros(3, DType::F32, &Device::Cpu)?,
+    ] {
+        assert!(ops::prelu(&normal(1, (4, 3)), &slopes).is_err());
+    }
+    Ok(())
+}
+
+#[test]
+fn many_rows_share_one_slope_gradient() -> Result<()> {
+    // more rows than one task sums
+    let (x, slope) = (normal(3, (1000, 5)), Var::from_tensor(&Tensor::new(&[0.25f64], &Device::Cpu)?)?);
+    let weights = normal(4, (1000, 5));
+    let grads = core_tensor::backward(&ops::sum_all(&ops::mul(&ops::prelu(&x, &slope)?, &weights)?)?)?;
+    let expected = (x.minimum(0.)? * &weights)?.sum_all()?.to_scalar::<f64>()?;
+    assert!((grads.get(&slope).unwrap().to_vec1::<f64>()?[0] - expected).abs() < 1e-10);
+    Ok(())
+}
+
+#[test]
+fn replaced_rows_have_right_gradients() -> Result<()> {
+    for (shape, rows) in
+        [(vec![4, 3], vec![2, 0]), (vec![5], vec![4]), (vec![3, 2, 2], vec![0, 1, 2]), (vec![3, 2], vec![])]
+    {
+        let x = normal(1, shape.clone());
+        let mut of_values = shape.clone();
+        of_values[0] = rows.len();
+        let values = normal(2, of_values);
+        let inputs = if rows.is_empty() { vec![x.clone()] } else { vec![x.clone(), values.clone()] };
+        gradcheck(|t| ops::replace_rows(&t[0], &rows, t.get(1).unwrap_or(&values)), &inputs)?;
+        let y = ops::replace_rows(&x, &rows, &values)?;
+        for i in 0..shape[0] as u32 {
+            let expected = match rows.iter().position(|&row| row == i) {
+                Some(at) => values.get(at)?,
+                None => x.get(i as usize)?,
+            };
+            assert!(difference(&y.get(i as usize)?, &expected) == 0.);
+        }
+    }
+    let (x, one) = (normal(1, (4, 3)), normal(2, (1, 3)));
+    assert!(ops::replace_rows(&x, &[4], &one).is_err());
+    assert!(ops::replace_rows(&x, &[1, 1], &normal(2, (2, 3))).is_err());
+    assert!(ops::replace_rows(&x, &[1], &normal(2, (1, 2))).is_err());
+    assert!(ops::replace_rows(&x, &[1], &one.to_dtype(DType::F32)?).is_err());
+    Ok(())
+}

@@ -299,3 +299,121 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn row_blocks_are_a_masked_matrix() {
+    use core_tensor::sparse::RowBlocks;
+    // blocks of sizes that no tile divides, a row in no block, and more samples than a panel has
+    let blocks = RowBlocks::new(
+        23,
+        19,
+        &[
+            ((0..10).map(|row| row * 2).collect(), (0..13).rev().collect()),
+            (vec![1, 5, 3], vec![18, 2]),
+            (vec![21], (0..19).collect()),
+            (vec![22], vec![]),
+        ],
+    )
+    .unwrap();
+    assert_eq!(blocks.num_values(), 130 + 6 + 19);
+    let mut rng = Rng::new(1);
+    let mut normal = |shape: &[usize]| rng.normal(0., 1., shape, DType::F64, &Device::Cpu).unwrap();
+    let whole = normal(&[23, 19]);
+    let values = blocks.values_of(&whole).unwrap();
+    let dense = blocks.to_dense(&values).unwrap();
+    for shape in [vec![1, 19], vec![49, 19], vec![2, 3, 19], vec![0, 19]] {
+        let x = normal(&shape);
+        let expected = core_tensor::ops::linear(&x, &dense, None).unwrap();
+        let found = blocks.linear(&x, &values).unwrap();
+        assert_eq!(found.dims(), expected.dims());
+        if found.elem_count() > 0 {
+            let difference = (&found - &expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            assert!(difference.to_scalar::<f64>().unwrap() < 1e-12);
+            let narrow = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+            let found = blocks.linear(&narrow(&x), &narrow(&values)).unwrap().to_dtype(DType::F64).unwrap();
+            let difference = (&found - &expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            assert!(difference.to_scalar::<f64>().unwrap() < 1e-4);
+        }
+    }
+    gradcheck(|t| blocks.linear(&t[0], &t[1]), &[normal(&[3, 19]), values.clone()]).unwrap();
+    gradcheck(|t| blocks.linear(&normal_like(&t[0]), &blocks.values_of(&t[0])?), &[whole]).unwrap();
+    for wrong in [
+        RowBlocks::new(2, 2, &[(vec![2], vec![0])]),
+        RowBlocks::new(2, 2, &[(vec![0], vec![2])]),
+        RowBlocks::new(2, 2, &[(vec![0, 0], vec![0])]),
+        RowBlocks::new(2, 2, &[(vec![0], vec![0]), (vec![0], vec![1])]),
+        RowBlocks::new(2, 2, &[(vec![0], vec![1, 1])]),
+    ] {
+        assert!(wrong.is_err());
+    }
+    assert!(blocks.linear(&normal(&[2, 18]), &values).is_err());
+    assert!(blocks.linear(&normal(&[2, 19]), &normal(&[3])).is_err());
+    assert!(blocks.values_of(&normal(&[19, 23])).is_err());
+}
+
+#[test]
+fn convolutions_of_row_blocks_are_masked_ones() {
+    use core_tensor::ops::{Conv2dConfig, conv2d};
+    use core_tensor::sparse::RowBlocks;
+    let mut rng = Rng::new(2);
+    let mut draw = |shape: &[usize]| rng.normal(0., 1., shape, DType::F64, &Device::Cpu).unwrap();
+    let far = |a: &Tensor, b: &Tensor| -> f64 {
+        assert_eq!(a.dims(), b.dims());
+        if a.elem_count() == 0 {
+            return 0.;
+        }
+        (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+    };
+    // channels, kernel, stride, padding, dilation, plane
+    for (inputs, kernel, stride, padding, dilation, plane) in [
+        (3, (3, 3), (1, 1), (1, 1), (1, 1), (5, 7)),
+        (2, (3, 3), (2, 2), (1, 1), (1, 1), (9, 9)),
+        (2, (3, 3), (2, 1), (0, 1), (1, 1), (8, 5)),
+        (4, (1, 1), (1, 1), (0, 0), (1, 1), (3, 3)),
+        (4, (1, 1), (2, 2), (0, 0), (1, 1), (5, 5)),
+        (2, (2, 3), (1, 1), (2, 0), (2, 1), (6, 6)),
+        (130, (3, 3), (1, 1), (1, 1), (1, 1), (2, 2)),
+    ] {
+        let columns: usize = inputs * kernel.0 * kernel.1;
+        let wide = columns as u32;
+        let blocks = RowBlocks::new(
+            21,
+            columns,
+            &[
+                ((0..10).map(|row| row * 2).collect(), (0..wide - 1).rev().collect()),
+                (vec![5, 3], vec![wide - 1, 0]),
+                (vec![1], vec![]),
+            ],
+        )
+        .unwrap();
+        let (whole, bias) = (draw(&[21, columns]), draw(&[21]));
+        let values = blocks.values_of(&whole).unwrap();
+        let config = Conv2dConfig { stride, padding, dilation, groups: 1 };
+        let dense = blocks.to_dense(&values).unwrap().reshape((21, inputs, kernel.0, kernel.1)).unwrap();
+        for images in [0, 1, 2, 15, 16, 17] {
+            let x = draw(&[images, inputs, plane.0, plane.1]);
+            let expected = conv2d(&x, &dense, Some(&bias), &config).unwrap();
+            let found = blocks.conv2d(&x, &values, Some(&bias), kernel, &config).unwrap();
+            assert!(far(&found, &expected) < 1e-11, "{config:?}, {images} images");
+            let narrow = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+            let found = blocks.conv2d(&narrow(&x), &narrow(&values), None, kernel, &config).unwrap();
+            let expected = conv2d(&x, &dense, None, &config).unwrap();
+            assert!(far(&found.to_dtype(DType::F64).unwrap(), &expected) < 1e-4, "{config:?}, {images} images");
+        }
+        if inputs < 10 {
+            let inputs = [draw(&[2, inputs, plane.0, plane.1]), values.clone(), bias];
+            gradcheck(|t| blocks.conv2d(&t[0], &t[1], Some(&t[2]), kernel, &config), &inputs).unwrap();
+        }
+        let config = Conv2dConfig { groups: 2, ..config };
+        assert!(blocks.conv2d(&draw(&[1, inputs, 9, 9]), &values, None, kernel, &config).is_err());
+        let config = Conv2dConfig { groups: 1, ..config };
+        assert!(blocks.conv2d(&draw(&[1, inputs, 9, 9]), &values, None, (0, 3), &config).is_err());
+        assert!(blocks.conv2d(&draw(&[1, inputs + 1, 9, 9]), &values, None, kernel, &config).is_err());
+        assert!(blocks.conv2d(&draw(&[1, inputs, 9]), &values, None, kernel, &config).is_err());
+    }
+}
+
+/// Some fixed input.
+fn normal_like(_: &Tensor) -> Tensor {
+    Rng::new(9).normal(0., 1., (4, 19), DType::F64, &Device::Cpu).unwrap()
+}

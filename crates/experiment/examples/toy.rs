@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use experiment::{
     Axis, Bars, Claim, Context, Judge, Measured, Node, Paper, Plot, Published, Result, Samples, Scale, Series, Table,
-    Trial, TrialContext, statistics,
+    Tile, Trial, TrialContext, statistics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -180,5 +180,16 @@ fn plot(context: &mut Context, method: &[Fold], baseline: &[Fold], losses: &[f64
 
     let samples = |name: &str, folds: &[Fold]| Samples::new(name, folds.iter().map(|fold| fold.accuracy).collect());
     let samples = vec![samples("method", method), samples("baseline", baseline)];
-    context.plot("histogram", Plot::histogram("Folds by accuracy", Axis::linear("accuracy, %"), 12, samples))
+    context.plot("histogram", Plot::histogram("Folds by accuracy", Axis::linear("accuracy, %"), 12, samples))?;
+
+    let shape = [3, 16, 16];
+    let image: Vec<f64> = (0..3 * 16 * 16).map(|place| ((place % 17) * (1 + place / 256)) as f64 / 48.0).collect();
+    let change: Vec<f64> = (0..image.len()).map(|place| if place % 3 == 0 { -0.03 } else { 0.03 }).collect();
+    let changed = image.iter().zip(&change).map(|(value, change)| value + change).collect();
+    let tiles = vec![
+        Tile::new("stripes", shape, image),
+        Tile::signed("change", shape, change),
+        Tile::new("stripes, changed", shape, changed),
+    ];
+    context.plot("images", Plot::images("An image and its change", vec![tiles]))
 }

@@ -26,7 +26,7 @@ mod verdict;
 pub use context::{Context, Table};
 pub use error::{BoxError, Error, Result};
 pub use paper::{Claim, Judge, Paper, Published};
-pub use plot::{Axis, Bars, Node, Plot, Samples, Series};
+pub use plot::{Axis, Bars, Node, Plot, Samples, Series, Tile};
 pub use report::{Scale, Verdict};
 pub use run::main;
 pub use trial::{Outcome, Trial, TrialContext};

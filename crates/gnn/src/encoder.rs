@@ -19,7 +19,7 @@ pub enum Readout {
 }
 
 impl Readout {
-    fn read(self, x: &Tensor, graphs: &Segments) -> Result<Tensor> {
+    pub(crate) fn read(self, x: &Tensor, graphs: &Segments) -> Result<Tensor> {
         Ok(match self {
             Self::Sum => graphs.sum(x)?,
             Self::Mean => graphs.mean(x)?,

@@ -136,6 +136,9 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// An error of the classifiers of a probe.
+    #[error(transparent)]
+    Classifiers(#[from] classifiers::Error),
     /// An error of core-tensor.
     #[error(transparent)]
     Core(#[from] core_tensor::Error),

@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use core_tensor::ops;
 use core_tensor::sparse::SparsePattern;
+use std::sync::Arc;
 
 /// A feature matrix `[n, f]`. Bag-of-words features are mostly zero: keeping them sparse turns the first layer's product into a sum of
 /// weight rows (Cora: 49,216 of 3.9 million entries).
@@ -17,6 +18,15 @@ pub enum Features {
         /// Rows are nodes, columns features.
         pattern: SparsePattern,
         /// The value of each entry.
+        values: Tensor,
+    },
+    /// Sparse features in which some rows are dense instead: what is left of a view after masking. [`Features::replace_rows`] makes it.
+    Replaced {
+        /// The features whose other rows count.
+        base: Arc<Features>,
+        /// The rows that are replaced.
+        rows: Arc<[u32]>,
+        /// What stands in them, `[rows.len(), f]`.
         values: Tensor,
     },
 }
@@ -78,6 +88,7 @@ impl Features {
         match self {
             Self::Dense(x) => x.dims()[0],
             Self::Sparse { pattern, .. } => pattern.num_rows(),
+            Self::Replaced { base, .. } => base.num_nodes(),
         }
     }
 
@@ -86,20 +97,71 @@ impl Features {
         match self {
             Self::Dense(x) => x.dims()[1],
             Self::Sparse { pattern, .. } => pattern.num_cols(),
+            Self::Replaced { values, .. } => values.dims()[1],
         }
     }
 
-    /// All entries as one tensor `[n, f]`.
+    /// The element type of the values.
+    pub fn dtype(&self) -> DType {
+        self.values().dtype()
+    }
+
+    /// Where the values are.
+    pub fn device(&self) -> &Device {
+        self.values().device()
+    }
+
+    fn values(&self) -> &Tensor {
+        match self {
+            Self::Dense(x) => x,
+            Self::Sparse { values, .. } | Self::Replaced { values, .. } => values,
+        }
+    }
+
+    /// The same features with row `rows[i]` replaced by row `i` of `values` `[rows.len(), f]`. Sparse ones stay sparse in their other rows.
     ///
     /// # Errors
-    /// Those of the tensor layer.
+    /// A row that does not exist or is named twice, or values of another width, dtype or device.
+    pub fn replace_rows(&self, rows: &[u32], values: &Tensor) -> Result<Self> {
+        const OPERATION: &str = "Features::replace_rows";
+        if let Self::Dense(x) = self {
+            return Ok(Self::Dense(ops::replace_rows(x, rows, values)?));
+        }
+        check_features(OPERATION, values, (rows.len(), self.num_columns()), self.dtype(), self.device())?;
+        let mut is_named = vec![false; self.num_nodes()];
+        for (position, &row) in rows.iter().enumerate() {
+            match is_named.get_mut(row as usize) {
+                Some(named) if !*named => *named = true,
+                Some(_) => return Err(Error::invalid_data(OPERATION, format!("row {row} is named twice"))),
+                None => {
+                    let (index, bound) = (u64::from(row), self.num_nodes());
+                    return Err(Error::OutOfRange { operation: OPERATION, what: "rows", position, index, bound });
+                }
+            }
+        }
+        Ok(Self::Replaced { base: Arc::new(self.clone()), rows: rows.into(), values: values.clone() })
+    }
+
+    /// All entries as one tensor `[n, f]`; entries that are listed twice add up.
+    ///
+    /// # Errors
+    /// More entries than 32-bit indices can name, and those of the tensor layer.
     pub fn to_dense(&self) -> Result<Tensor> {
         match self {
             Self::Dense(x) => Ok(x.clone()),
             Self::Sparse { pattern, values } => {
-                let identity = Tensor::eye(pattern.num_cols(), values.dtype(), values.device())?;
-                Ok(pattern.matmul_weighted(values, &identity)?)
+                let (rows, columns) = (pattern.num_rows(), pattern.num_cols());
+                let (got, limit) = (rows.saturating_mul(columns), u32::MAX as usize);
+                if got > limit {
+                    let (operation, what) = ("Features::to_dense", "number of entries");
+                    return Err(Error::TooLarge { operation, what, got, limit });
+                }
+                let places = std::iter::zip(pattern.rows(), pattern.cols());
+                let places: Vec<u32> = places.map(|(&row, &column)| row * columns as u32 + column).collect();
+                let places = Tensor::from_vec(places, pattern.num_entries(), values.device())?;
+                Ok(ops::scatter_add(values, &places, got)?.reshape((rows, columns))?)
             }
+            Self::Replaced { base, rows, values } => Ok(ops::replace_rows(&base.to_dense()?, rows, values)?),
         }
     }
 
@@ -115,6 +177,10 @@ impl Features {
                 }
                 check_kind(operation, "the values of the features", values, weight.dtype(), weight.device())
             }
+            Self::Replaced { base, values, .. } => {
+                base.check(operation, (rows, width), weight)?;
+                check_kind(operation, "the values of the features", values, weight.dtype(), weight.device())
+            }
         }
     }
 
@@ -127,6 +193,10 @@ impl Features {
             Self::Dense(x) => Ok(core_tensor::ops::linear(x, weight, None)?),
             Self::Sparse { pattern, values } => {
                 Ok(pattern.matmul_weighted(values, &ops::to_contiguous(&weight.t()?)?)?)
+            }
+            Self::Replaced { base, rows, values } => {
+                let replaced = ops::linear(values, weight, None)?;
+                Ok(ops::replace_rows(&base.project(weight)?, rows, &replaced)?)
             }
         }
     }

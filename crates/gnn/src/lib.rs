@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod adjacency;
+pub mod augment;
 mod batch;
 pub mod classifier;
 pub mod conv;
@@ -11,11 +12,16 @@ mod error;
 mod features;
 mod graph;
 mod hierarchy;
+pub mod imbalance;
+pub mod lagraph;
 mod level;
 pub mod loader;
 mod looped;
+pub mod oepg;
 pub mod pool;
+pub mod probe;
 pub mod sampling;
+pub mod self_supervised;
 pub mod sep;
 
 pub use adjacency::Adjacency;

@@ -10,7 +10,7 @@ mod models;
 mod pools;
 #[path = "sep_golden/real_graphs.rs"]
 mod real_graphs;
-#[path = "sep_golden/tensors.rs"]
+#[path = "shared/tensors.rs"]
 mod tensors;
 #[path = "sep_golden/trees.rs"]
 mod trees;

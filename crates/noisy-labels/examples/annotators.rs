@@ -1,20 +1,22 @@
 //! Finds out what your annotators agree on: `cargo run --release -p noisy-labels --example annotators -- annotations.csv --out consensus`.
 //!
 //! The table has a header and a row for each annotation: the columns `item`, `annotator` and `label` (others with `--item`, `--annotator`, `--label`), each any text. Classes are the labels that occur, in the order of their
-//! numbers if all are numbers, else of the alphabet; ties go to the first.
+//! numbers if all are numbers, else of the alphabet; ties go to the first. With `--probabilities`, a table with the column of the items and a column for each class, a classifier is weighed in (CROWDLAB).
 //!
 //! Every model that the number of classes permits is fitted. Prints the annotators and writes `consensus.csv` (for each item what each model says, and how certain it is), `annotators.csv` (how reliable each model takes each
 //! annotator to be) and `report.json`.
 
 use clap::Parser;
 use datasets::table::{TableConfig, parse_text};
+use noisy_labels::Probabilities;
 use noisy_labels::annotators::{
-    Annotations, Consensus, DawidSkeneConfig, GladConfig, KosConfig, MaceConfig, Progress, agreement, dawid_skene,
-    glad, kos, mace, majority_vote, one_coin,
+    Annotations, Consensus, DawidSkeneConfig, GladConfig, KosConfig, MaceConfig, Progress, agreement, crowdlab,
+    dawid_skene, glad, kos, mace, majority_vote, one_coin,
 };
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Find out what annotators agree on
@@ -31,6 +33,9 @@ struct Arguments {
     /// The column of the labels
     #[arg(long, default_value = "label")]
     label: String,
+    /// A table of a classifier's probabilities: the column of the items, and one for each class
+    #[arg(long)]
+    probabilities: Option<PathBuf>,
     /// Folder for the results
     #[arg(long, default_value = "consensus")]
     out: PathBuf,
@@ -68,6 +73,25 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let (items, annotators, labels) =
         (column(&arguments.item)?, column(&arguments.annotator)?, column(&arguments.label)?);
+    // A cell without text is no answer, no annotator and no item.
+    let is_whole = |row: &usize| [&items, &annotators, &labels].iter().all(|cells| !cells[*row].trim().is_empty());
+    let whole: Vec<usize> = (0..labels.len()).filter(is_whole).collect();
+    let left_out = labels.len() - whole.len();
+    let kept = |cells: Vec<String>| whole.iter().map(|&row| cells[row].clone()).collect::<Vec<_>>();
+    let (items, annotators, labels) = (kept(items), kept(annotators), kept(labels));
+    let mut said = BTreeMap::new();
+    for (at, &row) in whole.iter().enumerate() {
+        let (item, annotator, label) = (&items[at], &annotators[at], &labels[at]);
+        if let Some((before, first)) = said.insert((item, annotator), (label, row))
+            && before != label
+        {
+            let (first, row) = (first + 2, row + 2);
+            return Err(format!("{shown}, lines {first} and {row}: annotator `{annotator}` gave item `{item}` the labels `{before}` and `{label}`; keep one of them").into());
+        }
+    }
+    if left_out > 0 {
+        println!("{left_out} rows without an item, an annotator or a label were left out");
+    }
     let classes = classes(&labels);
     let number = |label: &String| classes.iter().position(|class| class == label).unwrap_or(0) as u32;
     let given = items
@@ -77,7 +101,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         .map(|((item, annotator), label)| (item, annotator, number(label)));
     let named = Annotations::named(classes.len(), given).map_err(|error| format!("{shown}: {error}"))?;
     let all = &named.annotations;
-    let fitted = fit(all)?;
+    let mut fitted = fit(all)?;
+    if let Some(path) = &arguments.probabilities {
+        let rows = probabilities(path, &arguments.item, &named.items, &classes)?;
+        let shown = path.display();
+        let p = Probabilities::new(&rows, classes.len()).map_err(|error| format!("{shown}: {error}"))?;
+        let fit = crowdlab(all, p)?;
+        println!("weight of the classifier: {:.3}", fit.classifier_weight);
+        let reliability = Some(("weight", fit.annotator_weights));
+        fitted.push(Fitted { name: "crowdlab", consensus: fit.consensus, reliability, progress: None });
+    }
     std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
 
     let mut of_items = csv::Writer::from_path(arguments.out.join("consensus.csv"))?;
@@ -150,6 +183,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "annotators": all.num_annotators(),
         "annotations": all.len(),
         "repeated": all.num_repeated(),
+        "left_out": left_out,
         "classes": classes,
         "agreement": between.as_ref().map(|between| json!({
             "observed": between.observed,
@@ -161,6 +195,36 @@ fn run(arguments: &Arguments) -> Result<()> {
     std::fs::write(arguments.out.join("report.json"), serde_json::to_string_pretty(&report)? + "\n")?;
     println!("\nwritten: consensus.csv, annotators.csv and report.json in {}", arguments.out.display());
     Ok(())
+}
+
+/// The probabilities of the items, in their order, for the classes in their order.
+fn probabilities(path: &Path, item: &str, items: &[String], classes: &[String]) -> Result<Vec<f64>> {
+    let shown = path.display();
+    let bytes = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    let table = parse_text(&bytes, &TableConfig::default()).map_err(|error| format!("{shown}: {error}"))?;
+    let column = |name: &str| -> Result<Vec<String>> {
+        let cells = table.column(name).ok_or_else(|| format!("{shown}: no column `{name}`"))?;
+        Ok(cells.map(str::to_owned).collect())
+    };
+    let mut rows = BTreeMap::new();
+    for (row, name) in column(item)?.into_iter().enumerate() {
+        if rows.insert(name.clone(), row).is_some() {
+            return Err(format!("{shown}: item `{name}` stands there twice").into());
+        }
+    }
+    let columns = classes.iter().map(|class| column(class)).collect::<Result<Vec<_>>>()?;
+    let mut values = Vec::new();
+    for item in items {
+        let row = *rows.get(item).ok_or_else(|| format!("{shown}: item `{item}` is missing"))?;
+        for (class, cells) in classes.iter().zip(&columns) {
+            let cell = cells[row].trim();
+            let number: f64 = cell
+                .parse()
+                .map_err(|_| format!("{shown}: `{cell}` of item `{item}`, class `{class}`, is no number"))?;
+            values.push(number);
+        }
+    }
+    Ok(values)
 }
 
 /// The labels that occur, by number if all are numbers, else by the alphabet.

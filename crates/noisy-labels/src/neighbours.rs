@@ -145,6 +145,8 @@ pub fn nearest_others<T: Real>(points: Points<'_, T>, k: usize, metric: Metric) 
 /// Queries and references of a block: their products stay in the second-level cache.
 const QUERIES: usize = 128;
 const REFERENCES: usize = 1024;
+/// Products that are looked at together.
+const LANES: usize = 32;
 
 fn search<T: Real>(
     operation: &'static str,
@@ -198,14 +200,7 @@ fn search<T: Real>(
                 for (at, list) in lists.iter_mut().enumerate() {
                     let row = &products[at * size..(at + 1) * size];
                     let own = without_self.then_some(first + at);
-                    list.add(
-                        asked.squares[first + at],
-                        row,
-                        &prepared.squares[start..start + size],
-                        start,
-                        own,
-                        asked.bound,
-                    );
+                    list.add(asked.squares[first + at], row, &prepared, start, own);
                 }
             }
             let sides = lists.into_iter().zip(indices.chunks_exact_mut(k).zip(distances.chunks_exact_mut(k)));
@@ -242,10 +237,16 @@ struct Prepared<T> {
     values: Vec<T>,
     /// The squared lengths of these.
     squares: Vec<f64>,
+    /// Half of these, less the rounding error.
+    halves: Vec<T>,
+    /// The largest of them.
+    largest: f64,
     /// What the original points are multiplied with.
     scales: Vec<f64>,
     /// The rounding error of `|a|² + |b|² − 2 ⟨a, b⟩` is at most this times `|a|² + |b|²`.
     bound: f64,
+    /// The rounding error of a difference and a threshold in the type, over `|a|² + |b|²`.
+    slack: f64,
 }
 
 impl<T: Real> Prepared<T> {
@@ -283,7 +284,9 @@ impl<T: Real> Prepared<T> {
         // The unit roundoff: a sum of `width` products is rounded as often, and the values and the result a few times.
         let unit = if T::of(1. + 1e-10) == T::ONE { f64::from(f32::EPSILON) } else { f64::EPSILON } / 2.;
         let bound = (points.width as f64 + 16.) * unit * 1.01;
-        Ok(Self { values, squares, scales, bound })
+        let halves = squares.iter().map(|square| T::of(0.5 * (1. - bound) * square)).collect();
+        let largest = squares.iter().copied().fold(0., f64::max);
+        Ok(Self { values, squares, halves, largest, scales, bound, slack: 8. * unit })
     }
 }
 
@@ -331,24 +334,37 @@ impl List {
         &mut self,
         own: f64,
         products: &[T],
-        squares: &[f64],
+        references: &Prepared<T>,
         first: usize,
         without: Option<usize>,
-        bound: f64,
     ) {
+        let Prepared { bound, slack, largest, .. } = *references;
+        let size = products.len();
+        let (squares, halves) = (&references.squares[first..first + size], &references.halves[first..first + size]);
         let mut limit = self.limit();
-        for (at, (product, square)) in products.iter().zip(squares).enumerate() {
-            let size = own + square;
-            let lower = (1. - bound) * size - 2. * product.to_f64();
-            if lower > limit || without == Some(first + at) {
+        let parts = products.chunks(LANES).zip(squares.chunks(LANES).zip(halves.chunks(LANES)));
+        for (part, (products, (squares, halves))) in parts.enumerate() {
+            // `lower ≤ limit` is `product − (1 − bound) square / 2 ≥ ((1 − bound) own − limit) / 2`, here in the type of the products with room for its rounding: most parts hold nothing.
+            let threshold = T::of(0.5 * ((1. - bound) * own - limit) - slack * (own + largest));
+            let may_hold =
+                products.iter().zip(halves).fold(false, |any, (product, half)| any | (*product - *half >= threshold));
+            if !may_hold {
                 continue;
             }
-            self.kept.push((lower, (first + at) as u32));
-            self.upper.push(Ordered((1. + bound) * size - 2. * product.to_f64()));
-            if self.upper.len() > self.k {
-                self.upper.pop();
+            for (at, (product, square)) in products.iter().zip(squares).enumerate() {
+                let at = first + part * LANES + at;
+                let size = own + square;
+                let lower = (1. - bound) * size - 2. * product.to_f64();
+                if lower > limit || without == Some(at) {
+                    continue;
+                }
+                self.kept.push((lower, at as u32));
+                self.upper.push(Ordered((1. + bound) * size - 2. * product.to_f64()));
+                if self.upper.len() > self.k {
+                    self.upper.pop();
+                }
+                limit = self.limit();
             }
-            limit = self.limit();
         }
         if self.kept.len() > 4 * self.k + 64 {
             self.kept.retain(|(lower, _)| *lower <= limit);

@@ -187,3 +187,65 @@ fn graphs_of_other_points_are_errors() {
     assert!(matches!(typicality(&other), Err(Error::OutOfRange { .. })));
     assert!(matches!(duplicates(&other, 0.), Err(Error::OutOfRange { .. })));
 }
+
+#[test]
+fn a_report_says_it_all_and_counts_what_it_lists() {
+    use noisy_labels::issues::{DataReportConfig, average_precision, data_report};
+    use noisy_labels::neighbours::Points;
+    // Two groups on a line; example 3 is labelled wrongly, 8 is a copy of 0 with another label, 9 lies far away.
+    let features = [0f32, 0.1, 0.2, 0.3, 10., 10.1, 10.2, 10.3, 0., 90.];
+    let labels = [0u32, 0, 0, 1, 1, 1, 1, 1, 1, 1];
+    let p: Vec<f64> = features.iter().flat_map(|&x| if x < 5. { [0.9, 0.1] } else { [0.2, 0.8] }).collect();
+    let p = Probabilities::new(&p, 2).unwrap();
+    let config = DataReportConfig { neighbours: 3, ..Default::default() };
+    let x = Points::new(&features, 1).unwrap();
+    let report = data_report(p, &labels, Some(x), &config).unwrap();
+    assert_eq!((report.examples, report.classes), (10, 2));
+    let listed: usize = report.by_class.iter().map(|row| row.issues).sum();
+    assert_eq!(listed, report.issues.len());
+    let mut issues = report.issues.clone();
+    issues.sort_unstable();
+    assert_eq!(issues, [3, 8]);
+    assert!((report.agreement - 0.8).abs() < 1e-12 && !report.looks_in_sample);
+    let of_features = report.features.unwrap();
+    assert_eq!(of_features.duplicates, [vec![0, 8]]);
+    assert_eq!((of_features.conflicting, of_features.outliers.as_slice()), (1, [9].as_slice()));
+    assert!(of_features.contradicted.contains(&3));
+    // In-sample probabilities are named.
+    let sure: Vec<f64> = labels.iter().flat_map(|&label| if label == 0 { [1., 0.] } else { [0., 1.] }).collect();
+    let report = data_report::<_, f32>(Probabilities::new(&sure, 2).unwrap(), &labels, None, &config).unwrap();
+    assert!(report.looks_in_sample && report.features.is_none() && report.issues.is_empty());
+    // Wrong arguments.
+    assert!(data_report::<_, f32>(p, &labels[1..], None, &config).is_err());
+    assert!(data_report(p, &labels, Some(Points::new(&features[1..], 1).unwrap()), &config).is_err());
+    for change in [
+        DataReportConfig { near: -1., ..config },
+        DataReportConfig { far: f64::NAN, ..config },
+        DataReportConfig { contradicted: f64::INFINITY, ..config },
+        DataReportConfig { neighbours: 0, ..config },
+    ] {
+        assert!(data_report(p, &labels, Some(x), &change).is_err(), "{change:?}");
+    }
+    let one = Probabilities::new(&[1., 0.], 2).unwrap();
+    assert!(data_report(one, &[0], Some(Points::new(&features[..1], 1).unwrap()), &config).is_err());
+    // Average precision: by hand 1/1, 2/3 for places 1 and 3.
+    let found = average_precision(&[0.1, 0.2, 0.3, 0.4], &[true, false, true, false]).unwrap();
+    assert!((found - (1. + 2. / 3.) / 2.).abs() < 1e-12);
+    assert!(average_precision(&[0.1], &[false]).is_err());
+    assert!(average_precision(&[f64::NAN], &[true]).is_err());
+    assert!(average_precision(&[0.1], &[true, false]).is_err());
+}
+
+#[test]
+fn a_class_that_nobody_was_given_takes_no_example() {
+    use noisy_labels::issues::{Prune, confident_joint, label_issues};
+    // Three columns, labels of two classes.
+    let p = [0.5, 0.1, 0.4, 0.1, 0.5, 0.4, 0.6, 0.1, 0.3, 0.1, 0.2, 0.7];
+    let (p, labels) = (Probabilities::new(&p, 3).unwrap(), [0u32, 1, 0, 1]);
+    let joint = confident_joint(p, &labels).unwrap();
+    assert!((0..3).all(|given| joint.counts[given * 3 + 2] == 0) && joint.thresholds[2].is_infinite());
+    for prune in [Prune::ByClass, Prune::ByNoiseRate, Prune::Both, Prune::Confident, Prune::PredictedNotGiven] {
+        let listed = label_issues(p, &labels, &joint, prune).unwrap();
+        assert!(listed.iter().all(|&example| (example as usize) < 4), "{prune:?}");
+    }
+}

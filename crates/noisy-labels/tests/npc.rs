@@ -10,8 +10,8 @@ use core_tensor::random::Rng;
 use core_tensor::train::Cancellation;
 use noisy_labels::neighbours::Points;
 use noisy_labels::npc::{
-    NpcConfig, References, calibrate, corrected, dirichlet_kl, fit, gamma_sample, neighbour_votes, prediction_vae,
-    prior_of_classes, prior_of_votes, references,
+    Extract, NpcConfig, PredictionVae, References, calibrate, corrected, dirichlet_kl, fit, gamma_sample,
+    neighbour_votes, prediction_vae, prior_of_classes, prior_of_votes, references,
 };
 use noisy_labels::{Error, Probabilities};
 
@@ -21,6 +21,24 @@ fn uniform(seed: u64, low: f64, high: f64, shape: (usize, usize)) -> Tensor {
 
 fn values(x: &Tensor) -> Vec<f64> {
     x.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Trains on frozen features; the losses of the epochs.
+fn train(
+    vae: &PredictionVae,
+    store: &ParamStore,
+    inputs: &Tensor,
+    predicted: &[u32],
+    prior: &[f64],
+    config: &NpcConfig,
+    cancellation: &Cancellation,
+) -> Result<Vec<f64>, Error> {
+    let mut losses = Vec::new();
+    fit(vae, store, Extract::Frozen, inputs, predicted, prior, config, cancellation, |_, loss| {
+        losses.push(loss);
+        Ok(())
+    })?;
+    Ok(losses)
 }
 
 fn core(error: Error) -> core_tensor::Error {
@@ -155,10 +173,10 @@ fn a_black_box_is_corrected() {
     let vae = prediction_vae(CLASSES, CLASSES, store.var_builder()).unwrap();
     let inputs = Tensor::from_vec(features.clone(), (count, CLASSES), &Device::Cpu).unwrap();
     let config = NpcConfig { epochs: 15, learning_rate: 1e-2, ..Default::default() };
-    let losses = fit(&vae, &store, None, &inputs, &said, &prior, &config, &Cancellation::never()).unwrap();
+    let losses = train(&vae, &store, &inputs, &said, &prior, &config, &Cancellation::never()).unwrap();
     assert!(losses.iter().all(|loss| loss.is_finite()) && losses[14] < losses[0], "{losses:?}");
     let p = Tensor::from_vec(p.clone(), (count, CLASSES), &Device::Cpu).unwrap();
-    let calibrated = calibrate(&vae, None, &inputs, &p).unwrap();
+    let calibrated = calibrate(&vae, Extract::Frozen, &inputs, &p).unwrap();
     assert_eq!(calibrated.transition.dims(), [count, CLASSES, CLASSES]);
     let accuracy = |p: &Tensor| {
         let found = p.argmax(1).unwrap().to_vec1::<u32>().unwrap();
@@ -172,16 +190,16 @@ fn a_black_box_is_corrected() {
     // Equal seeds, equal bits.
     let again = ParamStore::new(1, DType::F32, &Device::Cpu);
     let other = prediction_vae(CLASSES, CLASSES, again.var_builder()).unwrap();
-    assert_eq!(fit(&other, &again, None, &inputs, &said, &prior, &config, &Cancellation::never()).unwrap(), losses);
+    assert_eq!(train(&other, &again, &inputs, &said, &prior, &config, &Cancellation::never()).unwrap(), losses);
     let (cancellation, flag) = Cancellation::by_flag();
     flag.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(fit(&other, &again, None, &inputs, &said, &prior, &config, &cancellation).is_err());
+    assert!(train(&other, &again, &inputs, &said, &prior, &config, &cancellation).is_err());
     assert!(matches!(
-        fit(&other, &again, None, &inputs, &said, &prior[1..], &config, &Cancellation::never()),
+        train(&other, &again, &inputs, &said, &prior[1..], &config, &Cancellation::never()),
         Err(Error::Length { .. })
     ));
-    assert!(fit(&other, &again, None, &inputs, &[9; 800], &prior, &config, &Cancellation::never()).is_err());
-    assert!(fit(&other, &again, None, &inputs, &said[1..], &prior, &config, &Cancellation::never()).is_err());
+    assert!(train(&other, &again, &inputs, &[9; 800], &prior, &config, &Cancellation::never()).is_err());
+    assert!(train(&other, &again, &inputs, &said[1..], &prior, &config, &Cancellation::never()).is_err());
 }
 
 #[test]
@@ -220,4 +238,147 @@ fn wrong_arguments_are_errors() {
     assert!(vae.loss([&features, &features], &three, &three, &uniform(1, 0., 1., (3, 3)), 1.).is_err());
     assert!(matches!(corrected(&three, &three), Err(Error::Shape { .. })));
     assert!(prediction_vae(0, 6, store.var_builder().pp("none")).is_err());
+}
+
+/// Two classes on two sides with other features that say nothing; a third of the predictions of one class is wrong, and less certain.
+fn black_box(n: usize) -> (Vec<f32>, Vec<f32>, Vec<u32>) {
+    let mut rng = Rng::new(8);
+    let (mut features, mut p, mut truth) = (Vec::new(), Vec::new(), Vec::new());
+    for at in 0..n {
+        let class = (at % 2) as u32;
+        let side = if class == 0 { 1f32 } else { -1. };
+        // The scales differ by a factor of a million.
+        features.extend([side + 0.2 * (rng.unit() as f32 - 0.5), 1e6 * rng.unit() as f32, 5.]);
+        let right = if class == 0 && at % 6 == 0 { 0.3 } else { 0.8f32 };
+        p.extend(if class == 0 { [right, 1. - right] } else { [1. - right, right] });
+        truth.push(class);
+    }
+    (features, p, truth)
+}
+
+#[test]
+fn a_black_box_is_corrected_by_every_prior() {
+    use noisy_labels::npc::{Calibrator, CalibratorConfig, Prior};
+    let (features, p, truth) = black_box(600);
+    let (x, p) = (Points::new(&features, 3).unwrap(), Probabilities::new(&p, 2).unwrap());
+    let training = NpcConfig { epochs: 60, learning_rate: 0.02, batch_size: 32, ..Default::default() };
+    let known: Vec<f64> = truth.iter().flat_map(|&class| if class == 0 { [1., 0.] } else { [0., 1.] }).collect();
+    let accuracy = |rows: &Tensor| {
+        let found = rows.argmax(1).unwrap().to_vec1::<u32>().unwrap();
+        found.iter().zip(&truth).filter(|(a, b)| a == b).count() as f64 / 600.
+    };
+    let before = (0..600).filter(|&row| p.most_probable(row) as u32 == truth[row]).count() as f64 / 600.;
+    for (has_probe, prior) in [(false, Prior::Given(&known)), (true, Prior::Given(&known))] {
+        let config = CalibratorConfig { prior, has_probe, training, ..Default::default() };
+        let calibrator = Calibrator::fit(p, x, &config, &Cancellation::never()).unwrap();
+        let found = calibrator.calibrate(p, x).unwrap();
+        assert!(accuracy(&found.probabilities) > before + 0.1, "{has_probe}: {}", accuracy(&found.probabilities));
+        // Rows of H and of the probabilities sum to 1, and both ways give the same.
+        let sums = found.transition.sum(2).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(sums.iter().all(|sum| (sum - 1.).abs() < 1e-5));
+        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(flat(&calibrator.correct(p, x).unwrap()), flat(&found.probabilities));
+        assert!(calibrator.votes().is_none());
+        assert_eq!(calibrator.losses().len(), 60);
+        assert!(calibrator.losses()[59] < calibrator.losses()[0]);
+    }
+    // A prior that knows nothing promises nothing.
+    let config = CalibratorConfig { prior: Prior::Uniform, training, ..Default::default() };
+    let calibrator = Calibrator::fit(p, x, &config, &Cancellation::never()).unwrap();
+    assert_eq!(calibrator.correct(p, x).unwrap().dims(), [600, 2]);
+    let neighbours = Prior::Neighbours { k: 3, batch_size: 32, top: Some(2) };
+    let config = CalibratorConfig { prior: neighbours, training, ..Default::default() };
+    let calibrator = Calibrator::fit(p, x, &config, &Cancellation::never()).unwrap();
+    assert_eq!(calibrator.votes().unwrap().len(), 1200);
+    // The same each time.
+    let again = Calibrator::fit(p, x, &config, &Cancellation::never()).unwrap();
+    assert_eq!(again.losses(), calibrator.losses());
+}
+
+#[test]
+fn a_network_in_parts_is_the_network() {
+    use candle_nn::Module;
+    use core_tensor::{Mode, nn};
+    let (features, _, truth) = black_box(96);
+    let x = Tensor::from_vec(features, (96, 3), &Device::Cpu).unwrap().narrow(1, 0, 1).unwrap().contiguous().unwrap();
+    let prior: Vec<f64> = truth.iter().flat_map(|&class| if class == 0 { [6.5, 1.5] } else { [1.5, 6.5] }).collect();
+    let config = NpcConfig { epochs: 3, batch_size: 32, ..Default::default() };
+    let run = |is_split: bool, dropout: f64| {
+        let store = ParamStore::new(2, DType::F32, &Device::Cpu);
+        let vb = store.var_builder();
+        let (first, second) = (nn::linear(1, 4, vb.pp("1")).unwrap(), nn::linear(4, 2, vb.pp("2")).unwrap());
+        let calls = std::cell::Cell::new(0);
+        let trunk = |x: &Tensor, _: &mut Mode<'_>| {
+            calls.set(calls.get() + 1);
+            ops::tanh(&first.forward(x)?)
+        };
+        let rest = |x: &Tensor, mode: &mut Mode<'_>| Ok(second.forward(&mode.dropout(x, dropout)?)?);
+        let whole = |x: &Tensor, mode: &mut Mode<'_>| rest(&trunk(x, mode)?, mode);
+        let vae = prediction_vae(2, 2, store.var_builder()).unwrap();
+        let extract = match is_split {
+            true => Extract::Split { trunk: &trunk, rest: &rest },
+            false => Extract::Network(&whole),
+        };
+        let mut losses = Vec::new();
+        let observe = |_, loss| {
+            losses.push(loss);
+            Ok(())
+        };
+        fit(&vae, &store, extract, &x, &truth, &prior, &config, &Cancellation::never(), observe).unwrap();
+        (losses, calls.get())
+    };
+    for dropout in [0., 0.4] {
+        let ((whole, twice), (split, once)) = (run(false, dropout), run(true, dropout));
+        assert_eq!((twice, once), (18, 9));
+        for (a, b) in whole.iter().zip(&split) {
+            // Gradients of the trunk are added in another order.
+            assert!((a - b).abs() < 1e-4 * a.abs(), "{dropout}: {whole:?} {split:?}");
+        }
+    }
+}
+
+#[test]
+fn wrong_black_boxes_are_errors() {
+    use noisy_labels::npc::{Calibrator, CalibratorConfig, Prior, neighbour_votes_of};
+    let (features, p, _) = black_box(64);
+    let (x, p) = (Points::new(&features, 3).unwrap(), Probabilities::new(&p, 2).unwrap());
+    let never = Cancellation::never();
+    let fitted = |config: &CalibratorConfig<'_>| Calibrator::fit(p, x, config, &never);
+    let training = NpcConfig { epochs: 1, ..Default::default() };
+    let sound = CalibratorConfig { prior: Prior::Uniform, training, ..Default::default() };
+    let calibrator = fitted(&sound).unwrap();
+    let neighbours = |k, batch_size, top| Prior::Neighbours { k, batch_size, top };
+    for prior in [
+        neighbours(0, 16, None),
+        neighbours(3, 0, None),
+        Prior::Given(&[1.; 3]),
+        Prior::Given(&[-1.; 128]),
+        Prior::Given(&[f64::NAN; 128]),
+    ] {
+        assert!(fitted(&CalibratorConfig { prior, ..sound }).is_err(), "{prior:?}");
+    }
+    // Few examples have few references: all of them vote.
+    let prior = neighbours(10_000, 64, None);
+    assert!(fitted(&CalibratorConfig { prior, ..sound }).is_ok());
+    for strength in [-1., f64::NAN, f64::INFINITY] {
+        let prior = Prior::Given(&[1.; 128]);
+        assert!(fitted(&CalibratorConfig { prior, strength, ..sound }).is_err(), "{strength}");
+    }
+    for training in [
+        NpcConfig { epochs: 0, ..training },
+        NpcConfig { batch_size: 0, ..training },
+        NpcConfig { beta: -1., ..training },
+        NpcConfig { learning_rate: f64::NAN, ..training },
+    ] {
+        assert!(fitted(&CalibratorConfig { training, ..sound }).is_err(), "{training:?}");
+    }
+    let short = Points::new(&features[3..], 3).unwrap();
+    assert!(Calibrator::fit(p, short, &sound, &never).is_err());
+    assert!(calibrator.correct(p, short).is_err());
+    let narrow = Points::new(&features[..64], 1).unwrap();
+    assert!(calibrator.calibrate(p, narrow).is_err());
+    let three = vec![1. / 3.; 192];
+    assert!(calibrator.correct(Probabilities::new(&three, 3).unwrap(), x).is_err());
+    let references = References { examples: vec![0, 64], classes: vec![0, 1] };
+    assert!(neighbour_votes_of(x, x, &references, 2, 1).is_err());
 }

@@ -93,6 +93,14 @@ fn losses_of_baselines() {
     near("tvr.reg", &apart);
     let exact = ops::cross_entropy(a, &targets).unwrap();
     near("tvr.loss", &ops::sub(&exact, &ops::affine(&apart, 0.1, 0.).unwrap()).unwrap());
+    // The predictions of an earlier network are those of the second logits; the program sums over the batch.
+    let classes = a.dims()[1];
+    let values = f64s(&ops::softmax(b).unwrap());
+    let earlier = Probabilities::new(&values, classes).unwrap();
+    let earlier: Vec<u32> = (0..labels.len()).map(|row| earlier.most_probable(row) as u32).collect();
+    let term = o::retroactive_loss(a, &earlier, 0.99).unwrap();
+    near("lrt.retroactive_loss_term", &ops::affine(&term, labels.len() as f64, 0.).unwrap());
+    assert_eq!(o::likelihood_ratio_labels(a, &labels, 99.).unwrap(), u32s(&golden["lrt.new_labels"]));
 }
 
 #[test]

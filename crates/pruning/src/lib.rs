@@ -1,2 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod block_sparse;
+mod error;
+mod mask;
+mod masked;
+pub mod partition;
+mod refill;
+mod regroup;
+mod scope;
+pub mod scores;
+mod select;
+
+pub use block_sparse::{BlockSparseConv2d, BlockSparseLinear, block_sparse_conv2d, block_sparse_linear};
+pub use error::{Error, Result};
+pub use mask::{Mask, Masks};
+pub use masked::MaskedOptimizer;
+pub use refill::{ChannelCriterion, Refill, channel_importance};
+pub use regroup::{Block, BlockRule, Granularity, Parts, Regroup, Regrouped, union};
+pub use scope::Scope;
+pub use select::{Schedule, Scores, Selection, iterative_round, one_shot, select};

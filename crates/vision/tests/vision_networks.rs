@@ -57,7 +57,7 @@ fn networks() -> Vec<(&'static str, ParamStore, Box<dyn ImageNetwork>)> {
         Box::new(nine_layer_cnn(&config, store.var_builder()).unwrap())
     });
     add("mnist_cnn", &|store| {
-        let config = MnistCnnConfig { image: IMAGE, num_classes: 3, dropout: 0.3 };
+        let config = MnistCnnConfig { image: IMAGE, num_classes: 3, ..Default::default() };
         Box::new(mnist_cnn(&config, store.var_builder()).unwrap())
     });
     add("conv_pool_cnn", &|store| {

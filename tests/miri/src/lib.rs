@@ -27,33 +27,44 @@ fn flat(x: &Tensor) -> Vec<f64> {
     x.to_dtype(DType::F64).and_then(|x| x.flatten_all()).and_then(|x| x.to_vec1()).expect("numbers")
 }
 
-/// Runs `f` on these inputs forwards and backwards in f64 and in f32, whose loops are compiled separately, and demands equal results and gradients of the inputs'
-/// shapes.
+/// Runs `f` on these inputs forwards and backwards: the result, then the gradient of each input, which must have its shape.
+///
+/// # Panics
+///
+/// When `f` fails.
+pub fn results(
+    name: &str,
+    inputs: &[Tensor],
+    dtype: DType,
+    f: impl Fn(&[Tensor]) -> core_tensor::Result<Tensor>,
+) -> Vec<Vec<f64>> {
+    let vars: Vec<Var> = inputs
+        .iter()
+        .map(|x| x.to_dtype(dtype).and_then(|x| Var::from_tensor(&x)).expect("a variable of an input"))
+        .collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let y = f(&tensors).unwrap_or_else(|error| panic!("{name} in {dtype:?}: {error}"));
+    // uneven weights: a gradient that ignores its input would be seen
+    let weights = tensor(y.dims(), 99).to_dtype(dtype).expect("weights");
+    let loss = (&y * weights).and_then(|product| product.sum_all()).expect("a weighted sum");
+    let gradients = core_tensor::backward(&loss).unwrap_or_else(|error| panic!("{name} in {dtype:?}: {error}"));
+    let mut results = vec![flat(&y)];
+    for var in &vars {
+        let gradient = gradients.get(var).unwrap_or_else(|| panic!("{name}: an input without gradient"));
+        assert_eq!(gradient.dims(), var.dims(), "{name}: shape of a gradient");
+        results.push(flat(gradient));
+    }
+    results
+}
+
+/// [`results`] in f64 and in f32, whose loops are compiled separately, which must agree.
 ///
 /// # Panics
 ///
 /// When `f` fails, something is not finite, or the two dtypes disagree by more than the rounding of short f32 sums.
 pub fn check(name: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> core_tensor::Result<Tensor>) {
-    let run = |dtype: DType| -> Vec<Vec<f64>> {
-        let vars: Vec<Var> = inputs
-            .iter()
-            .map(|x| x.to_dtype(dtype).and_then(|x| Var::from_tensor(&x)).expect("a variable of an input"))
-            .collect();
-        let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-        let y = f(&tensors).unwrap_or_else(|error| panic!("{name} in {dtype:?}: {error}"));
-        // uneven weights: a gradient that ignores its input would be seen
-        let weights = tensor(y.dims(), 99).to_dtype(dtype).expect("weights");
-        let loss = (&y * weights).and_then(|product| product.sum_all()).expect("a weighted sum");
-        let gradients = core_tensor::backward(&loss).unwrap_or_else(|error| panic!("{name} in {dtype:?}: {error}"));
-        let mut results = vec![flat(&y)];
-        for var in &vars {
-            let gradient = gradients.get(var).unwrap_or_else(|| panic!("{name}: an input without gradient"));
-            assert_eq!(gradient.dims(), var.dims(), "{name}: shape of a gradient");
-            results.push(flat(gradient));
-        }
-        results
-    };
-    for (which, (wide, narrow)) in run(DType::F64).into_iter().zip(run(DType::F32)).enumerate() {
+    let (wide, narrow) = (results(name, inputs, DType::F64, &f), results(name, inputs, DType::F32, &f));
+    for (which, (wide, narrow)) in wide.into_iter().zip(narrow).enumerate() {
         assert_eq!(wide.len(), narrow.len(), "{name}: result {which}");
         for (at, (a, b)) in wide.iter().zip(&narrow).enumerate() {
             assert!((a - b).abs() <= 1e-4 * a.abs().max(1.), "{name}: result {which}[{at}]: {a} in f64, {b} in f32");

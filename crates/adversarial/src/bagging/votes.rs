@@ -182,17 +182,6 @@ impl Tally {
     }
 }
 
-/// The class with the most votes, the smaller one on ties.
-pub(crate) fn winner(counts: &[u32]) -> usize {
-    let mut best = 0;
-    for (class, &count) in counts.iter().enumerate() {
-        if count > counts[best] {
-            best = class;
-        }
-    }
-    best
-}
-
 /// The vote units that `class` must win on the prediction to overtake it; at least 1.
 pub(crate) fn gap(counts: &[u32], prediction: usize, class: usize) -> u32 {
     counts[prediction] - counts[class] + u32::from(prediction < class)

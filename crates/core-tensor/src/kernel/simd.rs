@@ -64,6 +64,7 @@ pub use __multiversion as multiversion;
 
 /// The instruction sets for which loops are compiled.
 #[doc(hidden)]
+#[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instructions {
     /// Those that every processor of the architecture has.

@@ -9,6 +9,7 @@ mod dropout;
 mod embedding;
 mod linear;
 mod norm;
+mod prelu;
 mod recurrent;
 
 pub use attention::{MultiheadAttention, multihead_attention};
@@ -22,4 +23,5 @@ pub use linear::{Linear, linear, linear_no_bias, linear_with};
 pub use norm::{
     GroupNorm, LayerNorm, RmsNorm, group_norm, group_norm_no_affine, layer_norm, layer_norm_no_affine, rms_norm,
 };
+pub use prelu::{Prelu, prelu};
 pub use recurrent::{Gru, Lstm, LstmState, RecurrentConfig, gru, lstm};

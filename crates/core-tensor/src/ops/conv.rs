@@ -1,9 +1,11 @@
 //! Convolutions (cross-correlations, as everywhere in deep learning) and their transposes.
 
-use crate::cpu::conv::{Conv, ConvTranspose, Geometry};
+use crate::cpu::conv::{BlockConv, Conv, ConvTranspose, Geometry};
+use crate::cpu::row_blocks::Blocks;
 use crate::kernel::apply;
 use crate::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{Shape, Tensor};
+use std::sync::Arc;
 
 /// The settings of a [`conv2d`]; pairs are (height, width). The defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,22 +224,23 @@ fn check_arguments(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&
     }
 }
 
-fn correlate(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, numbers: Numbers) -> Result<Tensor> {
+/// The sizes of a correlation of `x` with weights of the shape `weight`.
+fn sizes(op: &'static str, x: &Tensor, weight: &[usize], numbers: &Numbers) -> Result<Geometry> {
     numbers.check(op)?;
-    let Numbers { stride, padding, dilation, groups } = numbers;
+    let &Numbers { stride, padding, dilation, groups } = numbers;
     let &[images, inputs, height, width] = x.dims() else {
         return Err(Error::shape(op, "x", x.shape(), "[n, in, height, width]"));
     };
-    let &[outputs, depth, kernel_height, kernel_width] = weight.dims() else {
-        return Err(Error::shape(op, "weight", weight.shape(), "[out, in / groups, kernel height, kernel width]"));
+    let &[outputs, depth, kernel_height, kernel_width] = weight else {
+        let expected = "[out, in / groups, kernel height, kernel width]";
+        return Err(Error::shape(op, "weight", &Shape::from(weight), expected));
     };
     let fits = depth.checked_mul(groups) == Some(inputs) && outputs % groups == 0 && kernel_height * kernel_width > 0;
     if !fits {
         let expected =
             format!("[out, in / groups, …] for {inputs} channels in {groups} groups, out a multiple of groups");
-        return Err(Error::shape(op, "weight", weight.shape(), expected));
+        return Err(Error::shape(op, "weight", &Shape::from(weight), expected));
     }
-    check_arguments(op, x, weight, bias, outputs)?;
     let kernel = [kernel_height, kernel_width];
     let mut output = [outputs, 0, 0];
     for (axis, size) in [height, width].into_iter().enumerate() {
@@ -249,16 +252,53 @@ fn correlate(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor
         }
         output[axis + 1] = (padded - reach) / stride[axis] + 1;
     }
-    let geometry = Geometry {
-        images,
-        input: [inputs, height, width],
-        output,
-        kernel,
-        stride,
-        padding: [padding[0][0], padding[1][0]],
-        dilation,
-        groups,
+    let padding = [padding[0][0], padding[1][0]];
+    Ok(Geometry { images, input: [inputs, height, width], output, kernel, stride, padding, dilation, groups })
+}
+
+/// [`conv2d`] with weights that are zero but for blocks, on a CPU; nothing where an offset would not fit 32 bits, or elsewhere.
+pub(crate) fn conv2d_blocks(
+    op: &'static str,
+    x: &Tensor,
+    values: &Tensor,
+    bias: Option<&Tensor>,
+    (blocks, kernel): (&Arc<Blocks>, [usize; 2]),
+    config: &Conv2dConfig,
+) -> Result<Option<Tensor>> {
+    let Conv2dConfig { stride, padding, dilation, groups } = *config;
+    if groups != 1 {
+        return Err(value(op, "groups", groups, "1"));
+    }
+    let (stride, dilation) = ([stride.0, stride.1], [dilation.0, dilation.1]);
+    let numbers = Numbers { stride, padding: [[padding.0; 2], [padding.1; 2]], dilation, groups };
+    let taps = kernel[0].saturating_mul(kernel[1]);
+    if taps == 0 || !blocks.columns.is_multiple_of(taps) {
+        return Err(value(op, "kernel", taps, "a product that divides the number of columns"));
+    }
+    let geometry = sizes(op, x, &[blocks.rows, blocks.columns / taps, kernel[0], kernel[1]], &numbers)?;
+    check_arguments(op, x, values, bias, blocks.rows)?;
+    let reach = |axis: usize| {
+        let last = (geometry.output[axis + 1] - 1).saturating_mul(stride[axis]);
+        last.saturating_add(dilation[axis] * (kernel[axis] - 1) + 1)
     };
+    // sixteen images of a padded plane of each channel
+    let len = reach(0).saturating_mul(reach(1)).saturating_mul(16 * geometry.input[0].max(1));
+    if !x.device().is_cpu() || len > u32::MAX as usize / 2 {
+        return Ok(None);
+    }
+    let shape = (geometry.images, blocks.rows, geometry.output[1], geometry.output[2]);
+    let kernel = BlockConv { blocks: blocks.clone(), geometry };
+    Ok(Some(match bias {
+        None => apply(kernel, &[x, values], shape)?,
+        Some(bias) => apply(kernel, &[x, values, bias], shape)?,
+    }))
+}
+
+fn correlate(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, numbers: Numbers) -> Result<Tensor> {
+    let geometry = sizes(op, x, weight.dims(), &numbers)?;
+    let Geometry { images, output, kernel, .. } = geometry;
+    let (outputs, Numbers { stride, padding, dilation, groups }) = (output[0], numbers);
+    check_arguments(op, x, weight, bias, outputs)?;
     let shape = (images, outputs, output[1], output[2]);
     if x.device().is_cpu() {
         return match bias {

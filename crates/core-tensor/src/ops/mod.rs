@@ -20,9 +20,11 @@ mod norm;
 mod pair_loss;
 mod pointwise;
 mod pool;
+mod prelu;
 mod recurrent;
 mod reduce;
 mod relative_attention;
+mod replace_rows;
 mod softmax;
 mod weighted_rows;
 
@@ -37,6 +39,7 @@ pub use batch_norm::{
     BatchStatistics, Epilogue, batch_norm_eval, batch_norm_eval_with, batch_norm_train, batch_norm_train_with,
 };
 pub use bias::{bias_add, bias_relu};
+pub(crate) use conv::conv2d_blocks;
 pub use conv::{Conv1dConfig, Conv2dConfig, ConvTranspose2dConfig, conv_transpose1d, conv_transpose2d, conv1d, conv2d};
 pub use grouped::{RowGroups, grouped_feed_forward};
 pub use indexing::{embedding, scatter_add};
@@ -48,8 +51,10 @@ pub use norm::{group_norm, layer_norm, rms_norm};
 pub use pair_loss::{CrossEntropyConfig, bce_with_logits, cross_entropy_with, huber, kl_div, l1, soft_cross_entropy};
 pub use pointwise::{add_relu, bias_gelu, bias_silu, bias_tanh, swiglu};
 pub use pool::{Pool2dConfig, adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
+pub use prelu::prelu;
 pub use recurrent::{gru, lstm};
 pub use reduce::{mean_all, sum_all, sum_dim0};
 pub use relative_attention::relative_attention;
+pub use replace_rows::replace_rows;
 pub use softmax::{log_softmax, log_softmax_dim, softmax, softmax_dim};
 pub use weighted_rows::weighted_rows;

@@ -12,7 +12,7 @@
 //! | [`SparsePattern::gather_rows`], [`gather_cols`](SparsePattern::gather_cols) | `v[e] = x[row(e)]`, `v[e] = x[col(e)]` |
 //! | [`SparsePattern::sum_entries`] | `y[r] = Σ_{e: row(e) = r} v[e]` |
 //!
-//! [`Segments`] does the same for the rows of one tensor that are assigned to groups (the nodes of a batch of graphs), and
+//! [`RowBlocks`] multiplies with a matrix that is zero but for dense blocks of rows and columns. [`Segments`] does the same as a pattern for the rows of one tensor that are assigned to groups (the nodes of a batch of graphs), and
 //! [`gather`] picks rows by index. On the CPU each is one fused kernel over threads, with the same bits for any number of
 //! threads. On CUDA the products are kernels too; everything else, and other devices, run compositions of Candle operations.
 
@@ -26,10 +26,12 @@ mod matmul;
 mod pattern;
 #[doc(hidden)]
 pub mod reference;
+mod row_blocks;
 mod sampled_dot;
 mod segments;
 mod softmax;
 
 pub use gather::{Index, gather};
 pub use pattern::SparsePattern;
+pub use row_blocks::RowBlocks;
 pub use segments::Segments;

@@ -4,6 +4,8 @@ use plotters::prelude::{Color, DrawingBackend, IntoFont, IntoTextStyle, RGBColor
 use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::png::Bitmap;
+
 /// The SVG backend rounds to whole units, so the canvas counts quarters of a display pixel.
 const UNITS: f64 = 4.0;
 
@@ -84,6 +86,8 @@ pub(super) type Point = (f64, f64);
 /// A drawing under way. The first error of the backend is kept until the end.
 pub(super) struct Canvas<'a> {
     backend: SVGBackend<'a>,
+    /// Elements that the backend does not know, for the end of the SVG.
+    images: String,
     problem: Option<String>,
 }
 
@@ -91,11 +95,14 @@ pub(super) struct Canvas<'a> {
 pub(super) fn paint(width: f64, height: f64, draw: impl FnOnce(&mut Canvas<'_>)) -> Result<String, String> {
     let mut svg = String::new();
     let size = ((width * UNITS) as u32, (height * UNITS) as u32);
-    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut svg, size), problem: None };
+    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut svg, size), images: String::new(), problem: None };
     draw(&mut canvas);
     let presented = canvas.backend.present().map_err(|error| error.to_string());
     let problem = canvas.problem.take().or_else(|| presented.err());
+    let images = std::mem::take(&mut canvas.images);
     drop(canvas);
+    let end = svg.rfind("</svg>").unwrap_or(svg.len());
+    svg.insert_str(end, &images);
     problem.map_or(Ok(svg), Err)
 }
 
@@ -111,6 +118,21 @@ pub(super) fn fitted(text: &str, size: f64, width: f64) -> String {
         return text.to_owned();
     }
     text.chars().take(letters.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The text, broken between words into lines that fit a width; a word that does not fit is cut. At least one line.
+pub(super) fn wrapped(text: &str, size: f64, width: f64) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or("", String::as_str);
+        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+        if !line.is_empty() && text_width(&longer, size) > width {
+            lines.push(word.to_owned());
+        } else if let Some(line) = lines.last_mut() {
+            *line = longer;
+        }
+    }
+    lines.iter().map(|line| fitted(line, size, width)).collect()
 }
 
 fn unit((x, y): Point) -> (i32, i32) {
@@ -161,6 +183,19 @@ impl Canvas<'_> {
             Sign::Triangle => self.area(&around(&[(0.0, -3.75), (3.5, 2.75), (-3.5, 2.75)]), tone, 1.0),
             Sign::Diamond => self.area(&around(&[(0.0, -4.0), (4.0, 0.0), (0.0, 4.0), (-4.0, 0.0)]), tone, 1.0),
         }
+    }
+
+    /// A bitmap that fills a rectangle, each pixel with hard edges. Images lie above all other shapes.
+    pub(super) fn image(&mut self, corner: Point, opposite: Point, bitmap: &Bitmap) {
+        let ((left, top), (right, bottom)) = (unit(corner), unit(opposite));
+        let (width, height) = (right - left, bottom - top);
+        let outcome = bitmap.address().map(|address| {
+            self.images += &format!(
+                "<image x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
+                 style=\"image-rendering: pixelated\" href=\"{address}\"/>\n"
+            );
+        });
+        self.keep(outcome);
     }
 
     /// Text whose middle height is at the point.
@@ -214,5 +249,12 @@ mod tests {
     fn long_texts_are_cut_to_fit() {
         assert_eq!(fitted("short", 10.0, 100.0), "short");
         assert_eq!(fitted("a long label", 10.0, 28.0), "a l…");
+    }
+
+    #[test]
+    fn texts_are_broken_between_words() {
+        assert_eq!(wrapped("a long label", 10.0, 40.0), ["a long", "label"]);
+        assert_eq!(wrapped("unbreakable", 10.0, 28.0), ["unb…"]);
+        assert_eq!(wrapped(" ", 10.0, 28.0), [""]);
     }
 }

@@ -8,16 +8,20 @@ mod frame;
 mod graph;
 mod heat_map;
 mod histogram;
+mod images;
 mod numbers;
+mod png;
 mod sheet;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod tile;
 
 pub(crate) use canvas::PLOT_STYLE;
+pub use tile::Tile;
 
-/// A plot. Build one with [`Plot::lines`], [`Plot::scatter`], [`Plot::bars`], [`Plot::heat_map`], [`Plot::graph`] or
-/// [`Plot::histogram`]. Points that are not finite are left out of the drawing and stay in the CSV.
+/// A plot. Build one with [`Plot::lines`], [`Plot::scatter`], [`Plot::bars`], [`Plot::heat_map`], [`Plot::graph`],
+/// [`Plot::histogram`] or [`Plot::images`]. Points that are not finite are left out of the drawing and stay in the CSV.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plot {
     pub(crate) title: String,
@@ -33,6 +37,7 @@ pub(crate) enum Drawing {
     HeatMap { columns: Vec<String>, rows: Vec<String>, values: Vec<Vec<f64>> },
     Graph { nodes: Vec<Node>, edges: Vec<(usize, usize)> },
     Histogram { value: Axis, bins: usize, samples: Vec<Samples> },
+    Images { rows: Vec<Vec<Tile>> },
 }
 
 /// An axis: its label and its scale.
@@ -163,6 +168,12 @@ impl Plot {
     /// Counts of values in `bins` bins of equal width that `samples` share.
     pub fn histogram(title: impl Into<String>, value: Axis, bins: usize, samples: Vec<Samples>) -> Self {
         Self::of(title, Drawing::Histogram { value, bins, samples })
+    }
+
+    /// A grid of images, the first row on top, each with its caption below. Rows may differ in length; the longest, of
+    /// at most 20 images, sets the size. The SVG holds the images within itself, the CSV a summary of each.
+    pub fn images(title: impl Into<String>, rows: Vec<Vec<Tile>>) -> Self {
+        Self::of(title, Drawing::Images { rows })
     }
 
     /// Says in words what is to be seen, for those who do not see it. Default: a sentence made from the title and labels.

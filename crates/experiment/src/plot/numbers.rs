@@ -1,9 +1,10 @@
 //! The numbers of a plot as CSV.
 
-use super::{Drawing, Plot};
+use super::{Drawing, Plot, Tile};
+use crate::statistics::mean;
 
 impl Plot {
-    /// The raw numbers, one row per point, with a header.
+    /// The raw numbers, one row per point, with a header; of images a summary, one row per image.
     pub(crate) fn csv(&self) -> String {
         let mut lines = Vec::new();
         match &self.drawing {
@@ -50,9 +51,25 @@ impl Plot {
                     lines.extend(samples.values.iter().map(|value| format!("{},{value}", field(&samples.name))));
                 }
             }
+            Drawing::Images { rows } => {
+                lines.push("row,column,caption,channels,height,width,min,max,mean,not_finite".to_owned());
+                for (row, tiles) in rows.iter().enumerate() {
+                    lines.extend(tiles.iter().enumerate().map(|(column, tile)| summary(row, column, tile)));
+                }
+            }
         }
         lines.join("\n") + "\n"
     }
+}
+
+/// Where an image is, its size, the extremes and the mean of its finite values (NaN when there are none), and how many
+/// others there are. Of a perturbation these are the values before they were scaled.
+fn summary(row: usize, column: usize, tile: &Tile) -> String {
+    let ([channels, height, width], caption) = (tile.shape, field(&tile.caption));
+    let finite: Vec<f64> = tile.values.iter().copied().filter(|value| value.is_finite()).collect();
+    let (min, max) = finite.iter().fold((f64::NAN, f64::NAN), |(min, max), value| (value.min(min), value.max(max)));
+    let (mean, not_finite) = (mean(&finite), tile.values.len() - finite.len());
+    format!("{row},{column},{caption},{channels},{height},{width},{min},{max},{mean},{not_finite}")
 }
 
 /// Quotes a field when it has to be.

@@ -1,8 +1,8 @@
 //! The sheet that a plot is drawn on: title, legend, and the SVG around them.
 
 use super::body::{Body, LegendSign, TEXT_SIZE, WIDTH};
-use super::canvas::{Anchor, Canvas, PLOT_STYLE, Sign, Tone, paint, text_width};
-use super::{Drawing, Plot, chart, graph, heat_map, histogram};
+use super::canvas::{Anchor, Canvas, PLOT_STYLE, Sign, Tone, paint, text_width, wrapped};
+use super::{Drawing, Plot, chart, graph, heat_map, histogram, images};
 use crate::error::Error;
 
 const TITLE_SIZE: f64 = 16.0;
@@ -49,6 +49,9 @@ impl Plot {
             Drawing::Histogram { value, samples, .. } => {
                 format!("a histogram of {}{}", value.label, names(samples.iter().map(|s| &s.name).collect()))
             }
+            Drawing::Images { rows } => {
+                format!("a grid of images{}", names(rows.iter().flatten().map(|tile| &tile.caption).collect()))
+            }
         };
         format!("{}. Shown as {kind}", self.title)
     }
@@ -61,12 +64,14 @@ impl Plot {
             Drawing::HeatMap { columns, rows, values } => heat_map::heat_map(columns, rows, values),
             Drawing::Graph { nodes, edges } => graph::graph(nodes, edges),
             Drawing::Histogram { value, bins, samples } => histogram::histogram(value, *bins, samples),
+            Drawing::Images { rows } => images::images(rows),
         }
     }
 
     fn svg_with_style(&self, name: &str, remark: &str, style: &str) -> Result<String, Error> {
+        self.check(name)?;
         let body = self.body();
-        let titles = wrapped(&self.title, TITLE_SIZE);
+        let titles = wrapped(&self.title, TITLE_SIZE, WIDTH - 2.0 * MARGIN);
         let remarks = usize::from(!remark.is_empty());
         let legend = legend_rows(&body.legend);
         let top = MARGIN + titles.len() as f64 * 20.0 + remarks as f64 * 18.0;
@@ -139,19 +144,4 @@ fn draw_legend(canvas: &mut Canvas<'_>, rows: &[Vec<LegendItem>], first_height: 
             canvas.text((left + 25.0, height), name, TEXT_SIZE, Tone::Ink, Anchor::Start);
         }
     }
-}
-
-/// Breaks a title between words into lines that fit.
-fn wrapped(text: &str, size: f64) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last().map_or("", String::as_str);
-        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
-        if !line.is_empty() && text_width(&longer, size) > WIDTH - 2.0 * MARGIN {
-            lines.push(word.to_owned());
-        } else if let Some(line) = lines.last_mut() {
-            *line = longer;
-        }
-    }
-    lines.iter().map(|line| super::canvas::fitted(line, size, WIDTH - 2.0 * MARGIN)).collect()
 }

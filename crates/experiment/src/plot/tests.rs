@@ -42,6 +42,9 @@ fn every_kind(text: &str, numbers: &[f64]) -> Vec<Plot> {
     let edges = (1..numbers.len()).map(|index| (index - 1, index)).collect();
     let cells = numbers.iter().map(|_| values()).collect();
     let samples = vec![Samples::new(name(), values()), Samples::new("", vec![])];
+    let shape = [1, 1, numbers.len()];
+    let tiles = vec![Tile::new(name(), shape, values()), Tile::signed(name(), shape, values())];
+    let tiles = if numbers.is_empty() { vec![] } else { tiles };
     vec![
         Plot::lines(name(), Axis::linear(name()), Axis::linear(name()), series()),
         Plot::lines(name(), Axis::log(name()), Axis::log(name()), series()),
@@ -50,6 +53,7 @@ fn every_kind(text: &str, numbers: &[f64]) -> Vec<Plot> {
         Plot::heat_map(name(), names.clone(), names, cells),
         Plot::graph(name(), numbers.iter().map(node).collect(), edges),
         Plot::histogram(name(), Axis::linear(name()), 7, samples),
+        Plot::images(name(), vec![tiles, vec![]]),
     ]
 }
 
@@ -92,6 +96,7 @@ fn numbers_that_cannot_be_drawn_give_a_drawing_without_them() {
 fn data_that_does_not_fit_together_is_named() {
     let axis = || Axis::linear("x");
     let lines = |series| Plot::lines("t", axis(), axis(), vec![series]);
+    let image = |shape, pixels: usize| Plot::images("t", vec![vec![Tile::new("s", shape, vec![0.0; pixels])]]);
     let wrong = [
         lines(Series::new("s", vec![1.0], vec![])),
         lines(Series::new("s", vec![1.0], vec![1.0]).spread(&[])),
@@ -103,10 +108,18 @@ fn data_that_does_not_fit_together_is_named() {
         Plot::graph("t", vec![], vec![(0, 0)]),
         Plot::histogram("t", axis(), 0, vec![]),
         Plot::histogram("t", Axis::log("x"), 3, vec![]),
+        image([2, 1, 1], 2),
+        image([1, 0, 1], 0),
+        image([1, 1, 0], 0),
+        image([3, 1, 1], 1),
+        image([1, 1, 1025], 1025),
+        image([3, usize::MAX, usize::MAX], 3),
+        Plot::images("t", vec![vec![], vec![Tile::new("s", [1, 1, 1], vec![0.0]); 21]]),
     ];
     for plot in wrong {
         let error = plot.check("accuracy").unwrap_err().to_string();
         assert!(error.starts_with("plot `accuracy`: "), "{error}");
+        assert!(plot.svg_file("accuracy", "").is_err(), "{plot:?}");
     }
 }
 
@@ -115,6 +128,35 @@ fn csv_holds_every_number_and_quotes_names() {
     let series = Series::new("a \"b\", c", vec![1.0, 2.0], vec![0.1, f64::NAN]).spread(&[0.5, 0.5]);
     let csv = Plot::lines("t", Axis::linear("x"), Axis::linear("y"), vec![series]).csv();
     assert_eq!(csv, "series,x,y,lower,upper\n\"a \"\"b\"\", c\",1,0.1,-0.4,0.6\n\"a \"\"b\"\", c\",2,NaN,NaN,NaN\n");
+}
+
+#[test]
+fn csv_of_images_holds_a_summary_of_each() {
+    let image = Tile::new("3, no 5", [1, 1, 2], vec![0.25, 0.75]);
+    let change = Tile::signed("δ", [3, 1, 1], vec![-0.5, 0.25, f64::NAN]);
+    let csv = Plot::images("t", vec![vec![image], vec![change.clone(), change]]).csv();
+    let lines = [
+        "row,column,caption,channels,height,width,min,max,mean,not_finite",
+        "0,0,\"3, no 5\",1,1,2,0.25,0.75,0.5,0",
+        "1,0,δ ±0.5,3,1,1,-0.5,0.25,-0.125,1",
+        "1,1,δ ±0.5,3,1,1,-0.5,0.25,-0.125,1",
+    ];
+    assert_eq!(csv, lines.join("\n") + "\n");
+}
+
+#[test]
+fn images_are_within_the_svg_and_keep_their_proportions() {
+    let tile =
+        |caption: &str, [height, width]: [usize; 2]| Tile::new(caption, [1, height, width], vec![0.5; height * width]);
+    let rows = vec![vec![tile("wide", [10, 20]), tile("high", [20, 10])], vec![tile("thin", [1, 1000])]];
+    let svg = Plot::images("t", rows).svg("a", "").unwrap();
+    let sides = |(width, height): (usize, usize)| format!("width=\"{width}\" height=\"{height}\" preserve");
+    for image in [(720, 360), (360, 720), (720, 4)].map(sides) {
+        assert!(svg.contains(&image), "{image} is missing: {svg}");
+    }
+    assert_eq!(svg.matches("<image ").count(), 3);
+    assert_eq!(svg.matches(" href=\"data:image/png;base64,").count(), svg.matches("href").count());
+    assert!(svg.contains("<title>t. Shown as a grid of images: wide, high, thin</title>"), "{svg}");
 }
 
 #[test]

@@ -20,7 +20,15 @@ pub struct GcnConv {
 /// # Errors
 /// Parameters that exist with other shapes.
 pub fn gcn_conv(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<GcnConv> {
-    let weight = vb.pp("lin").get_with_hints((outputs, inputs), "weight", init::glorot_uniform(inputs, outputs))?;
+    gcn_conv_with(inputs, outputs, init::glorot_uniform(inputs, outputs), vb)
+}
+
+/// The same with other initial weights.
+///
+/// # Errors
+/// As [`gcn_conv`].
+pub fn gcn_conv_with(inputs: usize, outputs: usize, weight: Init, vb: VarBuilder<'_>) -> Result<GcnConv> {
+    let weight = vb.pp("lin").get_with_hints((outputs, inputs), "weight", weight)?;
     let bias = vb.get_with_hints(outputs, "bias", Init::Const(0.0))?;
     Ok(GcnConv { weight, bias })
 }
@@ -32,6 +40,11 @@ impl GcnConv {
 
     pub(crate) fn inputs(&self) -> usize {
         self.weight.dims()[1]
+    }
+
+    /// `x Wᵀ + b`: what is left when the neighbours are summed already.
+    pub(crate) fn transform(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::linear(x, &self.weight, Some(&self.bias))?)
     }
 
     fn without_bias(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {

@@ -23,8 +23,16 @@ pub struct GinConv {
 /// # Errors
 /// Parameters that exist with other shapes.
 pub fn gin_conv(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<GinConv> {
+    gin_conv_with(inputs, outputs, outputs, vb)
+}
+
+/// A layer whose perceptron has another width inside: `nn.0` `inputs → hidden` and `nn.2` `hidden → outputs`.
+///
+/// # Errors
+/// As [`gin_conv`].
+pub fn gin_conv_with(inputs: usize, hidden: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<GinConv> {
     let vb = vb.pp("nn");
-    let (first, second) = (linear(inputs, outputs, vb.pp("0"))?, linear(outputs, outputs, vb.pp("2"))?);
+    let (first, second) = (linear(inputs, hidden, vb.pp("0"))?, linear(hidden, outputs, vb.pp("2"))?);
     Ok(GinConv { first, second, has_edge_weights: false })
 }
 
@@ -45,14 +53,25 @@ impl GinConv {
 
 impl Convolution for GinConv {
     fn forward(&self, x: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
+        self.forward_with(x, None, adjacency)
+    }
+}
+
+impl GinConv {
+    /// [`Convolution::forward`] with another summand `[n, in]` beside a node and its neighbours.
+    pub(crate) fn forward_with(&self, x: &Tensor, summand: Option<&Tensor>, adjacency: &Adjacency) -> Result<Tensor> {
         // W (x + A x) = (W x) + A (W x): multiply on whichever side is narrower
         let (outputs, inputs) = self.first.weight().dims2()?;
         adjacency.check_layer("GinConv::forward", x, inputs, self.first.weight())?;
-        let hidden = if outputs < inputs {
+        let hidden = if outputs < inputs && summand.is_none() {
             let projected = ops::linear(x, self.first.weight(), None)?;
             ops::add(&self.sum(&projected, adjacency)?, &projected)?
         } else {
-            ops::linear(&ops::add(&self.sum(x, adjacency)?, x)?, self.first.weight(), None)?
+            let mut sum = ops::add(&self.sum(x, adjacency)?, x)?;
+            if let Some(summand) = summand {
+                sum = ops::add(&sum, summand)?;
+            }
+            ops::linear(&sum, self.first.weight(), None)?
         };
         let hidden = match self.first.bias() {
             Some(bias) => ops::bias_relu(&hidden, bias)?,

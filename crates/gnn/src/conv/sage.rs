@@ -29,6 +29,15 @@ impl Convolution for SageConv {
         let weight = self.of_neighbors.weight();
         adjacency.check_layer("SageConv::forward", x, weight.dims2()?.1, weight)?;
         let mean = adjacency.pattern().segment_mean(x)?;
-        Ok(ops::add(&self.of_neighbors.forward(&mean)?, &self.of_root.forward(x)?)?)
+        self.forward_with_mean(x, &mean, adjacency)
+    }
+}
+
+impl SageConv {
+    /// The layer with another mean than that over the neighbours.
+    pub(crate) fn forward_with_mean(&self, x: &Tensor, mean: &Tensor, adjacency: &Adjacency) -> Result<Tensor> {
+        let weight = self.of_neighbors.weight();
+        adjacency.check_layer("SageConv::forward", x, weight.dims2()?.1, weight)?;
+        Ok(ops::add(&self.of_neighbors.forward(mean)?, &self.of_root.forward(x)?)?)
     }
 }

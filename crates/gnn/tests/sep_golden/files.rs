@@ -1,5 +1,6 @@
 //! Reading files of reference values.
 
+use super::tensors::Golden as Tensors;
 use reproduction::Golden;
 
 fn golden() -> Golden {
@@ -9,6 +10,11 @@ fn golden() -> Golden {
 /// The bytes of one file; none, said aloud, where it is not there.
 pub(crate) fn read(name: &str) -> Option<Vec<u8>> {
     golden().read(name)
+}
+
+/// The tensors of one file.
+pub(crate) fn tensors(name: &str) -> Option<Tensors> {
+    Some(Tensors::parse(&read(name)?))
 }
 
 #[test]

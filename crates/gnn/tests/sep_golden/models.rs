@@ -1,5 +1,6 @@
 //! SEP-G, SEP-N and SEP-U: outputs, losses, gradients and running statistics of the official modules.
 
+use super::files;
 use super::tensors::{Golden, TOLERANCE_F32, TOLERANCE_F64, assert_close};
 use candle_core::{DType, Device, Tensor};
 use core_tensor::ops;
@@ -37,7 +38,7 @@ fn labels(golden: &Golden, name: &str) -> Tensor {
 
 #[test]
 fn sep_g_computes_the_reference_log_probabilities_losses_and_gradients() {
-    let Some(golden) = Golden::read("sepg_forward.safetensors") else { return };
+    let Some(golden) = files::tensors("sepg_forward.safetensors") else { return };
     for (dtype, tolerance) in PRECISIONS {
         let y = labels(&golden, "y");
         let x = golden.float("x", dtype);
@@ -86,7 +87,7 @@ fn sep_g_computes_the_reference_log_probabilities_losses_and_gradients() {
 
 #[test]
 fn sep_n_computes_the_reference_outputs_gradients_and_running_statistics() {
-    let Some(golden) = Golden::read("sepn_forward.safetensors") else { return };
+    let Some(golden) = files::tensors("sepn_forward.safetensors") else { return };
     for (dtype, tolerance) in PRECISIONS {
         let x = golden.float("x", dtype);
         let train: Vec<u32> = golden.indices("train_idx");
@@ -150,7 +151,7 @@ fn sparse_features(x: &Tensor, dtype: DType) -> Features {
 
 #[test]
 fn sep_u_computes_the_reference_reconstructions_and_gradients() {
-    let Some(golden) = Golden::read("sepu_forward.safetensors") else { return };
+    let Some(golden) = files::tensors("sepu_forward.safetensors") else { return };
     for (dtype, tolerance) in PRECISIONS {
         let mut cases = golden.names("");
         cases.retain(|name| name.ends_with(".x"));

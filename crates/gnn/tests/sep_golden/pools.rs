@@ -1,6 +1,7 @@
 //! TopK, SAG, ASAP, DiffPool and MinCut against PyTorch Geometric. Sizes are those of the tensors; the pools' ratio, which the file does not hold, is one that
 //! keeps as many nodes of each graph as the reference did.
 
+use super::files;
 use super::tensors::{Golden, TOLERANCE_F32, TOLERANCE_F64, assert_close};
 use candle_core::{DType, Device, Tensor, Var};
 use core_tensor::params::ParamStore;
@@ -119,7 +120,7 @@ fn check(golden: &Golden, name: &str, dtype: DType, tolerance: f64, build: impl 
 
 #[test]
 fn node_dropping_pools_keep_the_reference_nodes_features_edges_and_gradients() {
-    let Some(golden) = Golden::read("pools.safetensors") else { return };
+    let Some(golden) = files::tensors("pools.safetensors") else { return };
     for (dtype, tolerance) in PRECISIONS {
         let features = golden.get("x").dims()[1];
         let case = |name: &str, build: &dyn Fn(&ParamStore) -> Box<dyn Pool>| {
@@ -144,7 +145,7 @@ fn node_dropping_pools_keep_the_reference_nodes_features_edges_and_gradients() {
 
 #[test]
 fn dense_pools_compute_the_reference_features_adjacencies_losses_and_gradients() {
-    let Some(golden) = Golden::read("pools.safetensors") else { return };
+    let Some(golden) = files::tensors("pools.safetensors") else { return };
     for (dtype, tolerance) in PRECISIONS {
         let x = golden.float("dense.x", dtype);
         let adjacency = golden.float("dense.adj", dtype);

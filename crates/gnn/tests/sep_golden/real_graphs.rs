@@ -1,7 +1,6 @@
 //! Coding trees of the real data sets, where `DATA_DIR` holds them.
 
 use super::files;
-use super::tensors::Golden;
 use datasets::{Store, StoreConfig, planetoid, tu};
 use gnn::Graph;
 use gnn::sep::{CodingTree, Refinement, TreeConfig};
@@ -21,7 +20,7 @@ fn expected(case: &Value, key: &str) -> Vec<f64> {
 
 #[test]
 fn trees_of_citation_networks_have_the_reference_labels_and_entropies() {
-    let (Some(store), Some(golden)) = (store(), Golden::read("planetoid_trees.safetensors")) else { return };
+    let (Some(store), Some(golden)) = (store(), files::tensors("planetoid_trees.safetensors")) else { return };
     let Some(summary) = files::read("planetoid_trees.json") else { return };
     let summary: Value = serde_json::from_slice(&summary).expect("valid JSON");
     for (name, case) in summary.as_object().expect("cases") {

@@ -169,28 +169,46 @@ impl Model for Confusions {
         }
         let total: f64 = counts.iter().sum();
         self.log_prior = counts.iter().map(|count| (count / total).ln()).collect();
-        self.logs.par_chunks_mut(classes * classes).enumerate().for_each(|(annotator, counts)| {
-            if is_one_coin {
-                let (mut right, mut all) = (0., 0.);
-                for annotation in annotations.of_annotator(annotator) {
-                    right += posteriors[annotation.item as usize * classes + annotation.label as usize];
-                    all += 1.;
-                }
+        let square = classes * classes;
+        if is_one_coin {
+            let mut sums = vec![[0f64; 2]; annotations.num_annotators()];
+            for annotation in annotations.all() {
+                let [right, all] = &mut sums[annotation.annotator as usize];
+                *right += posteriors[annotation.item as usize * classes + annotation.label as usize];
+                *all += 1.;
+            }
+            for (logs, [right, all]) in self.logs.chunks_exact_mut(square).zip(sums) {
                 let share = match classes {
                     1 => 1.,
                     _ => (right + smoothing) / (all + 2. * smoothing),
                 };
                 let others = (1. - share) / (classes.max(2) - 1) as f64;
-                for (at, log) in counts.iter_mut().enumerate() {
+                for (at, log) in logs.iter_mut().enumerate() {
                     *log = if at / classes == at % classes { share.ln() } else { others.ln() };
                 }
-                return;
             }
+            return;
+        }
+        // In the order of the items, whose posteriors are read once; the counts of all annotators stay in the cache where they can. Parts by the shape alone, so that the bits do not depend on threads.
+        let parts = (annotations.len() * classes / self.logs.len().max(1)).clamp(1, 16);
+        let size = annotations.len().div_ceil(parts).max(1);
+        let tables: Vec<Vec<f64>> = annotations
+            .all()
+            .par_chunks(size)
+            .map(|part| {
+                let mut counts = vec![0f64; self.logs.len()];
+                for annotation in part {
+                    let row = &posteriors[annotation.item as usize * classes..][..classes];
+                    let start = (annotation.annotator as usize * classes + annotation.label as usize) * classes;
+                    counts[start..start + classes].iter_mut().zip(row).for_each(|(count, p)| *count += p);
+                }
+                counts
+            })
+            .collect();
+        self.logs.par_chunks_mut(square).enumerate().for_each(|(annotator, counts)| {
             counts.fill(smoothing);
-            for annotation in annotations.of_annotator(annotator) {
-                let row = &posteriors[annotation.item as usize * classes..][..classes];
-                let counts = &mut counts[annotation.label as usize * classes..][..classes];
-                counts.iter_mut().zip(row).for_each(|(count, p)| *count += p);
+            for table in &tables {
+                counts.iter_mut().zip(&table[annotator * square..]).for_each(|(count, part)| *count += part);
             }
             for class in 0..classes {
                 let total: f64 = (0..classes).map(|label| counts[label * classes + class]).sum();

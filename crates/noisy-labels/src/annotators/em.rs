@@ -76,11 +76,20 @@ pub(super) fn expect<M: Model>(model: &M, annotations: &Annotations, posteriors:
                     model.add_evidence(item, annotation.annotator as usize, annotation.label as usize, row);
                 }
                 sum += normalise_logarithms(row);
+                to_grid(row);
             }
             sum
         })
         .collect();
     blocks.iter().sum()
+}
+
+/// Rounds probabilities to multiples of 2⁻⁴⁰. Thousands of them are then summed without rounding, in whatever order, so that data which are alike under other numbers of classes, items or annotators stay alike: from a tie, rounding would lead
+/// away in a direction that depends on these numbers.
+fn to_grid(row: &mut [f64]) {
+    // The spacing of numbers around it is 2⁻⁴⁰.
+    const SHIFT: f64 = 6144.;
+    row.iter_mut().for_each(|p| *p = (*p + SHIFT) - SHIFT);
 }
 
 /// Turns logarithms into probabilities; the logarithm of their sum.
@@ -109,6 +118,7 @@ pub(super) fn fit_from<M: Model>(
     mut posteriors: Vec<f64>,
 ) -> (Consensus, Progress) {
     let mut progress = Progress { log_likelihoods: Vec::new(), has_converged: false };
+    to_grid(&mut posteriors);
     model.maximise(annotations, &posteriors);
     for iteration in 0..=stopping.max_iterations {
         let likelihood = expect(model, annotations, &mut posteriors) + model.log_penalty();

@@ -1,17 +1,19 @@
 //! Wrong labels, from predicted probabilities (confident learning) and from neighbours.
 //!
 //! [`confident_joint`] counts which labels stand for which classes, [`label_issues`] lists the examples, [`label_scores`] ranks them all. Probabilities should be out of sample: [`looks_in_sample`] says when they do not
-//! look so. From features alone, by a graph of neighbours: [`neighbour_agreement`], [`duplicates`] and [`typicality`].
+//! look so. From features alone, by a graph of neighbours: [`neighbour_agreement`], [`duplicates`] and [`typicality`]. [`data_report`] says all of it in one value.
 
 mod joint;
 mod neighbourhood;
 mod prune;
+mod report;
 mod scores;
 
 pub use joint::{ConfidentJoint, confident_joint};
 pub use neighbourhood::{duplicates, neighbour_agreement, typicality};
 pub use prune::{Prune, label_issues};
-pub use scores::{Score, label_scores, ranking};
+pub use report::{ClassRow, DataReport, DataReportConfig, FeatureReport, data_report};
+pub use scores::{Score, average_precision, label_scores, ranking};
 
 use crate::{Error, Probabilities, Result};
 

@@ -1,6 +1,7 @@
 //! Which labels are wrong.
 
 use super::joint::{ConfidentJoint, likely};
+use super::scores::ranked;
 use super::{Score, check, label_scores};
 use crate::{Error, Probabilities, Result};
 
@@ -58,9 +59,7 @@ pub fn label_issues<P: Copy + Into<f64>>(
             (0..).zip(labels).map(|(row, &label)| probabilities.most_probable(row) != label as usize).collect()
         }
     };
-    let mut found: Vec<u32> = (0..).zip(&wrong).filter(|(_, wrong)| **wrong).map(|(at, _)| at).collect();
-    found.sort_by(|&a, &b| scores[a as usize].total_cmp(&scores[b as usize]).then(a.cmp(&b)));
-    Ok(found)
+    Ok(ranked(&scores, (0..).zip(&wrong).filter(|(_, wrong)| **wrong).map(|(at, _)| at)))
 }
 
 /// Marks the `count` examples with the lowest scores of some.
@@ -108,16 +107,16 @@ fn by_noise_rate<P: Copy + Into<f64>>(
     for label in 0..classes {
         let of_label: Vec<u32> =
             (0..).zip(labels).filter(|(_, given)| **given as usize == label).map(|(at, _)| at).collect();
+        // Side by side, since all classes look at them.
+        let rows: Vec<P> = of_label.iter().flat_map(|&at| probabilities.row(at as usize)).copied().collect();
         for class in (0..classes).filter(|&class| class != label) {
             let count = number(shares[label * classes + class], labels.len());
             if count == 0 {
                 continue;
             }
-            let lead = |at: u32| {
-                let row = probabilities.row(at as usize);
-                row[label].into() - row[class].into()
-            };
-            let mut examples: Vec<(f64, u32)> = of_label.iter().map(|&at| (lead(at), at)).collect();
+            let lead = |row: &[P]| row[label].into() - row[class].into();
+            let mut examples: Vec<(f64, u32)> =
+                rows.chunks_exact(classes).zip(&of_label).map(|(row, &at)| (lead(row), at)).collect();
             mark_lowest(&mut examples, count, &mut wrong);
         }
     }

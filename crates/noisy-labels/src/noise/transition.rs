@@ -35,7 +35,8 @@ fn shares(mut rows: Vec<f64>, classes: usize) -> Vec<f64> {
 }
 
 /// `[true, given]`: the probabilities of labels that a model trained on them predicts for an anchor of each class: the example at the quantile `quantile` of the probability of the class (1: the most certain one; Patrini et al.,
-/// "Making Deep Neural Networks Robust to Label Noise", CVPR 2017, take 0.97 where classes are many or outliers likely).
+/// "Making Deep Neural Networks Robust to Label Noise", CVPR 2017, take 0.97 where classes are many or outliers likely). Programs in circulation set what reaches the percentile to 0 and take the largest of the rest, one rank lower. Of equally certain examples the earlier
+/// counts as the more certain one.
 ///
 /// # Errors
 ///
@@ -54,7 +55,6 @@ pub fn anchor_transition<P: Copy + Into<f64>>(probabilities: Probabilities<'_, P
     for class in 0..classes {
         let mut examples: Vec<(f64, usize)> =
             probabilities.rows().enumerate().map(|(at, row)| (row[class].into(), at)).collect();
-        // The first of equally certain ones.
         let (_, &mut (_, anchor), _) =
             examples.select_nth_unstable_by(place, |a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
         transition.extend(probabilities.row(anchor).iter().map(|&p| p.into()));

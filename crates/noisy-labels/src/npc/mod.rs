@@ -9,14 +9,18 @@
 //! | the prior's parameter `α` | [`prior_of_classes`], [`prior_of_votes`] |
 //! | encoder, sampler and decoder; the loss, equation 8 | [`PredictionVae`] |
 //! | training, and corrected predictions | [`fit`], [`calibrate`] |
+//! | all steps from probabilities and features of a black box | [`Calibrator`] |
+//! | the control: the neighbours' votes alone | [`neighbour_votes_of`] |
 //! | `H`, and the corrected probabilities of a batch | [`PredictionVae::transition`], [`corrected`] |
 //!
-//! The reproduction of the paper's claims is still to come.
+//! `p(ŷ | x)` is always that of the original classifier, whatever is trained along with the auto-encoder. Left out of the authors' program, because it is a fault: dropout that is active in evaluation.
 
+mod black_box;
 mod calibrator;
 mod prior;
 mod vae;
 
-pub use calibrator::{Calibrated, Extract, NpcConfig, calibrate, fit};
-pub use prior::{References, neighbour_votes, prior_of_classes, prior_of_votes, references};
+pub use black_box::{Calibrator, CalibratorConfig, Prior};
+pub use calibrator::{Calibrated, Extract, Network, NpcConfig, calibrate, fit};
+pub use prior::{References, neighbour_votes, neighbour_votes_of, prior_of_classes, prior_of_votes, references};
 pub use vae::{LossParts, PredictionVae, corrected, dirichlet_kl, gamma_sample, prediction_vae};

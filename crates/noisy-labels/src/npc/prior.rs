@@ -65,9 +65,39 @@ pub fn neighbour_votes<T: Real>(
     classes: usize,
     k: usize,
 ) -> Result<Vec<f64>> {
-    const OP: &str = "neighbour_votes";
+    check_references("neighbour_votes", features, references, classes)?;
+    votes(features, references, features, classes, k)
+}
+
+/// [`neighbour_votes`] of other points, `queries`, as of a test set: what the neighbours alone say, without an auto-encoder.
+///
+/// # Errors
+///
+/// As there, and another number of features.
+pub fn neighbour_votes_of<T: Real>(
+    queries: Points<'_, T>,
+    features: Points<'_, T>,
+    references: &References,
+    classes: usize,
+    k: usize,
+) -> Result<Vec<f64>> {
+    check_references("neighbour_votes_of", features, references, classes)?;
+    votes(features, references, queries, classes, k)
+}
+
+fn check_references<T: Real>(
+    operation: &'static str,
+    features: Points<'_, T>,
+    references: &References,
+    classes: usize,
+) -> Result<()> {
     if references.examples.len() != references.classes.len() {
-        return Err(Error::length(OP, "classes of references", references.classes.len(), references.examples.len()));
+        return Err(Error::length(
+            operation,
+            "classes of references",
+            references.classes.len(),
+            references.examples.len(),
+        ));
     }
     let numbers = [
         ("the reference", &references.examples, features.len()),
@@ -76,13 +106,23 @@ pub fn neighbour_votes<T: Real>(
     for (what, numbers, bound) in numbers {
         if let Some(position) = numbers.iter().position(|&number| number as usize >= bound) {
             let index = numbers[position].into();
-            return Err(Error::OutOfRange { operation: OP, what, position, index, bound });
+            return Err(Error::OutOfRange { operation, what, position, index, bound });
         }
     }
+    Ok(())
+}
+
+fn votes<T: Real>(
+    features: Points<'_, T>,
+    references: &References,
+    queries: Points<'_, T>,
+    classes: usize,
+    k: usize,
+) -> Result<Vec<f64>> {
     let rows: Vec<T> =
         references.examples.iter().flat_map(|&example| features.row(example as usize)).copied().collect();
-    let found = nearest(Points::new(&rows, features.width())?, features, k, Metric::Euclidean)?;
-    let mut votes = vec![0.; features.len() * classes];
+    let found = nearest(Points::new(&rows, features.width())?, queries, k, Metric::Euclidean)?;
+    let mut votes = vec![0.; queries.len() * classes];
     for (example, votes) in votes.chunks_exact_mut(classes).enumerate() {
         // Relative to the nearest, so that no inverse overflows.
         let least = found.of(example).next().map_or(0., |(_, distance)| distance);

@@ -134,3 +134,24 @@ pub fn likelihood_ratio_labels(logits: &Tensor, labels: &[u32], ratio: f64) -> R
     };
     Ok(values.chunks_exact(classes).zip(labels).map(replaced).collect())
 }
+
+/// The mean over examples of `−Σ_k s_k p_k`, with `s` a share `confidence` (0.99 in NPC's program, which sums instead of taking the mean) on an earlier prediction and the rest spread over the other classes: the term that makes a network
+/// keep to what it said before its labels are replaced.
+///
+/// # Errors
+///
+/// Predictions that do not fit the logits, fewer than two classes, a confidence outside `[0, 1]`.
+pub fn retroactive_loss(logits: &Tensor, earlier: &[u32], confidence: f64) -> Result<Tensor> {
+    const OP: &str = "retroactive_loss";
+    let (rows, classes) = check(OP, logits, earlier)?;
+    if classes < 2 {
+        return Err(Error::config(OP, "classes", classes, "at least 2"));
+    }
+    if !(0. ..=1.).contains(&confidence) {
+        return Err(Error::config(OP, "confidence", confidence, "from 0 to 1"));
+    }
+    let rest = (1. - confidence) / (classes - 1) as f64;
+    let soft = ops::affine(&one_hot(earlier, classes, logits)?, confidence - rest, rest)?;
+    let sum = ops::sum_all(&ops::mul(&ops::softmax(logits)?, &soft)?)?;
+    Ok(ops::affine(&sum, -1. / rows as f64, 0.)?)
+}

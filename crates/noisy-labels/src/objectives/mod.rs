@@ -12,16 +12,18 @@
 //! | [`jocor`] | one loss that makes two networks agree | Wei et al. 2020 |
 //! | [`joint_optimisation`] | soft labels that are learned | Tanaka et al. 2018 |
 //! | [`total_variation`] | predictions that lie far apart | Zhang, Niu and Sugiyama 2021 |
-//! | [`likelihood_ratio_labels`] | labels that the network finds unlikely are replaced | Zheng et al. 2020 |
+//! | [`likelihood_ratio_labels`], [`retroactive_loss`] | labels that the network finds unlikely are replaced | Zheng et al. 2020 |
 //!
-//! Smoothing, SCE in its form with a sum, forward correction, reweighting, co-teaching, JoCoR, joint optimisation and total variation are compared with values of NPC's program. It holds no GCE, no early-learning regularisation and no
-//! backward correction: these follow the definitions above and are tested by properties and gradients, as are the labels by likelihood ratio.
+//! [`crate::training`] has the loops around them. Smoothing, SCE in its form with a sum, forward correction, reweighting, co-teaching, JoCoR, joint optimisation, total variation and the labels by likelihood ratio are compared with values of NPC's
+//! program. It holds no GCE, no early-learning regularisation and no backward correction: these follow the definitions above and are compared with a program of our own in NumPy (`xtask/peers/noisy-labels-reference.py`).
 
 mod correction;
 mod robust;
 mod two_networks;
 
-pub use correction::{backward_correction, forward_correction, importance_weights, likelihood_ratio_labels};
+pub use correction::{
+    backward_correction, forward_correction, importance_weights, likelihood_ratio_labels, retroactive_loss,
+};
 pub use robust::{
     EarlyLearning, EarlyLearningConfig, generalised_cross_entropy, joint_optimisation, label_smoothing,
     symmetric_cross_entropy, total_variation,

@@ -163,6 +163,19 @@ impl EarlyLearning {
         Ok(Self { config, classes, targets: vec![0.; examples * classes] })
     }
 
+    pub(crate) fn targets(&self) -> &[f64] {
+        &self.targets
+    }
+
+    /// Another memory of the same size, as from a checkpoint; whether it fits.
+    pub(crate) fn set_targets(&mut self, targets: Vec<f64>) -> bool {
+        let fits = targets.len() == self.targets.len();
+        if fits {
+            self.targets = targets;
+        }
+        fits
+    }
+
     /// The targets of an example; empty for a number beyond them.
     pub fn target(&self, example: usize) -> &[f64] {
         self.targets.chunks_exact(self.classes).nth(example).unwrap_or(&[])

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use candle_core::Tensor;
-use core_tensor::ops;
+use core_tensor::ops::{self, CrossEntropyConfig};
 
 /// The loss of a step and its parts, scalars.
 #[derive(Debug, Clone)]
@@ -60,4 +60,47 @@ pub fn two_head_loss(
     let without = ops::cross_entropy(&repeated, &labels)?;
     let loss = ops::add(&with, &ops::affine(&without, weight, 0.)?)?;
     Ok(TwoHeadLoss { with_information: with, without_information: without, loss })
+}
+
+/// The settings of the losses of both heads.
+pub(super) struct LossWeights {
+    weight: f64,
+    smoothing: CrossEntropyConfig,
+}
+
+impl LossWeights {
+    pub(super) fn new(operation: &'static str, weight: f64, label_smoothing: f64) -> Result<Self> {
+        let is_weight = weight.is_finite() && weight >= 0.;
+        if !is_weight {
+            return Err(Error::config(operation, "weight", weight, "finite and not negative"));
+        }
+        if !(0. ..=1.).contains(&label_smoothing) {
+            return Err(Error::config(operation, "label_smoothing", label_smoothing, "from 0 to 1"));
+        }
+        Ok(Self { weight, smoothing: CrossEntropyConfig { label_smoothing, ..Default::default() } })
+    }
+}
+
+/// The losses of the heads that there are.
+pub(super) struct HeadLosses {
+    pub(super) with: Option<Tensor>,
+    pub(super) without: Option<Tensor>,
+    pub(super) total: Tensor,
+}
+
+/// Mean cross-entropies over annotations, for logits `[annotations, classes]`. Where both heads are trained, that without information is weighted.
+pub(super) fn weighted_heads(
+    with: Option<&Tensor>,
+    without: Option<&Tensor>,
+    labels: &Tensor,
+    weights: &LossWeights,
+) -> Result<HeadLosses> {
+    let of = |logits: &Tensor| ops::cross_entropy_with(logits, labels, &weights.smoothing);
+    let (with, without) = (with.map(of).transpose()?, without.map(of).transpose()?);
+    let total = match (&with, &without) {
+        (Some(with), Some(without)) => ops::add(with, &ops::affine(without, weights.weight, 0.)?)?,
+        (Some(one), None) | (None, Some(one)) => one.clone(),
+        (None, None) => return Err(Error::Empty { operation: "weighted_heads", what: "logits" }),
+    };
+    Ok(HeadLosses { with, without, total })
 }

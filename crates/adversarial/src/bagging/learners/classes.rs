@@ -17,3 +17,8 @@ pub(super) fn constant(examples: &Examples, classes: &[u16]) -> Option<Box<Const
         _ => None,
     }
 }
+
+/// Predictions of `classifiers` as votes: its classes are those of the examples, which are `u16`.
+pub(super) fn predictions(classes: Vec<u32>) -> Vec<u16> {
+    classes.into_iter().map(|class| class as u16).collect()
+}

@@ -8,9 +8,9 @@ mod network;
 mod standardized;
 mod svm;
 
-pub use logistic::LogisticRegression;
+pub use classifiers::logistic::LogisticRegression;
+pub use classifiers::svm::{Gamma, KernelSvm};
 pub use naive_bayes::GaussianNaiveBayes;
 #[cfg(feature = "networks")]
 pub use network::NetworkInNetworkLearner;
 pub use standardized::Standardized;
-pub use svm::{Gamma, KernelSvm};

@@ -2,11 +2,13 @@
 //!
 //! Images are independent tasks; the sums of the weight gradient are cut by the shape alone, so that no result depends on the number of threads.
 
+mod blocks;
 mod direct;
 mod geometry;
 mod im2col;
 mod winograd;
 
+pub(crate) use blocks::BlockConv;
 pub(crate) use geometry::Geometry;
 
 use crate::kernel::{Gradients, Kernel, Real, for_slices, multiversion, sum_all, written};

@@ -1,6 +1,8 @@
 //! Reading tensors, filling parameters and comparing.
 
-use super::files;
+// Each test uses some of it.
+#![allow(dead_code, reason = "each program that includes this uses some of it")]
+
 use candle_core::{DType, Device, Tensor};
 use core_tensor::params::ParamStore;
 use std::collections::HashMap;
@@ -10,16 +12,31 @@ pub(crate) const TOLERANCE_F64: f64 = 1e-10;
 /// f32 carries 24 bits, and sums here run over up to some thousand rows.
 pub(crate) const TOLERANCE_F32: f64 = 1e-4;
 
-pub(crate) struct Golden(HashMap<String, Tensor>);
+pub(crate) struct Golden {
+    tensors: HashMap<String, Tensor>,
+    metadata: HashMap<String, String>,
+}
 
 impl Golden {
-    pub(crate) fn read(name: &str) -> Option<Self> {
-        let bytes = files::read(name)?;
-        Some(Self(candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).expect("valid safetensors")))
+    /// What the bytes of a safetensors file hold.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).expect("valid safetensors");
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a header");
+        let metadata = header.get("__metadata__").cloned().unwrap_or_else(|| serde_json::json!({}));
+        Self { tensors, metadata: serde_json::from_value(metadata).expect("metadata of strings") }
+    }
+
+    pub(crate) fn metadata(&self, name: &str) -> &str {
+        self.metadata.get(name).unwrap_or_else(|| panic!("no metadata {name}"))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
     pub(crate) fn get(&self, name: &str) -> &Tensor {
-        self.0.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
+        self.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
     }
 
     pub(crate) fn float(&self, name: &str, dtype: DType) -> Tensor {
@@ -40,14 +57,14 @@ impl Golden {
 
     pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
         let mut names: Vec<String> =
-            self.0.keys().filter_map(|name| name.strip_prefix(prefix).map(str::to_string)).collect();
+            self.tensors.keys().filter_map(|name| name.strip_prefix(prefix).map(str::to_string)).collect();
         names.sort();
         names
     }
 
     /// How many tensors are called `<prefix><number><suffix>`, numbered from 0.
     pub(crate) fn count(&self, prefix: &str, suffix: &str) -> usize {
-        (0..).take_while(|number| self.0.contains_key(&format!("{prefix}{number}{suffix}"))).count()
+        (0..).take_while(|number| self.tensors.contains_key(&format!("{prefix}{number}{suffix}"))).count()
     }
 
     /// The length of `<prefix><largest number>.bias`: the width of a last layer.

@@ -1,0 +1,151 @@
+//! What the paper claims, and how we judge it.
+
+use experiment::{Claim, Judge, Paper, Published, Scale};
+
+const ALL: &[Scale] = &[Scale::Smoke, Scale::Laptop, Scale::Paper];
+const REAL: &[Scale] = &[Scale::Laptop, Scale::Paper];
+const NOT_WRITTEN: &[Scale] = &[];
+
+const fn points(id: &'static str, statement: &'static str, bound: f64) -> Claim {
+    Claim::new(id, statement, Judge::AtLeast(bound), "points", REAL)
+}
+
+const fn control(id: &'static str, statement: &'static str) -> Claim {
+    Claim::new(id, statement, Judge::ReportOnly, "points", REAL)
+}
+
+const fn saved(id: &'static str, statement: &'static str) -> Claim {
+    Claim::new(id, statement, Judge::ReportOnly, "%", REAL)
+}
+
+pub(crate) static PAPER: Paper = Paper {
+    slug: "structured-lottery-tickets",
+    title: "Coarsening the Granularity: Towards Structurally Sparse Lottery Tickets",
+    authors: "Tianlong Chen, Xuxi Chen, Xiaolong Ma, Yanzhi Wang, Zhangyang Wang",
+    venue: "ICML 2022",
+    url: "https://arxiv.org/abs/2202.04736",
+    claims: &[
+        Claim::new(
+            "partition-recovers",
+            "Partitions of planted hypergraphs: sum of (parts touched - 1) over that of the planted groups, worst of 5 seeds",
+            Judge::AtMost(1.05),
+            "ratio",
+            ALL,
+        ),
+        Claim::new(
+            "blocks-equal-masked",
+            "A block-sparse layer computes what the masked dense one does: largest difference in f32",
+            Judge::AtMost(1e-4),
+            "",
+            ALL,
+        ),
+        Claim::new(
+            "blocks-beat-gemm",
+            "256 x 2304 in 8 blocks of 32 x 1280 times 2304 x 1024: time of our dense product over that of the blocks (least possible work: 1.8)",
+            Judge::AtLeast(1.4),
+            "ratio",
+            ALL,
+        ),
+        Claim::new(
+            "blocks-against-winograd",
+            "The same layer as a 3 x 3 convolution of 16 images of 8 x 8: time of our dense convolution (Winograd) over that of the blocks",
+            Judge::ReportOnly,
+            "ratio",
+            ALL,
+        ),
+        Claim::new(
+            "csr-loses",
+            "The same at 44 % scattered zeros: time of our dense product over that of compressed rows",
+            Judge::AtMost(1.0),
+            "ratio",
+            ALL,
+        ),
+        Claim::new(
+            "imp-keeps-accuracy",
+            "Generated images: accuracy of a ticket of two rounds (36 % sparse) minus dense",
+            Judge::AtLeast(-2.0),
+            "points",
+            ALL,
+        ),
+        saved(
+            "convolutions-36",
+            "Time of the convolutions of ResNet-18 (32 x 32) that dense blocks save at 36 % sparsity, the faster form for each layer",
+        ),
+        saved(
+            "convolutions-58",
+            "Time of the convolutions of ResNet-18 (32 x 32) that dense blocks save at 58 % sparsity, the faster form for each layer",
+        ),
+        saved(
+            "convolutions-74",
+            "Time of the convolutions of ResNet-18 (32 x 32) that dense blocks save at 74 % sparsity, the faster form for each layer",
+        ),
+        points("imp-2", "MNIST 14 x 14, round 2 (36 % sparse): scattered ticket minus dense, mean of 5 seeds", -0.3),
+        points("imp-4", "MNIST 14 x 14, round 4 (59 % sparse): scattered ticket minus dense", -0.3),
+        points("imp-6", "MNIST 14 x 14, round 6 (74 % sparse): scattered ticket minus dense", -0.3),
+        points("imp-8", "MNIST 14 x 14, round 8 (83 % sparse): scattered ticket minus dense", -0.3),
+        points("regroup-dense-6", "MNIST 14 x 14, round 6: Regroup minus dense", -1.2),
+        points("regroup-refill-6", "MNIST 14 x 14, round 6: Regroup minus Refill", 0.3),
+        points("regroup-refill-8", "MNIST 14 x 14, round 8: Regroup minus Refill", 0.8),
+        points("refill-plus-6", "MNIST 14 x 14, round 6: Refill+ minus Refill", 0.0),
+        points("refill-plus-8", "MNIST 14 x 14, round 8: Refill+ minus Refill", 0.0),
+        points("imp-random-6", "MNIST 14 x 14, round 6: scattered ticket minus random mask of its density", 0.5),
+        points(
+            "equal-density",
+            "MNIST 14 x 14: Regroup at round 6 minus Refill+ at round 8, of about one density",
+            0.2,
+        ),
+        control(
+            "dense-longer",
+            "MNIST 14 x 14: the dense network trained from the rewinding step, as tickets are, minus dense",
+        ),
+        control(
+            "random-blocks-4",
+            "MNIST 14 x 14, round 4: Regroup minus blocks of the same shapes with random rows and columns",
+        ),
+        control(
+            "random-blocks-6",
+            "MNIST 14 x 14, round 6: Regroup minus blocks of the same shapes with random rows and columns",
+        ),
+        control(
+            "random-blocks-8",
+            "MNIST 14 x 14, round 8: Regroup minus blocks of the same shapes with random rows and columns",
+        ),
+        control(
+            "permuted-6",
+            "MNIST 14 x 14, round 6: scattered ticket minus the same mask permuted within each layer",
+        ),
+        control(
+            "one-shot-6",
+            "MNIST 14 x 14, round 6: scattered ticket minus one-shot magnitude pruning of the trained network (OMP)",
+        ),
+        control("snip-6", "MNIST 14 x 14, round 6: scattered ticket minus SNIP"),
+        control("grasp-6", "MNIST 14 x 14, round 6: scattered ticket minus GraSP"),
+        control("synflow-6", "MNIST 14 x 14, round 6: scattered ticket minus SynFlow"),
+        Claim::new(
+            "compact-equals-masked",
+            "A compacted network computes what the masked one does (not written)",
+            Judge::AtMost(1e-4),
+            "",
+            NOT_WRITTEN,
+        ),
+        Claim::new(
+            "half-channels",
+            "ResNet-18 with half of each layer's channels over the dense one (not written)",
+            Judge::AtLeast(2.0),
+            "ratio",
+            NOT_WRITTEN,
+        ),
+        Claim {
+            id: "time-saved",
+            statement: "Convolution time saved by blocks at 74 % sparsity (not written; the paper's is on a GPU)",
+            published: Some(Published {
+                value: 64.84,
+                spread: None,
+                source: "published (abstract): up to, Tiny-ImageNet at 74 %",
+            }),
+            judge: Judge::AtLeast(50.0),
+            unit: "%",
+            scales: NOT_WRITTEN,
+        },
+    ],
+};
