@@ -8,6 +8,7 @@ mod cuda;
 pub mod device;
 mod error;
 pub mod gradcheck;
+pub mod inference;
 pub mod init;
 pub mod kernel;
 pub mod memory;

@@ -134,7 +134,7 @@ fn claim(context: &mut Context, method: &[Fold], baseline: &[Fold], losses: &[f6
         trials: values.len(),
         data: "seeds".into(),
         is_synthetic: true,
-        note: None,
+        ..Measured::default()
     };
     context.claim("accuracy", measured(&accuracies))?;
     context.claim("beats-baseline", measured(&differences))?;

@@ -18,6 +18,8 @@ pub struct Measured {
     pub data: String,
     /// Whether the data is synthetic; the report says so beside the value.
     pub is_synthetic: bool,
+    /// Whether the value is a time, or made of times. Such a value is not judged in a build with debug assertions, whose checks cost time.
+    pub is_timed: bool,
     /// Anything a reader must know beside the value.
     pub note: Option<String>,
 }
@@ -32,6 +34,17 @@ impl Measured {
             data: data.into(),
             ..Self::default()
         }
+    }
+
+    /// The same value, said to be made of times (see [`is_timed`](Self::is_timed)).
+    #[must_use]
+    pub fn timed(self) -> Self {
+        Self { is_timed: true, ..self }
+    }
+
+    /// Whether it is a time that this build, one with debug assertions, cannot measure.
+    pub(crate) fn is_slowed_by_checks(&self) -> bool {
+        self.is_timed && cfg!(debug_assertions)
     }
 }
 
@@ -67,7 +80,7 @@ impl Judge {
 /// The verdict on `claim` at `scale`. An incomplete run tests nothing.
 pub(crate) fn verdict(claim: &Claim, scale: Scale, is_complete: bool, measured: Option<&Measured>) -> Verdict {
     let Some(measured) = measured else { return Verdict::NotTested };
-    if !is_complete || !claim.scales.contains(&scale) {
+    if !is_complete || !claim.scales.contains(&scale) || measured.is_slowed_by_checks() {
         return Verdict::NotTested;
     }
     match claim.judge.accepts(measured.value) {
@@ -119,6 +132,16 @@ mod tests {
                 assert_eq!(verdict_of(judge, value), Verdict::NotReproduced, "{judge:?} {value}");
             }
         }
+    }
+
+    #[test]
+    fn times_are_judged_only_in_a_build_without_debug_assertions() {
+        let claim = Claim::new("a", "", Judge::AtLeast(2.0), "", &[Scale::Smoke]);
+        let of = |measured: Measured| verdict(&claim, Scale::Smoke, true, Some(&measured));
+        let measured = Measured { value: 1.0, ..Measured::default() };
+        assert_eq!(of(measured.clone()), Verdict::NotReproduced);
+        let expected = if cfg!(debug_assertions) { Verdict::NotTested } else { Verdict::NotReproduced };
+        assert_eq!(of(measured.timed()), expected);
     }
 
     #[test]

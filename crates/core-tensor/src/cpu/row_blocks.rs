@@ -115,22 +115,17 @@ pub(crate) fn tile_of<T: Real>(source: Source<'_, T>, vectors: usize, weights: &
         let found = instructions();
         if found != Instructions::Baseline
             && let (Some(x), Some(weights)) = (T::as_f32(source.x), T::as_f32(weights))
+            && let Some(out) = T::as_f32_mut(out.as_flattened_mut())
+            && let ([out], []) = out.as_chunks_mut::<PANEL>().0.as_chunks_mut::<ROWS>()
         {
             let source = Source { x, offsets: source.offsets, step: source.step };
-            let mut sums = [[0f32; PANEL]; ROWS];
             // SAFETY: the instruction sets were found on this machine.
-            unsafe {
+            return unsafe {
                 match found {
-                    Instructions::Avx512 => avx512(source, vectors, weights, &mut sums),
-                    _ => avx2(source, vectors, weights, &mut sums),
+                    Instructions::Avx512 => avx512(source, vectors, weights, out),
+                    _ => avx2(source, vectors, weights, out),
                 }
-            }
-            for (out, sums) in out.iter_mut().zip(&mut sums) {
-                if let Some(out) = T::as_f32_mut(out) {
-                    out.copy_from_slice(sums);
-                }
-            }
-            return;
+            };
         }
     }
     tile_with::<T, [T; LANES]>(source, vectors, weights, out);

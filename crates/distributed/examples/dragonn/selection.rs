@@ -169,7 +169,7 @@ fn decoding(context: &mut Context) -> Result<()> {
     let difference = sparse.iter().zip(&naive).fold(0f32, |largest, (a, b)| largest.max((a - b).abs()));
     let data = "Gaussian gradients";
     context.claim("sparse-decoding-equals-naive", generated(f64::from(difference), 8, data))?;
-    context.claim("sparse-decoding-is-faster", generated(times[1] / times[0], 5, data))
+    context.claim("sparse-decoding-is-faster", generated(times[1] / times[0], 5, data).timed())
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -230,15 +230,16 @@ fn times(context: &mut Context) -> Result<()> {
     let data = "Gaussian gradients";
     let at = |log: u32| logs.iter().position(|&known| known == log).map(|at| &all[at].seconds);
     if let Some(seconds) = at(22) {
-        context.claim("selection-is-fast", generated(seconds[0] / seconds[1], 9, data))?;
-        context.claim("selection-beats-dgc", generated(seconds[0] / seconds[3], 9, data))?;
-        context.claim("filtered-top-k", generated(seconds[2] / seconds[0], 9, data))?;
+        context.claim("selection-is-fast", generated(seconds[0] / seconds[1], 9, data).timed())?;
+        context.claim("selection-beats-dgc", generated(seconds[0] / seconds[3], 9, data).timed())?;
+        context.claim("filtered-top-k", generated(seconds[2] / seconds[0], 9, data).timed())?;
     }
     if is_smoke {
         return Ok(());
     }
     let cuts = all.iter().map(|times| 1. - times.seconds[0] / times.seconds[1].min(times.seconds[3]));
-    context.claim("compression-time-cut", generated(cuts.fold(f64::NEG_INFINITY, f64::max), all.len(), data))?;
+    context
+        .claim("compression-time-cut", generated(cuts.fold(f64::NEG_INFINITY, f64::max), all.len(), data).timed())?;
     let mut table = Table::new(["n", "DRAGONN", "top-k, quickselect", "top-k, filtered", "DGC", "SIDCo", "random-k"]);
     for (log, times) in logs.iter().zip(&all) {
         let cells = times.seconds.iter().map(|seconds| format!("{:.3}", seconds * 1e3));

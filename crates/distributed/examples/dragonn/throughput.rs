@@ -65,9 +65,9 @@ pub(crate) fn report(context: &mut Context) -> Result<()> {
     let data = "simulated network, generated labels";
     let is_fast = |at: &usize| BANDWIDTHS[*at] >= 1.25e9;
     let gain = (0..dense.len()).filter(is_fast).map(|at| rates[0][at] / dense[at]).fold(0., f64::max);
-    context.claim("throughput-gain", generated(gain, 1, data))?;
+    context.claim("throughput-gain", generated(gain, 1, data).timed())?;
     let worst = rates[0].iter().zip(&rates[1]).map(|(ours, dgc)| ours / dgc).fold(f64::INFINITY, f64::min);
-    context.claim("throughput-beats-dgc", generated(worst, 1, data))?;
+    context.claim("throughput-beats-dgc", generated(worst, 1, data).timed())?;
     let mut table = Table::new(["Gbit/s", "dense", "DRAGONN", "DGC", "top-k", "DRAGONN / dense"]);
     for (at, gigabits) in x.iter().enumerate() {
         let mut row = vec![format!("{gigabits:.2}"), format!("{:.0}", dense[at])];

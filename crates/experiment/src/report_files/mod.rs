@@ -134,6 +134,9 @@ fn result(context: &Context, claim: &Claim, is_complete: bool) -> ClaimResult {
         _ if is_expected && !is_complete => Some("the run is not complete".to_owned()),
         _ if !is_expected && scales.is_empty() => Some("tested at no scale".to_owned()),
         _ if !is_expected => Some(format!("tested at scale {}", scales.join(", "))),
+        Some(measured) if measured.is_slowed_by_checks() => {
+            Some("built with debug assertions, so times are not judged".to_owned())
+        }
         _ => None,
     };
     let own = measured.and_then(|measured| measured.note.clone());

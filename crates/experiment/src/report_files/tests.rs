@@ -66,7 +66,15 @@ fn with_report(is_complete: bool, fill: impl FnOnce(&mut Context), test: impl Fn
 
 fn measured(value: f64, is_synthetic: bool) -> Measured {
     let note = Some(HOSTILE.to_owned());
-    Measured { value, spread: Some(f64::INFINITY), trials: 3, data: HOSTILE.into(), is_synthetic, note }
+    Measured {
+        value,
+        spread: Some(f64::INFINITY),
+        trials: 3,
+        data: HOSTILE.into(),
+        is_synthetic,
+        is_timed: false,
+        note,
+    }
 }
 
 fn fill_with_hostile_texts(context: &mut Context) {

@@ -227,7 +227,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
     context.claim("mnist-frozen", claim(&still, MNIST, note(&frozen, &last)))?;
     let neighbours = values(&copies, &|a| 100. * (after_two(a) - a.neighbours));
     context.claim("mnist-neighbours", claim(&neighbours, MNIST, None))?;
-    context.claim("mnist-cost", claim(&values(&copies, &|a| a.seconds[0] / a.seconds[1]), MNIST, None))?;
+    context.claim("mnist-cost", claim(&values(&copies, &|a| a.seconds[0] / a.seconds[1]), MNIST, None).timed())?;
     let classifier = values(&copies[..1], &|a| 100. * a.classifier);
     context.claim("mnist-ce", claim(&classifier, MNIST, None))?;
     context.claim("mnist-npc", claim(&values(&copies, &|a| 100. * after_two(a)), MNIST, None))?;

@@ -182,7 +182,7 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Vec<Vec<Layer>>>) -
             Measured::mean_of(&[100.0 * (1.0 - chosen / dense)], "random weights and images, 64 at a time, one thread");
         context.claim(
             &format!("convolutions-{sparsity}"),
-            Measured { is_synthetic: true, note: Some(note), ..measured },
+            Measured { is_synthetic: true, is_timed: true, note: Some(note), ..measured },
         )?;
     }
     context.table(

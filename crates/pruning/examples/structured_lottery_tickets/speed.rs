@@ -108,9 +108,9 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Found>) -> Result<(
         note: Some(note.clone()),
         ..Measured::mean_of(&[value], "random weights and inputs, one thread")
     };
-    context.claim("blocks-beat-gemm", measured(dense / blocks))?;
-    context.claim("blocks-against-winograd", measured(winograd / convolution))?;
-    context.claim("csr-loses", measured(dense / scattered))?;
+    context.claim("blocks-beat-gemm", measured(dense / blocks).timed())?;
+    context.claim("blocks-against-winograd", measured(winograd / convolution).timed())?;
+    context.claim("csr-loses", measured(dense / scattered).timed())?;
     context.claim("blocks-equal-masked", Measured { note: None, ..measured(found.difference) })?;
     Ok(())
 }

@@ -1,0 +1,169 @@
+//! What happens to the sums of a convolution where they are written.
+
+use super::{IMAGES, Planes};
+use crate::kernel::{Real, multiversion};
+use crate::{Error, Result};
+
+/// What a convolution adds to its sums, and where it writes them: for the output channel `c`, `y = max(0, sum + bias(c) + map(c, position) + residual)`, each part where there is one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finish<T> {
+    /// The output channel of each row of the weight. Channels that no row has get what is added alone.
+    pub targets: Vec<usize>,
+    /// A number for each output channel.
+    pub bias: Vec<T>,
+    /// A number for each output channel and position, `[channels][height][width]`.
+    pub map: Option<Vec<T>>,
+    /// What is added from other planes.
+    pub residual: Option<Residual>,
+    /// Whether negative numbers become 0.
+    pub is_relu: bool,
+}
+
+/// Planes of the output's height and width that are added to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Residual {
+    /// How they lie.
+    pub planes: Planes,
+    /// For each output channel the channel that is added, if any.
+    pub channels: Vec<Option<usize>>,
+}
+
+/// Neighbours of a line, and where their sums are: vectors from `from` on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) from: usize,
+    pub(super) y: usize,
+    pub(super) x: usize,
+    pub(super) vectors: usize,
+}
+
+impl<T: Real> Finish<T> {
+    /// As many rows as output channels, in their order, and nothing added.
+    pub fn plain(channels: usize) -> Self {
+        let (targets, bias) = ((0..channels).collect(), vec![T::ZERO; channels]);
+        Self { targets, bias, map: None, residual: None, is_relu: false }
+    }
+
+    /// The same with ReLU.
+    #[must_use]
+    pub fn with_relu(self) -> Self {
+        Self { is_relu: true, ..self }
+    }
+
+    pub(super) fn check(&self, operation: &'static str, rows: usize, output: &Planes) -> Result<()> {
+        let length = |what, got, expected| match got == expected {
+            true => Ok(()),
+            false => Err(Error::Length { operation, what, got, expected }),
+        };
+        length("targets", self.targets.len(), rows)?;
+        length("bias", self.bias.len(), output.channels)?;
+        if let Some(map) = &self.map {
+            length("map", map.len(), output.channels * output.height * output.width)?;
+        }
+        let mut is_taken = vec![false; output.channels];
+        for (position, &target) in self.targets.iter().enumerate() {
+            match is_taken.get_mut(target) {
+                Some(is_taken) if !*is_taken => *is_taken = true,
+                Some(_) => {
+                    let (got, expected) = (target as f64, "the channel of one row");
+                    return Err(Error::Value { operation, what: "targets", got, expected });
+                }
+                None => {
+                    let (index, bound) = (target as u64, output.channels);
+                    return Err(Error::OutOfRange { operation, what: "targets", position, index, bound });
+                }
+            }
+        }
+        if let Some(Residual { planes, channels }) = &self.residual {
+            length("channels of the residual", channels.len(), output.channels)?;
+            if [planes.height, planes.width] != [output.height, output.width] {
+                let expected = format!("planes of [{}, {}]", output.height, output.width);
+                let got = vec![planes.height, planes.width];
+                return Err(Error::Shape { operation, what: "the residual", got, expected });
+            }
+            for (position, channel) in channels.iter().enumerate() {
+                if let Some(channel) = channel.filter(|&channel| channel >= planes.channels) {
+                    let (index, bound) = (channel as u64, planes.channels);
+                    let what = "channels of the residual";
+                    return Err(Error::OutOfRange { operation, what, position, index, bound });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes runs of the output channel `channel`; no sums stand for zeros.
+    pub(super) fn write(
+        &self,
+        output: &Planes,
+        channel: usize,
+        (sums, runs): (&[T], &[Run]),
+        residual: Option<&[T]>,
+        out: &mut [T],
+    ) {
+        let plane = output.height * output.width;
+        let map = self.map.as_ref().map_or(&[] as &[T], |map| &map[channel * plane..][..plane]);
+        let (mut lines, mut of_residual) = (*output, &[] as &[T]);
+        if let (Some(Residual { planes, channels }), Some(x)) = (&self.residual, residual)
+            && let Some(channel) = channels[channel]
+        {
+            (lines, of_residual) = (*planes, &x[channel * planes.plane()..][..planes.plane()]);
+        }
+        let out = &mut out[channel * output.plane()..][..output.plane()];
+        let added = Added { bias: self.bias[channel], map, residual: of_residual, lines: &lines };
+        write_runs(sums, runs, added, self.is_relu, output, out);
+    }
+
+    /// Writes the channels that no row has.
+    pub(super) fn write_others(&self, output: &Planes, residual: Option<&[T]>, out: &mut [T]) {
+        if self.targets.len() == output.channels {
+            return;
+        }
+        let mut is_target = vec![false; output.channels];
+        self.targets.iter().for_each(|&target| is_target[target] = true);
+        let line = |y| Run { from: 0, y, x: 0, vectors: output.width };
+        let runs: Vec<Run> = (0..output.height).map(line).collect();
+        for (channel, _) in is_target.iter().enumerate().filter(|(_, is_target)| !**is_target) {
+            self.write(output, channel, (&[], &runs), residual, out);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Added<'a, T> {
+    bias: T,
+    /// For each position, or nothing.
+    map: &'a [T],
+    /// A plane, or nothing.
+    residual: &'a [T],
+    lines: &'a Planes,
+}
+
+multiversion! {
+    fn write_runs<T>(sums: &[T], runs: &[Run], added: Added<'_, T>, is_relu: bool, output: &Planes, out: &mut [T]) {
+        for run in runs {
+            let out = &mut out[output.at(run.y, run.x)..][..run.vectors * IMAGES];
+            match sums.is_empty() {
+                true => out.fill(added.bias),
+                false => {
+                    let sums = &sums[run.from * IMAGES..][..run.vectors * IMAGES];
+                    out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum + added.bias);
+                }
+            }
+            if !added.map.is_empty() {
+                let map = &added.map[run.y * output.width + run.x..][..run.vectors];
+                for (out, &value) in out.chunks_exact_mut(IMAGES).zip(map) {
+                    out.iter_mut().for_each(|out| *out += value);
+                }
+            }
+            if !added.residual.is_empty() {
+                let residual = &added.residual[added.lines.at(run.y, run.x)..][..run.vectors * IMAGES];
+                out.iter_mut().zip(residual).for_each(|(out, &x)| *out += x);
+            }
+            if is_relu {
+                // not a number stays what it is
+                out.iter_mut().for_each(|out| if *out < T::ZERO { *out = T::ZERO });
+            }
+        }
+    }
+}
