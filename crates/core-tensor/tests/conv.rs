@@ -230,3 +230,21 @@ fn nan_and_infinity_reach_what_they_touch() {
     assert!(y[0].is_nan() && y[14].is_nan());
     assert_eq!(y[35], 0.);
 }
+
+#[test]
+fn no_input_channels_give_the_bias() -> Result<()> {
+    for (stride, kernel) in [(1, 3), (2, 1), (1, 1)] {
+        let x = Var::zeros((2, 0, 5, 4), DType::F32, &Device::Cpu)?;
+        let weight = Var::zeros((3, 0, kernel, kernel), DType::F32, &Device::Cpu)?;
+        let bias = Var::new(&[1f32, 2., 3.], &Device::Cpu)?;
+        let config =
+            Conv2dConfig { stride: (stride, stride), padding: (kernel / 2, kernel / 2), ..Conv2dConfig::default() };
+        let y = ops::conv2d(&x, &weight, Some(&bias), &config)?;
+        let positions = y.dims()[2] * y.dims()[3];
+        assert_eq!(y.sum((2, 3))?.to_vec2::<f32>()?, [[1f32, 2., 3.].map(|b| b * positions as f32); 2]);
+        let gradients = core_tensor::backward(&ops::sum_all(&y)?)?;
+        assert_eq!(gradients.get(&bias).expect("a gradient").to_vec1::<f32>()?, [2. * positions as f32; 3]);
+        assert_eq!(ops::conv2d(&x, &weight, None, &config)?.abs()?.max_all()?.to_scalar::<f32>()?, 0.);
+    }
+    Ok(())
+}

@@ -131,7 +131,13 @@ fn a_kernel_for_each_channel() -> Result<()> {
         let weight = rng.normal(0.0, 1.0, (channels, 1, 3, 3), DType::F64, &Device::Cpu)?;
         let y = ops::conv2d(&x, &weight, None, &config)?;
         let planes = case.planes(&y)?;
-        let layer = Convolution::depthwise(planes, (3, 3), &case.config, &values(&weight)?, Finish::plain(channels))?;
+        let layer = Convolution::depthwise(
+            planes,
+            (3, 3),
+            &case.config,
+            (&sources, &values(&weight)?),
+            Finish::plain(channels),
+        )?;
         assert_close(&run(&layer, planes, &values(&x)?, None, 9), &values(&y)?, "depthwise");
     }
     Ok(())

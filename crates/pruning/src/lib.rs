@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod block_sparse;
+mod compile;
 mod error;
 mod mask;
 mod masked;
+pub mod network;
 pub mod partition;
 mod refill;
 mod regroup;
@@ -13,9 +15,11 @@ pub mod scores;
 mod select;
 
 pub use block_sparse::{BlockSparseConv2d, BlockSparseLinear, block_sparse_conv2d, block_sparse_linear};
+pub use compile::{CompileOptions, Compiled, Form, LayerPlan, LayerReport, Plan, Report, compile, machine};
 pub use error::{Error, Result};
 pub use mask::{Mask, Masks};
 pub use masked::MaskedOptimizer;
+pub use network::{Model, Network, NetworkBuilder};
 pub use refill::{ChannelCriterion, Refill, channel_importance};
 pub use regroup::{Block, BlockRule, Granularity, Parts, Regroup, Regrouped, union};
 pub use scope::Scope;

@@ -5,9 +5,11 @@
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::Module;
 use core_tensor::ops::{self, Conv2dConfig};
+use core_tensor::params::ParamStore;
 use pruning::scores::{GraspForm, activation_l1, activation_l2, activation_taylor, grasp, magnitude, snip, synflow};
 use pruning::{
-    Block, BlockRule, BlockSparseConv2d, ChannelCriterion, Mask, Masks, Parts, Refill, Regroup, iterative_round, union,
+    Block, BlockRule, BlockSparseConv2d, ChannelCriterion, CompileOptions, Mask, Masks, Network, NetworkBuilder, Parts,
+    Refill, Regroup, compile, iterative_round, union,
 };
 use reproduction::Golden;
 use serde::Deserialize;
@@ -293,4 +295,81 @@ fn scores_before_training_are_the_reference_ones() {
     assert_eq!(before, after, "the parameters are as they were");
     let weights = magnitude(&prunable).expect("scores");
     assert!(weights.values().flatten().all(|score| *score >= 0.0));
+}
+
+/// The residual network of the file: a stem, blocks `layer1`, …, of which those with a shortcut of their own have stride 2, the mean over the positions, `fc`.
+fn residual_network(file: &File) -> pruning::Result<Network> {
+    let outputs = |name: &str| file[&format!("param/{name}.weight")].dims()[0];
+    let image = file["input"].dims();
+    let mut net = NetworkBuilder::new(image[1], image[2], image[3]);
+    let normalized = |net: &mut NetworkBuilder, x, names: [&str; 2], stride: usize| {
+        let weight = &file[&format!("param/{}.weight", names[0])];
+        let (kernel, padding) = (weight.dims()[2], weight.dims()[2] / 2);
+        let config = Conv2dConfig { padding: (padding, padding), stride: (stride, stride), ..Conv2dConfig::default() };
+        let x = net.conv2d_no_bias(names[0], x, outputs(names[0]), (kernel, kernel), config)?;
+        net.batch_norm(names[1], x)
+    };
+    let x = net.input();
+    let x = normalized(&mut net, x, ["conv1", "bn1"], 1)?;
+    let mut x = net.relu(x)?;
+    for stage in 1.. {
+        let name = |of: &str| format!("layer{stage}.{of}");
+        if !file.contains_key(&format!("param/{}.weight", name("conv1"))) {
+            break;
+        }
+        let has_shortcut = file.contains_key(&format!("param/{}.weight", name("downsample.0")));
+        let stride = if has_shortcut { 2 } else { 1 };
+        let y = normalized(&mut net, x, [&name("conv1"), &name("bn1")], stride)?;
+        let y = net.relu(y)?;
+        let y = normalized(&mut net, y, [&name("conv2"), &name("bn2")], 1)?;
+        if has_shortcut {
+            x = normalized(&mut net, x, [&name("downsample.0"), &name("downsample.1")], stride)?;
+        }
+        x = net.add(y, x)?;
+        x = net.relu(x)?;
+    }
+    let x = net.global_average_pool(x)?;
+    let x = net.linear("fc", x, outputs("fc"))?;
+    net.finish(x)
+}
+
+#[test]
+fn compaction_is_exact_with_and_without_masked_norms() {
+    let Some(file) = file("compaction.safetensors") else { return };
+    for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-4)] {
+        let network = residual_network(&file).expect("a network");
+        let store = ParamStore::new(0, dtype, &CPU);
+        network.build(store.var_builder()).expect("layers");
+        for name in between(&file, "param/", "") {
+            let values = file[&format!("param/{name}")].to_dtype(dtype).expect("numbers");
+            store.set(&name, &values).expect("a parameter");
+        }
+        let mut masks = Masks::default();
+        for name in between(&file, "keep/", "") {
+            let kept = values(&file[&format!("keep/{name}")]);
+            let name = format!("{name}.weight");
+            let weight = &file[&format!("param/{name}")];
+            let columns = weight.elem_count() / kept.len();
+            let entries = kept.iter().flat_map(|&kept| std::iter::repeat_n(kept as u8, columns)).collect();
+            masks.insert(name, Mask::new(weight.dims(), entries).expect("a mask"));
+        }
+        assert!(!masks.is_empty());
+        let with_norms = network.with_norms(&masks).expect("masks");
+        let once = file["input"].to_dtype(dtype).expect("images");
+        // a few images, and so many that they are computed side by side
+        let images = [once.clone(), Tensor::cat(&[&once; 7], 0).expect("images")];
+        for (masks, expected) in [(&masks, "logits_bn_untouched"), (&with_norms, "logits_bn_masked")] {
+            let compiled = compile(&network, &store, masks, &CompileOptions { repeats: 0, ..Default::default() });
+            let compiled = compiled.expect("a compiled network");
+            let removed = |layer: &pruning::LayerReport| layer.outputs.1 < layer.outputs.0;
+            assert!(compiled.report().layers.iter().any(removed), "channels go");
+            let expected = values(&file[expected]);
+            for images in &images {
+                let found = values(&compiled.forward(images).expect("logits"));
+                for found in found.chunks(expected.len()) {
+                    close("logits", found, &expected, tolerance);
+                }
+            }
+        }
+    }
 }

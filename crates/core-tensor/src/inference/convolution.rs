@@ -145,25 +145,31 @@ impl<T: Real> Convolution<T> {
         })
     }
 
-    /// A kernel for each channel, from a weight `[channels][height][width]`.
+    /// A kernel for one input channel in each row, from the input channels and a weight `[rows][height][width]`.
     ///
     /// # Errors
-    /// As [`direct`](Self::direct).
+    /// As [`direct`](Self::direct), and input channels that there are not, or not one for each row.
     pub fn depthwise(
         planes: [Planes; 2],
         kernel: (usize, usize),
         config: &Conv2dConfig,
-        weight: &[T],
+        (sources, weight): (&[usize], &[T]),
         finish: Finish<T>,
     ) -> Result<Self> {
         const OP: &str = "inference::Convolution::depthwise";
         let window = Window::new(OP, planes, kernel, config)?;
         let rows = checked(OP, &window, config, (&[], 0), (weight, kernel.0 * kernel.1), &finish)?;
-        if rows != planes[0].channels {
-            let (got, expected) = (rows, planes[0].channels);
-            return Err(Error::Length { operation: OP, what: "the weight's kernels", got, expected });
+        if sources.len() != rows {
+            let (got, expected) = (sources.len(), rows);
+            return Err(Error::Length { operation: OP, what: "sources", got, expected });
         }
-        Ok(Self { form: Form::Depthwise(Depthwise::new(&window, weight)), input: planes[0], output: planes[1], finish })
+        let bound = planes[0].channels;
+        if let Some((position, &source)) = sources.iter().enumerate().find(|(_, source)| **source >= bound) {
+            let index = source as u64;
+            return Err(Error::OutOfRange { operation: OP, what: "sources", position, index, bound });
+        }
+        let form = Form::Depthwise(Depthwise::new(&window, (sources, weight)));
+        Ok(Self { form, input: planes[0], output: planes[1], finish })
     }
 
     /// Writes the output's planes; its margins are left as they are. `residual` holds the planes that the [`Finish`] adds.

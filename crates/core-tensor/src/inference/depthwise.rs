@@ -1,4 +1,4 @@
-//! Convolutions of each channel for itself.
+//! Convolutions with one input channel for each row.
 
 use super::convolution::Window;
 use super::finish::{Finish, Run};
@@ -7,8 +7,10 @@ use crate::kernel::{Real, multiversion};
 
 #[derive(Debug, Clone)]
 pub(super) struct Depthwise<T> {
-    /// `[channel][tap]`.
+    /// `[row][tap]`.
     weights: Vec<T>,
+    /// The input channel of each row.
+    sources: Vec<usize>,
     /// Where each tap reads, from the first on.
     offsets: Vec<usize>,
     /// Where the first tap of the first output is, and what separates outputs.
@@ -19,13 +21,14 @@ pub(super) struct Depthwise<T> {
 }
 
 impl<T: Real> Depthwise<T> {
-    pub(super) fn new(window: &Window, weight: &[T]) -> Self {
+    pub(super) fn new(window: &Window, (sources, weight): (&[usize], &[T])) -> Self {
         let Window { input, output, kernel, stride, dilation, padding } = *window;
         let taps = (0..kernel[0]).flat_map(|y| (0..kernel[1]).map(move |x| (y, x)));
         let offsets = taps.map(|(y, x)| y * dilation[0] * input.line() + x * dilation[1] * IMAGES).collect();
         let line = |y| Run { from: y * output.width, y, x: 0, vectors: output.width };
         Self {
             weights: weight.to_vec(),
+            sources: sources.to_vec(),
             offsets,
             first: (input.margin - padding[0]) * input.line() + (input.margin - padding[1]) * IMAGES,
             steps: [stride[0] * input.line(), stride[1] * IMAGES],
@@ -43,9 +46,10 @@ impl<T: Real> Depthwise<T> {
     ) {
         scratch.sums.resize(output.height * output.width * IMAGES, T::ZERO);
         let taps = self.offsets.len();
-        for (channel, &target) in finish.targets.iter().enumerate() {
-            let x = &x[channel * self.input.plane()..][..self.input.plane()];
-            let weights = &self.weights[channel * taps..][..taps];
+        for ((&source, &target), weights) in
+            self.sources.iter().zip(&finish.targets).zip(self.weights.chunks_exact(taps.max(1)))
+        {
+            let x = &x[source * self.input.plane()..][..self.input.plane()];
             sums_of_channel(&x[self.first..], weights, &self.offsets, self.steps, output.width, &mut scratch.sums);
             finish.write(output, target, (&scratch.sums, &self.lines), residual, out);
         }

@@ -88,6 +88,14 @@ fn forward<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>) -> Vec<T
 }
 
 fn forward_into<T: Real>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, out: &mut [T]) {
+    if g.depth() == 0 {
+        // no input channels: nothing to sum
+        out.fill(T::ZERO);
+        if let Some(bias) = bias {
+            add_bias(g.out_plane(), bias, out);
+        }
+        return;
+    }
     if direct::is_suited(g) {
         direct::forward(g, x, w, out);
         if let Some(bias) = bias {
