@@ -135,7 +135,7 @@ fn a_kernel_for_each_channel() -> Result<()> {
             planes,
             (3, 3),
             &case.config,
-            (&sources, &values(&weight)?),
+            (&(0..channels).collect::<Vec<_>>(), &values(&weight)?),
             Finish::plain(channels),
         )?;
         assert_close(&run(&layer, planes, &values(&x)?, None, 9), &values(&y)?, "depthwise");

@@ -4,6 +4,8 @@
 
 #[path = "structured_lottery_tickets/claims.rs"]
 mod claims;
+#[path = "structured_lottery_tickets/compiled.rs"]
+mod compiled;
 #[path = "structured_lottery_tickets/layers.rs"]
 mod layers;
 #[path = "structured_lottery_tickets/network.rs"]
@@ -29,12 +31,14 @@ fn run(context: &mut Context) -> Result<()> {
     // all trials first, so that a shard does its part of every group before any summary misses the others' parts
     let partitions = partitions::run(context)?;
     let speed = speed::run(context)?;
+    let compiled = compiled::run(context)?;
     let layers = if context.scale() == Scale::Smoke { None } else { Some(layers::run(context)?) };
     let generated = tickets::run(context, true)?;
     let is_real = context.scale() != Scale::Smoke && !context.is_synthetic();
     let digits = if is_real { Some(tickets::run(context, false)?) } else { None };
     partitions::report(context, partitions)?;
     speed::report(context, speed)?;
+    compiled::report(context, compiled)?;
     if let Some(layers) = layers {
         layers::report(context, layers)?;
     }

@@ -1,6 +1,7 @@
 //! Refill: whole channels in the place of scattered weights.
 
 use crate::mask::Mask;
+use crate::select::round_half_even;
 use crate::{Error, Result};
 use core_tensor::rounding::floor_to_count;
 
@@ -62,6 +63,20 @@ impl Refill {
         self.by_importance(mask, &channel_importance(mask, weights, self.criterion)?)
     }
 
+    /// The share `density` of a layer's channels, rounded and at least one, kept whole: those with the largest sum of scores, such as magnitudes; equal ones from the first.
+    ///
+    /// # Errors
+    /// A density outside [0, 1], another number of scores than the shape has entries, or scores that are not finite.
+    pub fn at_density(&self, shape: &[usize], scores: &[f64], density: f64) -> Result<Mask> {
+        if !(0.0..=1.0).contains(&density) {
+            return Err(Error::value("Refill::at_density", "density", density, "in [0, 1]"));
+        }
+        let full = Mask::full(shape);
+        let importance = channel_importance(&full, scores, ChannelCriterion::Magnitude)?;
+        let kept = round_half_even(density * full.rows() as f64).max(1);
+        Self::most_important(&full, &importance, kept)
+    }
+
     /// The same with importances of any origin, such as [`activation_l1`](crate::scores::activation_l1).
     ///
     /// # Errors
@@ -83,10 +98,16 @@ impl Refill {
         }
         let dense = mask.count() as f64 / columns as f64;
         let kept = floor_to_count(dense + (channels as f64 - dense) * self.extra);
+        Self::most_important(mask, importance, kept + 1)
+    }
+
+    /// The mask that keeps so many channels whole.
+    fn most_important(mask: &Mask, importance: &[f64], kept: usize) -> Result<Mask> {
+        let (channels, columns) = (mask.rows(), mask.columns());
         let mut order: Vec<usize> = (0..channels).collect();
         order.sort_by(|&a, &b| importance[b].total_cmp(&importance[a]).then(a.cmp(&b)));
         let mut refilled = vec![0; mask.len()];
-        for &channel in &order[..channels.min(kept + 1)] {
+        for &channel in &order[..channels.min(kept)] {
             refilled[channel * columns..(channel + 1) * columns].fill(1);
         }
         Mask::new(mask.shape(), refilled)

@@ -1,7 +1,8 @@
 //! Regroup: dense blocks of rows and columns in the place of scattered weights.
 
-use crate::mask::Mask;
+use crate::mask::{Mask, Masks};
 use crate::partition::hypergraph;
+use crate::select::{Scores, Selection, select};
 use crate::{Error, Result};
 
 /// Into how many clusters the rows of a layer are partitioned.
@@ -158,6 +159,41 @@ impl Regroup {
             of_rows[row] = part;
         }
         self.apply_partition(mask, &of_rows)
+    }
+
+    /// Blocks of a layer of this shape that keep about the share `density` of its weights, found by their scores (such as magnitudes): the scattered mask that they come from is made denser or sparser until
+    /// its blocks are within 2 % of the goal, at most five times; the closest is taken. What a full mask keeps, `t1 / (1 + t1)`, bounds the density, so t1 is raised to `2.25 · density / (1 − density)` where it is
+    /// lower. A layer of too few rows for blocks comes back with a scattered mask ([`Regrouped::has_blocks`]).
+    ///
+    /// # Errors
+    /// Settings out of range, a density outside (0, 1), another number of scores than the shape has entries, or scores that are not finite.
+    pub fn at_density(&self, shape: &[usize], scores: &[f64], density: f64) -> Result<Regrouped> {
+        if !(density > 0.0 && density < 1.0) {
+            return Err(Error::value("Regroup::at_density", "density", density, "in (0, 1)"));
+        }
+        let odds = density / (1.0 - density);
+        let own = Self { density_threshold: self.density_threshold.max(2.25 * odds), ..*self };
+        let scores: Scores = [(String::new(), scores.to_vec())].into_iter().collect();
+        let full = Masks::full([("", shape)]);
+        // a scattered mask of density p leaves blocks of density t p / (1 + t p), about
+        let mut scattered = odds / own.density_threshold;
+        let mut best: Option<(f64, Regrouped)> = None;
+        for _ in 0..5 {
+            let masks = select(&scores, &full, scattered.min(1.0), Selection::Layer, true)?;
+            let Some(mask) = masks.get("") else { break };
+            let found = own.apply(mask)?;
+            let reached = found.mask.density();
+            let distance = (reached / density).ln().abs();
+            let is_last = distance < 0.02 || !found.has_blocks() || !(reached > 0.0 && reached < 1.0);
+            if best.as_ref().is_none_or(|(least, _)| distance < *least) {
+                best = Some((distance, found));
+            }
+            if is_last {
+                break;
+            }
+            scattered *= odds * (1.0 - reached) / reached;
+        }
+        best.map(|(_, found)| found).ok_or_else(|| Error::invalid("Regroup::at_density", "no mask"))
     }
 
     /// The blocks for a given partition, the part of each row; parts of empty rows do not count.

@@ -109,7 +109,7 @@ fn check_scores(operation: &'static str, scores: &Scores, masks: &Masks) -> Resu
 }
 
 /// Rounds half to even, as Python does.
-fn round_half_even(x: f64) -> usize {
+pub(crate) fn round_half_even(x: f64) -> usize {
     let below = x.floor();
     let rest = x - below;
     let up = rest > 0.5 || (rest == 0.5 && below % 2.0 == 1.0);

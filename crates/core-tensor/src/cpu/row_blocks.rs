@@ -56,6 +56,12 @@ fn tile<T: Real, L: Lanes<T>, const R: usize, const V: usize>(
     let reach = (vector + V - 1) * step + LANES;
     for (&offset, weights) in offsets.iter().zip(weights.chunks_exact(ROWS)) {
         let x = &x[offset as usize..offset as usize + reach];
+        if L::IS_WIDE {
+            // what the neighbouring tile reads of this column
+            for at in 0..V {
+                L::prefetch(x.as_ptr().wrapping_add((V + at) * step));
+            }
+        }
         let mut lanes = [L::splat(T::ZERO); V];
         for (at, lanes) in lanes.iter_mut().enumerate() {
             *lanes = L::load(&x[(vector + at) * step..]);
@@ -84,33 +90,46 @@ fn keep<T: Real, L: Lanes<T>, const R: usize, const V: usize>(
 }
 
 #[inline(always)]
-fn tile_with<T: Real, L: Lanes<T>>(source: Source<'_, T>, vectors: usize, weights: &[T], out: &mut Sums<T>) {
-    if L::IS_WIDE {
+fn tile_with<T: Real, L: Lanes<T>>(
+    source: Source<'_, T>,
+    (rows, vectors): (usize, usize),
+    weights: &[T],
+    out: &mut Sums<T>,
+) {
+    const HALF: usize = ROWS / 2;
+    if L::IS_WIDE && rows > HALF {
         return match vectors {
             1 => keep(tile::<T, L, ROWS, 1>(source, weights, 0, 0), 0, out),
             2 => keep(tile::<T, L, ROWS, 2>(source, weights, 0, 0), 0, out),
             _ => keep(tile::<T, L, ROWS, 3>(source, weights, 0, 0), 0, out),
         };
     }
+    if L::IS_WIDE {
+        return match vectors {
+            1 => keep(tile::<T, L, HALF, 1>(source, weights, 0, 0), 0, out),
+            2 => keep(tile::<T, L, HALF, 2>(source, weights, 0, 0), 0, out),
+            _ => keep(tile::<T, L, HALF, 3>(source, weights, 0, 0), 0, out),
+        };
+    }
     // fewer registers: four rows and one vector at a time
-    for row in [0, ROWS / 2] {
+    for row in (0..rows).step_by(HALF) {
         for vector in 0..vectors {
-            keep(tile::<T, L, { ROWS / 2 }, 1>(source, weights, row, vector), vector, &mut out[row..]);
+            keep(tile::<T, L, HALF, 1>(source, weights, row, vector), vector, &mut out[row..]);
         }
     }
 }
 
-/// The sums of a tile of eight rows whose weights are packed `[column][8]`, for one to three vectors.
-pub(crate) fn tile_of<T: Real>(source: Source<'_, T>, vectors: usize, weights: &[T], out: &mut Sums<T>) {
+/// The sums of a tile of at most eight rows whose weights are packed `[column][8]`, for one to three vectors. Rows beyond those get any numbers.
+pub(crate) fn tile_of<T: Real>(source: Source<'_, T>, size: (usize, usize), weights: &[T], out: &mut Sums<T>) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,fma")]
-        fn avx512(source: Source<'_, f32>, vectors: usize, weights: &[f32], out: &mut Sums<f32>) {
-            tile_with::<f32, Avx512>(source, vectors, weights, out);
+        fn avx512(source: Source<'_, f32>, size: (usize, usize), weights: &[f32], out: &mut Sums<f32>) {
+            tile_with::<f32, Avx512>(source, size, weights, out);
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2(source: Source<'_, f32>, vectors: usize, weights: &[f32], out: &mut Sums<f32>) {
-            tile_with::<f32, Avx2>(source, vectors, weights, out);
+        fn avx2(source: Source<'_, f32>, size: (usize, usize), weights: &[f32], out: &mut Sums<f32>) {
+            tile_with::<f32, Avx2>(source, size, weights, out);
         }
         let found = instructions();
         if found != Instructions::Baseline
@@ -122,13 +141,13 @@ pub(crate) fn tile_of<T: Real>(source: Source<'_, T>, vectors: usize, weights: &
             // SAFETY: the instruction sets were found on this machine.
             return unsafe {
                 match found {
-                    Instructions::Avx512 => avx512(source, vectors, weights, out),
-                    _ => avx2(source, vectors, weights, out),
+                    Instructions::Avx512 => avx512(source, size, weights, out),
+                    _ => avx2(source, size, weights, out),
                 }
             };
         }
     }
-    tile_with::<T, [T; LANES]>(source, vectors, weights, out);
+    tile_with::<T, [T; LANES]>(source, size, weights, out);
 }
 
 impl Blocks {
@@ -189,7 +208,7 @@ impl Kernel for RowBlocksProduct {
                     let source = Source { x: &panel, offsets, step: LANES };
                     let tiles = packed.chunks_exact((ROWS * block.columns.len()).max(1));
                     for (rows_of_tile, weights) in block.rows.chunks(ROWS).zip(tiles) {
-                        tile_of(source, PANEL / LANES, weights, &mut sums);
+                        tile_of(source, (rows_of_tile.len(), PANEL / LANES), weights, &mut sums);
                         for (&row, sums) in rows_of_tile.iter().zip(&sums) {
                             of_panel[row as usize] = *sums;
                         }

@@ -8,6 +8,8 @@ use crate::kernel::Real;
 
 /// Columns that are summed before the next rows take their turn, so that the weights of a tile stay in the first-level cache.
 pub(super) const COLUMNS: usize = 1024;
+/// Columns that may be summed in one piece, which saves a place for sums.
+const AT_ONCE: usize = 1536;
 /// Values of the sums that are kept at a time: half of a second-level cache with what is read beside them.
 const SUMS: usize = 64 * 1024;
 
@@ -57,6 +59,8 @@ pub(super) struct Direct<T> {
     rows: usize,
     /// Rows whose sums are zero.
     without_block: Vec<usize>,
+    /// Whether every row is summed in one piece.
+    is_written_at_once: bool,
 }
 
 /// Rows that no block with columns has.
@@ -84,7 +88,8 @@ impl<T: Real> Direct<T> {
             packed
         };
         let without_block = without_block(blocks, rows);
-        let blocks = blocks.iter().filter(|block| !block.is_empty()).map(packed).collect();
+        let blocks: Vec<PackedBlock<T>> = blocks.iter().filter(|block| !block.is_empty()).map(packed).collect();
+        let is_written_at_once = blocks.iter().all(|block| block.columns.len() <= AT_ONCE);
         let first = (input.margin - padding[0]) * input.line() + (input.margin - padding[1]) * IMAGES;
         let (mut bases, mut runs, mut from) = (Vec::new(), Vec::new(), 0);
         let mut most = 1;
@@ -103,7 +108,16 @@ impl<T: Real> Direct<T> {
             }
         }
         let vectors = (SUMS / (rows.max(1) * IMAGES)).clamp(6, 48);
-        Self { blocks, bases, runs, together: (vectors / most).max(1), step: stride[1] * IMAGES, rows, without_block }
+        Self {
+            blocks,
+            bases,
+            runs,
+            together: (vectors / most).max(1),
+            step: stride[1] * IMAGES,
+            rows,
+            without_block,
+            is_written_at_once,
+        }
     }
 
     pub(super) fn forward(
@@ -113,6 +127,9 @@ impl<T: Real> Direct<T> {
         out: &mut [T],
         scratch: &mut Scratch<T>,
     ) {
+        if self.is_written_at_once {
+            return self.forward_at_once((x, residual), (output, finish), out);
+        }
         let mut of_tile = [[T::ZERO; PANEL]; ROWS];
         for (runs, bases) in self.runs.chunks(self.together).zip(self.bases.chunks(self.together)) {
             let first = runs[0].from;
@@ -129,7 +146,7 @@ impl<T: Real> Direct<T> {
                     block.for_tiles(piece, |rows, weights| {
                         for (run, &base) in runs.iter().zip(bases) {
                             let source = Source { x: &x[base..], offsets, step: self.step };
-                            tile_of(source, run.vectors, weights, &mut of_tile);
+                            tile_of(source, (rows.len(), run.vectors), weights, &mut of_tile);
                             for (&row, of_tile) in rows.iter().zip(&of_tile) {
                                 let at = (row as usize * vectors + run.from - first) * IMAGES;
                                 let sums = &mut sums[at..at + run.vectors * IMAGES];
@@ -146,6 +163,30 @@ impl<T: Real> Direct<T> {
             for (row, sums) in sums.chunks_exact(vectors * IMAGES).enumerate() {
                 finish.write(output, finish.targets[row], (sums, &runs), residual, out);
             }
+        }
+    }
+
+    /// Writes each tile of sums to its place, where no row has more columns than are summed at a time.
+    fn forward_at_once(
+        &self,
+        (x, residual): (&[T], Option<&[T]>),
+        (output, finish): (&Planes, &Finish<T>),
+        out: &mut [T],
+    ) {
+        let mut of_tile = [[T::ZERO; PANEL]; ROWS];
+        for (runs, bases) in self.runs.chunks(self.together).zip(self.bases.chunks(self.together)) {
+            for block in &self.blocks {
+                block.for_tiles(0..block.columns.len(), |rows, weights| {
+                    for (&run, &base) in runs.iter().zip(bases) {
+                        let source = Source { x: &x[base..], offsets: &block.columns, step: self.step };
+                        tile_of(source, (rows.len(), run.vectors), weights, &mut of_tile);
+                        finish.write_rows(output, rows, (of_tile.as_flattened(), PANEL, run), residual, out);
+                    }
+                });
+            }
+        }
+        for &row in &self.without_block {
+            finish.write(output, finish.targets[row], (&[], &self.runs), residual, out);
         }
     }
 }

@@ -101,17 +101,49 @@ impl<T: Real> Finish<T> {
         residual: Option<&[T]>,
         out: &mut [T],
     ) {
+        let added = self.added(output, channel, residual);
+        let out = &mut out[channel * output.plane()..][..output.plane()];
+        write_runs(sums, runs, added, self.is_relu, output, out);
+    }
+
+    /// Writes the sums of some rows for one run, `width` numbers apart.
+    pub(super) fn write_rows(
+        &self,
+        output: &Planes,
+        rows: &[u32],
+        (sums, width, run): (&[T], usize, Run),
+        residual: Option<&[T]>,
+        out: &mut [T],
+    ) {
+        let plane = output.plane();
+        let (place, len) = (output.at(run.y, run.x), run.vectors * IMAGES);
+        for (row, sums) in rows.iter().zip(sums.chunks_exact(width)) {
+            let channel = self.targets[*row as usize];
+            if self.map.is_some() {
+                self.write(output, channel, (sums, &[Run { from: 0, ..run }]), residual, out);
+                continue;
+            }
+            let residual = match (&self.residual, residual) {
+                (Some(Residual { planes, channels }), Some(x)) => channels[channel]
+                    .map_or(&[] as &[T], |channel| &x[channel * planes.plane() + planes.at(run.y, run.x)..][..len]),
+                _ => &[],
+            };
+            let out = &mut out[channel * plane + place..][..len];
+            write_sums(&sums[..len], self.bias[channel], residual, self.is_relu, out);
+        }
+    }
+
+    /// What is added to a channel.
+    fn added<'a>(&'a self, output: &'a Planes, channel: usize, residual: Option<&'a [T]>) -> Added<'a, T> {
         let plane = output.height * output.width;
         let map = self.map.as_ref().map_or(&[] as &[T], |map| &map[channel * plane..][..plane]);
-        let (mut lines, mut of_residual) = (*output, &[] as &[T]);
+        let (mut lines, mut of_residual) = (output, &[] as &[T]);
         if let (Some(Residual { planes, channels }), Some(x)) = (&self.residual, residual)
             && let Some(channel) = channels[channel]
         {
-            (lines, of_residual) = (*planes, &x[channel * planes.plane()..][..planes.plane()]);
+            (lines, of_residual) = (planes, &x[channel * planes.plane()..][..planes.plane()]);
         }
-        let out = &mut out[channel * output.plane()..][..output.plane()];
-        let added = Added { bias: self.bias[channel], map, residual: of_residual, lines: &lines };
-        write_runs(sums, runs, added, self.is_relu, output, out);
+        Added { bias: self.bias[channel], map, residual: of_residual, lines }
     }
 
     /// Writes the channels that no row has.
@@ -139,30 +171,54 @@ struct Added<'a, T> {
     lines: &'a Planes,
 }
 
+#[inline(always)]
+fn rectified<T: Real>(value: T, is_relu: bool) -> T {
+    // not a number stays what it is
+    if is_relu && value < T::ZERO { T::ZERO } else { value }
+}
+
+multiversion! {
+    fn write_sums<T>(sums: &[T], bias: T, residual: &[T], is_relu: bool, out: &mut [T]) {
+        let vectors = out.as_chunks_mut::<IMAGES>().0.iter_mut().zip(sums.as_chunks::<IMAGES>().0);
+        if residual.is_empty() {
+            for (out, sums) in vectors {
+                for (out, &sum) in out.iter_mut().zip(sums) {
+                    *out = rectified(sum + bias, is_relu);
+                }
+            }
+            return;
+        }
+        for ((out, sums), residual) in vectors.zip(residual.as_chunks::<IMAGES>().0) {
+            for ((out, &sum), &x) in out.iter_mut().zip(sums).zip(residual) {
+                *out = rectified(sum + bias + x, is_relu);
+            }
+        }
+    }
+}
+
 multiversion! {
     fn write_runs<T>(sums: &[T], runs: &[Run], added: Added<'_, T>, is_relu: bool, output: &Planes, out: &mut [T]) {
         for run in runs {
             let out = &mut out[output.at(run.y, run.x)..][..run.vectors * IMAGES];
-            match sums.is_empty() {
-                true => out.fill(added.bias),
-                false => {
-                    let sums = &sums[run.from * IMAGES..][..run.vectors * IMAGES];
-                    out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum + added.bias);
+            let residual = match added.residual.is_empty() {
+                true => added.residual,
+                false => &added.residual[added.lines.at(run.y, run.x)..][..run.vectors * IMAGES],
+            };
+            for (at, out) in out.as_chunks_mut::<IMAGES>().0.iter_mut().enumerate() {
+                let mut values = [added.bias; IMAGES];
+                if !added.map.is_empty() {
+                    let of_map = added.map[run.y * output.width + run.x + at];
+                    values.iter_mut().for_each(|value| *value += of_map);
                 }
-            }
-            if !added.map.is_empty() {
-                let map = &added.map[run.y * output.width + run.x..][..run.vectors];
-                for (out, &value) in out.chunks_exact_mut(IMAGES).zip(map) {
-                    out.iter_mut().for_each(|out| *out += value);
+                if !sums.is_empty() {
+                    let sums = &sums[(run.from + at) * IMAGES..][..IMAGES];
+                    values.iter_mut().zip(sums).for_each(|(value, &sum)| *value += sum);
                 }
-            }
-            if !added.residual.is_empty() {
-                let residual = &added.residual[added.lines.at(run.y, run.x)..][..run.vectors * IMAGES];
-                out.iter_mut().zip(residual).for_each(|(out, &x)| *out += x);
-            }
-            if is_relu {
-                // not a number stays what it is
-                out.iter_mut().for_each(|out| if *out < T::ZERO { *out = T::ZERO });
+                if !residual.is_empty() {
+                    let residual = &residual[at * IMAGES..][..IMAGES];
+                    values.iter_mut().zip(residual).for_each(|(value, &x)| *value += x);
+                }
+                *out = values.map(|value| rectified(value, is_relu));
             }
         }
     }

@@ -126,7 +126,7 @@ impl<T: Real> Winograd<T> {
                                     left => left.min(PANEL / IMAGES),
                                 };
                                 let source = Source { x: &inputs[done * IMAGES..], offsets, step: IMAGES };
-                                tile_of(source, vectors, weights, &mut of_tile);
+                                tile_of(source, (rows.len(), vectors), weights, &mut of_tile);
                                 for (&row, of_tile) in rows.iter().zip(&of_tile) {
                                     let at = row as usize * width + done * IMAGES;
                                     let sums = &mut products[at..at + vectors * IMAGES];

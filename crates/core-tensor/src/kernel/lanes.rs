@@ -15,6 +15,9 @@ pub(crate) trait Lanes<T>: Copy {
     fn store(self, out: &mut [T; LANES]);
     /// `self · factor + sum`, rounded once.
     fn mul_add(self, factor: Self, sum: Self) -> Self;
+    /// Asks for what lies at an address, which need not be valid, to be brought near.
+    #[inline(always)]
+    fn prefetch(_: *const T) {}
 }
 
 impl<T: Real> Lanes<T> for [T; LANES] {
@@ -78,6 +81,13 @@ impl Lanes<f32> for Avx512 {
     fn mul_add(self, factor: Self, sum: Self) -> Self {
         // SAFETY: as above.
         Self(unsafe { std::arch::x86_64::_mm512_fmadd_ps(self.0, factor.0, sum.0) })
+    }
+
+    #[inline(always)]
+    fn prefetch(address: *const f32) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect but on caches, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
 }
 

@@ -101,11 +101,13 @@ fn finish<T: Real>(program: Program, options: &CompileOptions, dtype: DType) -> 
 /// Seconds of each layer before anything was removed: its faster dense form.
 fn before<T: Real>(program: &Program, times: &[plan::Times], repeats: usize) -> Result<Vec<Option<f64>>> {
     let steps = program.steps.iter().filter_map(|step| match step {
-        Step::Convolution { layer, input, output, .. } => Some((&program.layers[*layer], *input, *output)),
+        Step::Convolution { layer, input, output, residual, .. } => {
+            Some((&program.layers[*layer], *input, *output, residual.as_ref()))
+        }
         _ => None,
     });
     let mut all = Vec::new();
-    for ((layer, input, output), times) in steps.zip(times) {
+    for ((layer, input, output, residual), times) in steps.zip(times) {
         let shortest = |times: &plan::Times| times.iter().map(|(_, seconds)| *seconds).min_by(f64::total_cmp);
         let is_same =
             layer.is_whole() && (layer.inputs, layer.targets.len()) == (layer.before.inputs, layer.before.outputs);
@@ -118,7 +120,11 @@ fn before<T: Real>(program: &Program, times: &[plan::Times], repeats: usize) -> 
         let mut planes = [input, output].map(|value| program.planes(value));
         (planes[0].channels, planes[1].channels) = (layer.before.inputs, layer.before.outputs);
         let forms = plan::forms(&dense);
-        all.push(shortest(&plan::measure::<T>(&dense, &forms, planes, None, true, repeats)?));
+        let channels = (0..planes[1].channels).map(Some).collect();
+        let residual = residual.map(|(value, _)| {
+            (core_tensor::inference::Planes { channels: planes[1].channels, ..program.planes(*value) }, &channels)
+        });
+        all.push(shortest(&plan::measure::<T>(&dense, &forms, planes, residual, true, repeats)?));
     }
     Ok(all)
 }

@@ -135,19 +135,10 @@ pub(super) fn choose<T: Real>(program: &Program, repeats: usize) -> Result<(Plan
                 (least(&times), times)
             }
         };
-        let few = match (forms.contains(&Form::Blocks), repeats) {
-            (false, _) => {
-                if layer.sources.is_some() {
-                    Form::Depthwise
-                } else {
-                    Form::Dense
-                }
-            }
-            (true, 0) => match least(&counted()) {
-                Form::Blocks => Form::Blocks,
-                _ => Form::Dense,
-            },
-            (true, repeats) => least(&measure_few(layer, program.values[*input], repeats)?),
+        let few = match (layer.sources.is_some(), repeats) {
+            (true, _) => Form::Depthwise,
+            (false, 0) => least(&[(Form::Dense, cost(layer, Form::Dense)), (Form::Blocks, cost(layer, Form::Blocks))]),
+            (false, repeats) => least(&measure_few(layer, program.values[*input], repeats)?),
         };
         layers.push(LayerPlan { name: layer.name.clone(), many, few });
         times.push(of_layer);

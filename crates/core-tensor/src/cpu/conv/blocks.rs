@@ -226,7 +226,7 @@ impl Kernel for BlockConv {
                                 let weights = &weights[chunk * COLUMNS * ROWS..][..offsets.len() * ROWS];
                                 for tile in *pass {
                                     let source = Source { x: &input[tile.base..], offsets, step: layout.step };
-                                    tile_of(source, tile.vectors, weights, &mut of_tile);
+                                    tile_of(source, (rows_of_tile.len(), tile.vectors), weights, &mut of_tile);
                                     for (&row, of_tile) in rows_of_tile.iter().zip(&of_tile) {
                                         let at = (row as usize * vectors + tile.at - first) * LANES;
                                         let sums = &mut sums[at..at + tile.vectors * LANES];
