@@ -141,8 +141,8 @@ pub(crate) static PAPERS: [Paper; 15] = [
         title: "Coarsening the Granularity: Towards Structurally Sparse Lottery Tickets",
         authors: "Chen et al.",
         url: "https://arxiv.org/abs/2202.04736",
-        laptop_data: &["mnist"],
-        paper_data: &["mnist"],
+        laptop_data: &["mnist", "cifar-10"],
+        paper_data: &["mnist", "cifar-10"],
     },
     Paper {
         slug: "nas-interference",

@@ -351,6 +351,18 @@ fn masked_gradients_are_flagged() {
 
 /// (i) a model that answers at random is judged by its mean.
 #[test]
+fn a_budget_beyond_the_bounds_is_flagged() {
+    let (_store, model) = network(4, 1);
+    let x = images(4, 2);
+    let labels = predictions(&model, &x);
+    for (epsilon, is_flagged) in [(0.3, false), (1., true), (8., true)] {
+        let suite = Suite::of_size(Norm::Linf, 3, 10, Loss::Margin);
+        let report = suite.run(&model, &x, &labels, &ThreatModel::linf(epsilon), 0).unwrap();
+        assert_eq!(report.flags.contains(&Flag::BudgetAllowsEveryImage), is_flagged, "{epsilon}");
+    }
+}
+
+#[test]
 fn random_models_are_judged_by_their_mean() {
     let (_store, model) = network(5, 1);
     let rng = RefCell::new(Rng::new(0));
@@ -469,6 +481,9 @@ fn hostile_input_is_an_error() {
     assert!(Square::new(0).run(&model, &x, &labels, &threat, 0).is_err());
     assert!(Square::new(5).run(&model, &x, &labels, &ThreatModel::l2(0.1), 0).is_err());
     assert!(Suite::new().run(&model, &x, &labels, &threat, 0).is_err());
+    // attacks that were chosen for another norm
+    let error = Suite::of_size(Norm::L2, 5, 10, Loss::Margin).run(&model, &x, &labels, &threat, 0).unwrap_err();
+    assert!(error.to_string().contains("L2"), "{error}");
     // logits that are not numbers, of one sample, from the second answer on
     let calls = Cell::new(0);
     let broken = |x: &Tensor| -> core_tensor::Result<Tensor> {

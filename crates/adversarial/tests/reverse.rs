@@ -510,3 +510,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn dictionaries_refuse_what_cannot_be_meant() {
+    let signals = [1., 0., 0., 1., 1., 1.];
+    let of = |labels: &[u32], perturbations: &[(&str, &[f64])]| {
+        BlockDictionary::from_samples(2, &signals, labels, perturbations, 2).map(|_| ()).unwrap_err().to_string()
+    };
+    let ones: &[f64] = &[1.; 6];
+    assert!(of(&[0, 2, 2], &[("linf", ones)]).contains("class 1"));
+    assert!(of(&[0, 1, 1], &[("linf", ones), ("linf", ones)]).contains("`linf` twice"));
+    assert!(of(&[0, 1, 1], &[("linf", ones), ("l1", &[0.; 6])]).contains("`l1` are all zero"));
+}

@@ -6,6 +6,8 @@
 mod claims;
 #[path = "structured_lottery_tickets/compiled.rs"]
 mod compiled;
+#[path = "structured_lottery_tickets/curves.rs"]
+mod curves;
 #[path = "structured_lottery_tickets/layers.rs"]
 mod layers;
 #[path = "structured_lottery_tickets/network.rs"]
@@ -36,6 +38,7 @@ fn run(context: &mut Context) -> Result<()> {
     let generated = tickets::run(context, true)?;
     let is_real = context.scale() != Scale::Smoke && !context.is_synthetic();
     let digits = if is_real { Some(tickets::run(context, false)?) } else { None };
+    let curves = if is_real { Some(curves::run(context)?) } else { None };
     partitions::report(context, partitions)?;
     speed::report(context, speed)?;
     compiled::report(context, compiled)?;
@@ -45,6 +48,9 @@ fn run(context: &mut Context) -> Result<()> {
     tickets::report_generated(context, generated)?;
     if let Some(digits) = digits {
         tickets::report(context, digits)?;
+    }
+    if let Some(curves) = curves {
+        curves::report(context, curves)?;
     }
     if context.scale() == Scale::Paper {
         context.note("The paper's networks and data are not written: this is the protocol of the laptop scale.");

@@ -29,8 +29,12 @@ impl Scope {
     /// Whether a parameter of this name and shape may be pruned. Vectors (biases, norms) never are.
     pub fn contains(&self, name: &str, shape: &[usize]) -> bool {
         let is_weight = if self.only_convolutions { shape.len() == 4 } else { shape.len() >= 2 };
-        is_weight
-            && self.include.iter().any(|pattern| matches(pattern, name))
+        is_weight && self.includes(name)
+    }
+
+    /// Whether the patterns include this name, whatever its shape.
+    pub fn includes(&self, name: &str) -> bool {
+        self.include.iter().any(|pattern| matches(pattern, name))
             && !self.exclude.iter().any(|pattern| matches(pattern, name))
     }
 

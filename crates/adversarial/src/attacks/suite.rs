@@ -16,6 +16,8 @@ use std::time::Instant;
 pub struct Suite {
     attacks: Vec<(Box<dyn Attack>, bool)>,
     batch_size: usize,
+    /// For which norm the attacks were chosen, where they were chosen for one.
+    norm: Option<Norm>,
 }
 
 impl std::fmt::Debug for Suite {
@@ -27,7 +29,7 @@ impl std::fmt::Debug for Suite {
 impl Suite {
     /// No attacks yet.
     pub fn new() -> Self {
-        Self { attacks: Vec::new(), batch_size: 128 }
+        Self { attacks: Vec::new(), batch_size: 128, norm: None }
     }
 
     /// APGD on cross-entropy (100 steps), targeted APGD on the DLR loss (100 steps for each of 9 target classes; 5 for l_1) and, for l_inf, Square (5,000 queries): three of the four attacks of Croce and Hein (2020). The
@@ -48,7 +50,8 @@ impl Suite {
             num_targets: if norm == Norm::L1 { 5 } else { 9 },
             ..GradientAttack::apgd(iterations, loss)
         };
-        let suite = Self::new().attack(gradient(Loss::CrossEntropy)).attack(gradient(second));
+        let suite = Self { norm: Some(norm), ..Self::new() };
+        let suite = suite.attack(gradient(Loss::CrossEntropy)).attack(gradient(second));
         if norm == Norm::Linf { suite.black_box(Square::new(queries)) } else { suite }
     }
 
@@ -67,7 +70,7 @@ impl Suite {
     /// Runs the attacks and looks for signs that their result means little.
     ///
     /// # Errors
-    /// No attacks; those of [`Attack::run_on`].
+    /// No attacks, attacks that were chosen for another norm ([`Self::standard`] and the like), and those of [`Attack::run_on`].
     pub fn run(
         &self,
         classifier: &dyn Classifier,
@@ -78,6 +81,10 @@ impl Suite {
     ) -> Result<RobustnessReport> {
         check_positive("Suite::run", &[("attacks", self.attacks.len())])?;
         threat.check()?;
+        if let Some(norm) = self.norm.filter(|norm| *norm != threat.norm) {
+            let reason = format!("is {:?}, but the attacks of this suite were chosen for {norm:?}", threat.norm);
+            return Err(Error::config("Suite::run", "the norm of the threat model", reason));
+        }
         let samples = Samples::new(x, labels)?;
         samples.check_bounds(threat)?;
         let before = classifier.fingerprint()?;
@@ -87,6 +94,9 @@ impl Suite {
         let is_right: Vec<bool> = clean.iter().zip(labels).map(|(z, &y)| predicted(z) == y as usize).collect();
 
         let mut flags = Vec::new();
+        if threat.epsilon > 0. && threat.epsilon >= threat.largest(samples.size()) {
+            flags.push(Flag::BudgetAllowsEveryImage);
+        }
         if before != after {
             flags.push(Flag::ForwardPassChangesModel);
         }
@@ -166,13 +176,7 @@ impl Suite {
         threat: &ThreatModel,
         seed: u64,
     ) -> Result<f64> {
-        let width = threat.bounds.1 - threat.bounds.0;
-        let dimension = samples.size() as f64;
-        let epsilon = match threat.norm {
-            Norm::Linf => width,
-            Norm::L2 => width * dimension.sqrt(),
-            Norm::L1 => width * dimension,
-        };
+        let epsilon = threat.largest(samples.size());
         let attack = GradientAttack { forgives_gradients: true, ..GradientAttack::apgd(50, Loss::CrossEntropy) };
         Ok(attack.run_on(classifier, samples, &threat.epsilon(epsilon.max(threat.epsilon)), seed)?.robust_accuracy())
     }
@@ -256,6 +260,8 @@ pub enum Flag {
     },
     /// A forward pass changed parameters or buffers: the model is in training mode.
     ForwardPassChangesModel,
+    /// The budget lets every image become every other one, so that nothing could be robust: are the images in the units of ε?
+    BudgetAllowsEveryImage,
 }
 
 impl std::fmt::Display for Flag {
@@ -271,6 +277,7 @@ impl std::fmt::Display for Flag {
             Self::SurvivesLargeBudget { accuracy } => {
                 write!(f, "{:.1} % survive a budget that allows every image", 100. * accuracy)
             }
+            Self::BudgetAllowsEveryImage => write!(f, "the budget lets every image become every other one"),
             Self::ForwardPassChangesModel => write!(f, "a forward pass changes parameters or buffers"),
         }
     }

@@ -102,6 +102,16 @@ impl ThreatModel {
         self.norm.of(&delta) <= self.epsilon && perturbed.iter().all(|y| (self.bounds.0..=self.bounds.1).contains(y))
     }
 
+    /// The budget with which every image of so many elements may become every other one.
+    pub(crate) fn largest(&self, elements: usize) -> f64 {
+        let (width, elements) = (self.bounds.1 - self.bounds.0, elements as f64);
+        match self.norm {
+            Norm::Linf => width,
+            Norm::L2 => width * elements.sqrt(),
+            Norm::L1 => width * elements,
+        }
+    }
+
     pub(crate) fn clip(&self, value: f64) -> f64 {
         value.clamp(self.bounds.0, self.bounds.1)
     }

@@ -39,9 +39,18 @@ impl BlockDictionary {
     /// An empty dictionary of signals of length `dimension`, with names for the kinds of attack.
     ///
     /// # Errors
-    /// A dimension of 0.
+    /// A dimension of 0, or two kinds of attack with one name.
     pub fn new(dimension: usize, attacks: &[&str]) -> Result<Self> {
-        crate::error::check_positive("BlockDictionary::new", &[("elements of a signal", dimension)])?;
+        const OPERATION: &str = "BlockDictionary::new";
+        crate::error::check_positive(OPERATION, &[("elements of a signal", dimension)])?;
+        let is_twice = |(at, name): (usize, &&str)| attacks[..at].contains(name);
+        if let Some(at) = attacks.iter().enumerate().position(is_twice) {
+            return Err(Error::config(
+                OPERATION,
+                "the kinds of attack",
+                format!("have the name `{}` twice", attacks[at]),
+            ));
+        }
         let attacks = attacks.iter().map(|&name| name.to_owned()).collect();
         Ok(Self { dimension, columns: Vec::new(), blocks: Vec::new(), attacks, num_classes: 0 })
     }
@@ -50,7 +59,7 @@ impl BlockDictionary {
     /// come from any framework.
     ///
     /// # Errors
-    /// Lists of other lengths; a class without signals; values that are not finite.
+    /// Lists of other lengths; a class below the largest label without signals; perturbations of one kind that are all zero; values that are not finite; two kinds of attack with one name.
     pub fn from_samples(
         dimension: usize,
         signals: &[f64],
@@ -80,6 +89,13 @@ impl BlockDictionary {
             if list.len() < per_class {
                 list.push(sample);
             }
+        }
+        if let Some(class) = members.iter().position(Vec::is_empty) {
+            let reason = format!("have no signal of class {class}, but one of class {}", classes - 1);
+            return Err(Error::config(OPERATION, "the labels", reason));
+        }
+        if let Some((name, _)) = perturbations.iter().find(|(_, rows)| rows.iter().all(|&value| value == 0.)) {
+            return Err(Error::config(OPERATION, "the perturbations", format!("of `{name}` are all zero")));
         }
         let rows_of = |rows: &[f64], chosen: &[usize]| -> Vec<f64> {
             chosen.iter().flat_map(|&sample| &rows[sample * dimension..(sample + 1) * dimension]).copied().collect()

@@ -30,6 +30,7 @@ pub(crate) fn by_name(name: &str, image: [usize; 3], classes: usize) -> Fallible
 }
 
 /// How the weights of a layer are thinned out.
+#[allow(dead_code, reason = "not every program has this choice")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Method {
     /// Scattered weights: what no form is faster with
@@ -41,6 +42,7 @@ pub(crate) enum Method {
 }
 
 /// Masks that keep `density` of the weights of each layer that may be pruned, by magnitude: every convolution but the first, and of them those with enough rows and columns for blocks.
+#[allow(dead_code, reason = "not every program makes them so")]
 pub(crate) fn masks(
     store: &core_tensor::params::ParamStore,
     method: Method,

@@ -17,6 +17,10 @@ const fn saved(id: &'static str, statement: &'static str) -> Claim {
     Claim::new(id, statement, Judge::ReportOnly, "%", REAL)
 }
 
+const fn winning(id: &'static str, statement: &'static str) -> Claim {
+    Claim::new(id, statement, Judge::AtLeast(0.0), "points", &[])
+}
+
 const fn time_saved(id: &'static str, statement: &'static str, judge: Judge, published: Option<Published>) -> Claim {
     Claim { id, statement, published, judge, unit: "%", scales: REAL }
 }
@@ -124,6 +128,37 @@ pub(crate) static PAPER: Paper = Paper {
         control("snip-6", "MNIST 14 x 14, round 6: scattered ticket minus SNIP"),
         control("grasp-6", "MNIST 14 x 14, round 6: scattered ticket minus GraSP"),
         control("synflow-6", "MNIST 14 x 14, round 6: scattered ticket minus SynFlow"),
+        control("slimming-6", "MNIST 14 x 14, round 6: scattered ticket minus network slimming at its density"),
+        control(
+            "small-dense-refill-6",
+            "MNIST 14 x 14, round 6: Refill minus a narrower dense network with as many multiplications as the scattered ticket",
+        ),
+        control(
+            "small-dense-regroup-6",
+            "MNIST 14 x 14, round 6: Regroup minus a narrower dense network with as many multiplications as the scattered ticket",
+        ),
+        control(
+            "cifar-imp-4",
+            "CIFAR-10 (4,000 images, quarter-width ResNet-18), round 4: scattered ticket minus dense",
+        ),
+        control("cifar-refill-4", "CIFAR-10 (4,000 images, quarter-width ResNet-18), round 4: Refill minus dense"),
+        control(
+            "cifar-refill-plus-4",
+            "CIFAR-10 (4,000 images, quarter-width ResNet-18), round 4: Refill+ minus dense",
+        ),
+        control("cifar-regroup-4", "CIFAR-10 (4,000 images, quarter-width ResNet-18), round 4: Regroup minus dense"),
+        winning(
+            "winning-36",
+            "A structural ticket of CIFAR-10 or CIFAR-100 at 36 % sparsity is as accurate as the dense network (the paper's training; not run)",
+        ),
+        winning(
+            "winning-74",
+            "A structural ticket of Tiny-ImageNet at 74 % sparsity is as accurate as the dense network (the paper's training; not run)",
+        ),
+        winning(
+            "winning-58",
+            "A structural ticket of ImageNet at 58 % sparsity is as accurate as the dense network (the paper's training; not run)",
+        ),
         Claim::new(
             "compact-equals-masked",
             "Compiled networks of ResNet-18's shape compute what the masked ones do: largest difference over the largest output in f32",

@@ -1,25 +1,19 @@
-//! The small convolutional network, its training and its rewinding.
+//! A network, its training and its rewinding.
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Module, VarBuilder};
 use core_tensor::Mode;
-use core_tensor::nn::{BatchNorm, BatchNormConfig, Conv2d, Linear, batch_norm2d, conv2d_no_bias, linear};
-use core_tensor::ops::{self, Conv2dConfig};
+use core_tensor::ops;
 use core_tensor::optim::{Optimizer, Sgd, SgdConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::train::{Rest, minibatches};
 use experiment::{Result, TrialContext};
-use pruning::{MaskedOptimizer, Masks, Scope};
-use std::collections::BTreeMap;
+use pruning::{MaskedOptimizer, Masks, Model, Round, Scope, Slimming};
 
 pub(crate) const BATCH: usize = 128;
 const REWIND: usize = 20;
 
-/// Channels into and out of each convolution, and its stride.
-const LAYERS: [(usize, usize, usize); 4] = [(1, 16, 1), (16, 64, 2), (64, 64, 2), (64, 64, 1)];
-
-/// Standardised images `[n, 1, 14, 14]` and their classes.
+/// Standardised images `[n, channels, height, width]` and their classes.
 pub(crate) struct Images {
     pub(crate) x: Tensor,
     pub(crate) labels: Vec<u32>,
@@ -31,34 +25,22 @@ impl Images {
         let labels: Vec<u32> = rows.iter().map(|&row| self.labels[row as usize]).collect();
         Ok((self.x.index_select(&index, 0)?, Tensor::new(labels, self.x.device())?))
     }
+
+    pub(crate) fn image(&self) -> [usize; 3] {
+        let shape = self.x.dims();
+        [shape[1], shape[2], shape[3]]
+    }
 }
 
 pub(crate) struct Network {
-    convolutions: Vec<Conv2d>,
-    norms: Vec<BatchNorm>,
-    head: Linear,
+    pub(crate) model: Model,
     pub(crate) store: ParamStore,
 }
 
 impl Network {
-    pub(crate) fn new(seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+    pub(crate) fn new(graph: &pruning::Network, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
         let store = ParamStore::new(seed, dtype, device);
-        let vb = store.var_builder();
-        let (mut convolutions, mut norms) = (Vec::new(), Vec::new());
-        for (at, (inputs, outputs, stride)) in LAYERS.into_iter().enumerate() {
-            let config = Conv2dConfig { padding: (1, 1), stride: (stride, stride), ..Conv2dConfig::default() };
-            convolutions.push(conv2d_no_bias(inputs, outputs, 3, config, named(&vb, "conv", at))?);
-            norms.push(batch_norm2d(outputs, BatchNormConfig::default(), named(&vb, "bn", at))?);
-        }
-        let head = linear(64, 10, vb.pp("fc"))?;
-        // Kaiming's normal numbers by the outputs, as in the paper
-        for (name, var) in store.vars().into_iter().filter(|(name, _)| name.starts_with("conv")) {
-            let fan = var.dims()[0] * 9;
-            let std = (2.0 / fan as f64).sqrt();
-            let values = Rng::new(seed).fork(&name).normal(0.0, std, var.dims(), dtype, device)?;
-            store.set(&name, &values)?;
-        }
-        Ok(Self { convolutions, norms, head, store })
+        Ok(Self { model: graph.build(store.var_builder())?, store })
     }
 
     /// The masks that keep everything of what may be pruned: all convolutions but the first.
@@ -67,12 +49,8 @@ impl Network {
         Ok(Masks::full(prunable.iter().map(|(name, var)| (name.as_str(), var.dims()))))
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, mode: &Mode<'_>) -> Result<Tensor> {
-        let mut x = x.clone();
-        for (convolution, norm) in self.convolutions.iter().zip(&self.norms) {
-            x = norm.forward_relu(&convolution.forward(&x)?, mode)?;
-        }
-        Ok(self.head.forward(&ops::global_avg_pool(&x)?.flatten_from(1)?)?)
+    pub(crate) fn forward(&self, x: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        Ok(self.model.forward(x, mode)?)
     }
 
     pub(crate) fn accuracy(&self, images: &Images) -> Result<f64> {
@@ -80,48 +58,55 @@ impl Network {
         let mut right = 0;
         for rows in rows.chunks(500) {
             let (x, labels) = images.batch(rows)?;
-            let predicted = self.forward(&x, &Mode::evaluate())?.argmax(1)?.to_vec1::<u32>()?;
+            let predicted = self.forward(&x, &mut Mode::evaluate())?.argmax(1)?.to_vec1::<u32>()?;
             right += predicted.iter().zip(labels.to_vec1::<u32>()?).filter(|(a, b)| **a == *b).count();
         }
         Ok(100.0 * right as f64 / images.labels.len() as f64)
     }
 
-    /// Trains with masks, a tenth of the rate from half of the epochs on and a hundredth from three quarters on, and returns the state at the
-    /// rewinding step.
+    /// Trains with masks, a tenth of the rate from half of the epochs on and a hundredth from three quarters on. A round of a search is told of the rewinding step.
     pub(crate) fn train(
         &self,
         images: &Images,
         masks: &Masks,
-        epochs: usize,
-        seed: u64,
+        settings: &Settings,
+        mut round: Option<&mut Round<'_>>,
         trial: &TrialContext,
-    ) -> Result<BTreeMap<String, Tensor>> {
+    ) -> Result<()> {
+        let &Settings { epochs, seed, slimming } = settings;
         let config = SgdConfig { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4, ..SgdConfig::default() };
         let mut optimizer = MaskedOptimizer::new(Sgd::new(self.store.trainable(), config)?, masks.clone())?;
         let mut rng = Rng::new(seed);
-        let (mut step, mut state) = (0, BTreeMap::new());
+        let mut step = 0;
         for epoch in 0..epochs {
             trial.check_cancelled()?;
             let drops = usize::from(2 * epoch >= epochs) + usize::from(4 * epoch >= 3 * epochs);
             optimizer.set_learning_rate(0.1 * 0.1f64.powi(drops as i32));
             for rows in minibatches(images.labels.len(), BATCH, Rest::Keep, &mut rng)?.iter() {
-                if step == REWIND {
-                    state = self.store.snapshot()?;
+                if step == REWIND
+                    && let Some(round) = &mut round
+                {
+                    round.mark()?;
                 }
                 let (x, labels) = images.batch(rows)?;
-                let logits = self.forward(&x, &Mode::recalibrate())?;
-                optimizer.backward_step(&ops::cross_entropy(&logits, &labels)?)?;
+                let logits = self.forward(&x, &mut Mode::recalibrate())?;
+                let mut loss = ops::cross_entropy(&logits, &labels)?;
+                if slimming > 0.0 {
+                    let penalty = Slimming::default().penalty(self.model.network(), &self.store)?;
+                    loss = ops::add(&loss, &ops::affine(&penalty, slimming, 0.0)?)?;
+                }
+                optimizer.backward_step(&loss)?;
                 step += 1;
             }
         }
-        if state.is_empty() {
-            return Err(format!("the training has {step} steps, fewer than the {REWIND} of rewinding").into());
-        }
-        Ok(state)
+        Ok(())
     }
 }
 
-/// `conv1`, `bn1`, …
-fn named(vb: &VarBuilder<'static>, name: &str, at: usize) -> VarBuilder<'static> {
-    vb.pp(format!("{name}{}", at + 1))
+/// How long, from which seed, and with which weight of the scales' absolute values.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) epochs: usize,
+    pub(crate) seed: u64,
+    pub(crate) slimming: f64,
 }

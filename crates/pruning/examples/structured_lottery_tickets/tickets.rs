@@ -1,6 +1,6 @@
 //! Tickets on MNIST at a quarter of its size, and on generated images.
 
-use crate::network::{BATCH, Images, Network};
+use crate::network::{BATCH, Images, Network, Settings};
 use candle_core::{DType, Device, Tensor};
 use core_tensor::Mode;
 use core_tensor::ops;
@@ -9,7 +9,8 @@ use datasets::images::{LabelledImages, load_mnist};
 use experiment::{Axis, Context, Measured, Outcome, Plot, Result, Series, Table, Trial, TrialContext, statistics};
 use pruning::scores::{GraspForm, grasp, magnitude, random, snip, synflow};
 use pruning::{
-    Block, Mask, Masks, Parts, Refill, Regroup, Scope, Scores, Selection, iterative_round, one_shot, select, union,
+    Block, Mask, Masks, Parts, Refill, Regroup, Scope, Scores, Selection, Slimming, Ticket, TicketOptions, Tickets,
+    one_shot, select, union,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,25 +21,39 @@ const EPOCHS: usize = 4;
 /// As many steps as on MNIST, of which there are three times as many images.
 const GENERATED_EPOCHS: usize = 3 * EPOCHS;
 const SEEDS: u64 = 5;
-const METHODS: [&str; 10] =
-    ["Refill", "Refill+", "Regroup", "random blocks", "random", "permuted", "OMP", "SNIP", "GraSP", "SynFlow"];
+const METHODS: [&str; 12] = [
+    "Refill",
+    "Refill+",
+    "Regroup",
+    "random blocks",
+    "random",
+    "permuted",
+    "OMP",
+    "SNIP",
+    "GraSP",
+    "SynFlow",
+    "slimming",
+    "small dense",
+];
+/// The weight of the scales' absolute values in the training before slimming.
+const SLIMMING: f64 = 1e-4;
 
 /// Accuracy in %, and the density of what may be pruned.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Point {
-    density: f64,
-    accuracy: f64,
+pub(crate) struct Point {
+    pub(crate) density: f64,
+    pub(crate) accuracy: f64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Found {
-    dense: f64,
+    pub(crate) dense: f64,
     /// The dense network once more, from the rewinding step, with the steps of a ticket.
     longer: f64,
     /// The scattered ticket of each round, from the first.
-    imp: Vec<Point>,
+    pub(crate) imp: Vec<Point>,
     /// Of each method at rounds 2, 4, 6, 8.
-    methods: BTreeMap<String, Vec<(usize, Point)>>,
+    pub(crate) methods: BTreeMap<String, Vec<(usize, Point)>>,
     /// Layers with blocks, of those that may be pruned.
     with_blocks: Vec<(usize, usize)>,
 }
@@ -48,7 +63,7 @@ pub(crate) fn run(context: &mut Context, is_generated: bool) -> Result<Outcome<F
     if is_generated {
         return context.trials("generated", vec![Trial::new("templates", ())], |(), trial| {
             let (train, test) = generated(trial.seed(), &device)?;
-            follow(&train, &test, (2, GENERATED_EPOCHS), trial, &device)
+            follow(&small_cnn()?, (&train, &test), &protocol(2, GENERATED_EPOCHS), trial, &device)
         });
     }
     let mnist = load_mnist(&reproduction::store(context)?, "mnist")?;
@@ -65,7 +80,10 @@ pub(crate) fn run(context: &mut Context, is_generated: bool) -> Result<Outcome<F
     };
     let (train, test) = (images(train)?, images(test)?);
     let trials = (0..SEEDS).map(|seed| Trial::new(format!("seed-{seed}"), seed)).collect();
-    context.trials("mnist", trials, |_: &u64, trial| follow(&train, &test, (ROUNDS, EPOCHS), trial, &device))
+    context.trials("mnist", trials, |_: &u64, trial| {
+        let protocol = Protocol { methods: &METHODS, ..protocol(ROUNDS, EPOCHS) };
+        follow(&small_cnn()?, (&train, &test), &protocol, trial, &device)
+    })
 }
 
 /// Every second pixel of the first images.
@@ -109,70 +127,140 @@ fn generated(seed: u64, device: &Device) -> Result<(Images, Images)> {
     Ok((draw("training", 2000)?, draw("test", 1000)?))
 }
 
+fn small_cnn() -> Result<pruning::Network> {
+    Ok(pruning::Network::small_cnn([1, SIDE, SIDE], 10)?)
+}
+
+/// What is run: rounds of pruning, epochs of each training, and the methods at every second round.
+#[derive(Clone, Copy)]
+pub(crate) struct Protocol<'a> {
+    pub(crate) rounds: usize,
+    pub(crate) epochs: usize,
+    pub(crate) methods: &'a [&'a str],
+}
+
+fn protocol(rounds: usize, epochs: usize) -> Protocol<'static> {
+    Protocol { rounds, epochs, methods: &[] }
+}
+
 /// The trajectory of iterative pruning, and at even rounds all that is made of its masks.
-fn follow(
-    train: &Images,
-    test: &Images,
-    (rounds, epochs): (usize, usize),
+pub(crate) fn follow(
+    graph: &pruning::Network,
+    (train, test): (&Images, &Images),
+    protocol: &Protocol<'_>,
     trial: &TrialContext,
     device: &Device,
 ) -> Result<Found> {
+    let &Protocol { rounds, epochs, methods: chosen } = protocol;
     let seed = trial.seed();
-    let network = Network::new(seed, DType::F32, device)?;
+    let network = Network::new(graph, seed, DType::F32, device)?;
     let initial = network.store.snapshot()?;
     let full = network.full()?;
-    let start = network.train(train, &full, epochs, seed, trial)?;
-    let dense = network.accuracy(test)?;
-    let prunable = Scope::convolutions().select(&network.store)?;
-    let of_dense = magnitude(&prunable)?;
-    let retrain = |masks: &Masks, round: usize, from: &BTreeMap<String, Tensor>| -> Result<Point> {
-        network.store.restore(from)?;
-        masks.apply(&network.store)?;
-        network.train(train, masks, epochs, seed + round as u64, trial)?;
-        Ok(Point { density: masks.density(), accuracy: network.accuracy(test)? })
+    let settings = |round: usize| Settings { epochs, seed: seed + round as u64, slimming: 0.0 };
+    let options = TicketOptions { rounds, ..TicketOptions::default() };
+    let mut tickets = Tickets::new(network.store.clone(), &Scope::convolutions(), options)?;
+    let mut accuracies = Vec::new();
+    let searched = tickets.run(None, |round| {
+        let mut train = || -> Result<f64> {
+            let masks = round.masks().clone();
+            network.train(train, &masks, &settings(round.index()), Some(round), trial)?;
+            let accuracy = network.accuracy(test)?;
+            if round.index() > 0 {
+                let line = format!("density {:.3}, accuracy {accuracy:.2} %", masks.density());
+                trial.epoch(round.index(), rounds, &line);
+            }
+            Ok(accuracy)
+        };
+        accuracies.push(train().map_err(|error| candle_core::Error::Msg(error.to_string()))?);
+        Ok(())
+    });
+    trial.check_cancelled()?;
+    searched?;
+    let dense = accuracies[0];
+    let imp: Vec<Point> = tickets
+        .found()
+        .iter()
+        .zip(&accuracies[1..])
+        .map(|(ticket, &accuracy)| Point { density: ticket.masks.density(), accuracy })
+        .collect();
+    let retrain = |masks: &Masks, round: usize, start: &dyn Fn(&Masks) -> Result<()>| -> Result<Point> {
+        start(masks)?;
+        network.train(train, masks, &settings(round), None, trial)?;
+        let weights: Masks = masks
+            .iter()
+            .filter(|(name, _)| full.get(name).is_some())
+            .map(|(name, mask)| (name.to_owned(), mask.clone()))
+            .collect();
+        Ok(Point { density: weights.density(), accuracy: network.accuracy(test)? })
     };
-    let longer = retrain(&full, 1, &start)?.accuracy;
-    let mut masks = full.clone();
-    let mut weights = of_dense.clone();
-    let (mut imp, mut with_blocks) = (Vec::new(), Vec::new());
+    let rewound = |masks: &Masks| -> Result<()> { Ok(tickets.rewind(masks)?) };
+    let anew = |masks: &Masks| -> Result<()> {
+        network.store.restore(&initial)?;
+        Ok(masks.apply(&network.store)?)
+    };
+    let longer = retrain(&full, 1, &rewound)?.accuracy;
     let mut methods: BTreeMap<String, Vec<(usize, Point)>> = BTreeMap::new();
-    for round in 1..=rounds {
-        masks = iterative_round(&weights, &masks, 0.2, true)?;
-        let of_mask = weights;
-        imp.push(retrain(&masks, round, &start)?);
-        trial.epoch(
-            round,
-            rounds,
-            &format!("density {:.3}, accuracy {:.2} %", masks.density(), imp[round - 1].accuracy),
-        );
-        weights = magnitude(&prunable)?;
-        if rounds < ROUNDS || round % 2 == 1 {
-            continue;
-        }
-        let mut blocks = 0;
+    let mut with_blocks = Vec::new();
+    let magnitudes_of = |state: &BTreeMap<String, Tensor>| -> Result<Scores> {
+        network.store.restore(state)?;
+        Ok(magnitude(&Scope::convolutions().select(&network.store)?)?)
+    };
+    let of_dense = magnitudes_of(tickets.dense()?)?;
+    let slim = if chosen.contains(&"slimming") {
+        anew(&full)?;
+        network.train(train, &full, &Settings { slimming: SLIMMING, ..settings(0) }, None, trial)?;
+        Some(network.store.snapshot()?)
+    } else {
+        None
+    };
+    for ticket in tickets.found().iter().filter(|ticket| ticket.round % 2 == 0 && !chosen.is_empty()) {
+        let round = ticket.round;
         let sources = Sources {
             network: &network,
             initial: &initial,
             full: &full,
-            masks: &masks,
-            weights: &of_mask,
+            masks: &ticket.masks,
+            weights: &magnitudes_of(&ticket.made_of)?,
             of_dense: &of_dense,
+            slim: slim.as_ref(),
             train,
             seed: seed + round as u64,
         };
-        for method in METHODS {
-            let is_from_start = ["SNIP", "GraSP", "SynFlow"].contains(&method);
-            let found = made(method, &sources)?;
-            if method == "Regroup" {
-                blocks = found.1;
-            }
-            let from = if is_from_start { &initial } else { &start };
-            let point = retrain(&found.0, round, from)?;
+        for &method in chosen {
+            let point = match method {
+                "small dense" => narrow(ticket, (train, test), &settings(round), trial, device)?,
+                "SNIP" | "GraSP" | "SynFlow" => retrain(&made(method, &sources)?.0, round, &anew)?,
+                _ => {
+                    let (masks, blocks) = made(method, &sources)?;
+                    if method == "Regroup" {
+                        with_blocks.push((round, blocks));
+                    }
+                    retrain(&masks, round, &rewound)?
+                }
+            };
             methods.entry(method.to_owned()).or_default().push((round, point));
         }
-        with_blocks.push((round, blocks));
     }
     Ok(Found { dense, longer, imp, methods, with_blocks })
+}
+
+/// A narrower network with as many multiplications in what may be pruned, trained from its first values.
+fn narrow(
+    ticket: &Ticket,
+    (train, test): (&Images, &Images),
+    settings: &Settings,
+    trial: &TrialContext,
+    device: &Device,
+) -> Result<Point> {
+    let density = ticket.masks.density();
+    // 16 w + w w + w w weights in the place of 16 64 + 2 64 64
+    let goal = density * (16.0 + 2.0 * 64.0) * 64.0;
+    let width = ((-16.0 + (256.0 + 8.0 * goal).sqrt()) / 4.0).round().max(1.0) as usize;
+    let graph = pruning::Network::small_cnn_of(train.image(), 10, [16, width, width, width])?;
+    let network = Network::new(&graph, settings.seed, DType::F32, device)?;
+    network.train(train, &Masks::default(), settings, None, trial)?;
+    let left = (16 * width + 2 * width * width) as f64 / ((16.0 + 2.0 * 64.0) * 64.0);
+    Ok(Point { density: left, accuracy: network.accuracy(test)? })
 }
 
 /// What methods make masks of.
@@ -184,13 +272,15 @@ struct Sources<'a> {
     masks: &'a Masks,
     weights: &'a Scores,
     of_dense: &'a Scores,
+    /// The dense network after a training with slimming's penalty.
+    slim: Option<&'a BTreeMap<String, Tensor>>,
     train: &'a Images,
     seed: u64,
 }
 
 /// The masks that a method makes at a round, and how many layers have blocks.
 fn made(method: &str, sources: &Sources<'_>) -> Result<(Masks, usize)> {
-    let &Sources { network, initial, full, masks, weights, of_dense, train, seed } = sources;
+    let &Sources { network, initial, full, masks, weights, of_dense, slim, train, seed } = sources;
     let prunable = Scope::convolutions().select(&network.store)?;
     let each = |make: &dyn Fn(&str, &Mask) -> pruning::Result<Mask>| -> Result<Masks> {
         Ok(masks.iter().map(|(name, mask)| Ok((name.to_owned(), make(name, mask)?))).collect::<pruning::Result<_>>()?)
@@ -207,8 +297,8 @@ fn made(method: &str, sources: &Sources<'_>) -> Result<(Masks, usize)> {
     let loss = |divisor: f64| -> pruning::Result<Tensor> {
         let run = || -> Result<Tensor> {
             let (x, labels) = batch()?;
-            let mode = Mode::recalibrate().without_updates();
-            let logits = ops::affine(&network.forward(&x, &mode)?, 1.0 / divisor, 0.0)?;
+            let mut mode = Mode::recalibrate().without_updates();
+            let logits = ops::affine(&network.forward(&x, &mut mode)?, 1.0 / divisor, 0.0)?;
             Ok(ops::cross_entropy(&logits, &labels)?)
         };
         run().map_err(|error| candle_core::Error::Msg(error.to_string()).into())
@@ -260,14 +350,39 @@ fn made(method: &str, sources: &Sources<'_>) -> Result<(Masks, usize)> {
         "OMP" => (one_shot(of_dense, full, 1.0 - density)?, 0),
         "SNIP" => (global(&before_training(&|| Ok(snip(&prunable, || loss(1.0))?))?)?, 0),
         "GraSP" => (global(&before_training(&|| Ok(grasp(&prunable, || loss(200.0), GraspForm::Signed)?))?)?, 0),
+        "slimming" => {
+            network.store.restore(slim.ok_or("a training with the penalty")?)?;
+            (slimmed(network, full, density)?, 0)
+        }
         _ => (synaptic_flow(network, initial, full, density)?, 0),
     })
+}
+
+/// Channels by the scales of their norms, as many as bring what may be pruned to the density or just above.
+fn slimmed(network: &Network, full: &Masks, density: f64) -> Result<Masks> {
+    // the first norm too: what reads the stem's channels loses them
+    let (mut low, mut high) = (0.0, 1.0);
+    let at = |rate: f64| -> Result<(Masks, f64)> {
+        let masks = Slimming::default().masks(network.model.network(), &network.store, rate)?;
+        let of = |(name, mask): (&str, &Mask)| full.get(name).map(|_| (mask.count(), mask.len()));
+        let (kept, all) = masks.iter().filter_map(of).fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+        Ok((masks, kept as f64 / all as f64))
+    };
+    for _ in 0..12 {
+        let middle = 0.5 * (low + high);
+        if at(middle)?.1 >= density {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(at(low)?.0)
 }
 
 /// SynFlow in 20 rounds, in f64, with norms of mean 0 and variance 1.
 fn synaptic_flow(network: &Network, initial: &BTreeMap<String, Tensor>, full: &Masks, density: f64) -> Result<Masks> {
     const ROUNDS: usize = 20;
-    let wide = Network::new(0, DType::F64, network.store.device())?;
+    let wide = Network::new(network.model.network(), 0, DType::F64, network.store.device())?;
     for (name, value) in initial {
         wide.store.set(name, &value.to_dtype(DType::F64)?)?;
     }
@@ -285,7 +400,7 @@ fn synaptic_flow(network: &Network, initial: &BTreeMap<String, Tensor>, full: &M
     for round in 1..=ROUNDS {
         masks.apply(&wide.store)?;
         let output = || -> pruning::Result<Tensor> {
-            let logits = wide.forward(&ones, &Mode::evaluate());
+            let logits = wide.forward(&ones, &mut Mode::evaluate());
             Ok(ops::sum_all(&logits.map_err(|error| candle_core::Error::Msg(error.to_string()))?)?)
         };
         let scores = synflow(&all, &prunable, output)?;
@@ -356,9 +471,12 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Found>) -> Result<(
         ("snip-6", "SNIP"),
         ("grasp-6", "GraSP"),
         ("synflow-6", "SynFlow"),
+        ("slimming-6", "slimming"),
     ] {
         judge(id, ("IMP", 6), (method, 6))?;
     }
+    judge("small-dense-refill-6", ("Refill", 6), ("small dense", 6))?;
+    judge("small-dense-regroup-6", ("Regroup", 6), ("small dense", 6))?;
     let mut table = Table::new(["method", "round", "density", "test accuracy %", "spread over seeds"]);
     let mut series = Vec::new();
     let mut row = |method: &str, round: usize, points: &[Point]| {

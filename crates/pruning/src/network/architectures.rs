@@ -156,15 +156,22 @@ impl Network {
         net.finish(x)
     }
 
-    /// The small network of the paper's reproduction on MNIST: 3 × 3 convolutions `conv1` (16 channels), `conv2` (64, stride 2), `conv3` (64, stride 2) and `conv4` (64), each with batch norm `bn1` … and ReLU, the mean
-    /// over the positions, `fc`.
+    /// The small network of the paper's reproduction on MNIST: [`small_cnn_of`](Self::small_cnn_of) with 16, 64, 64 and 64 channels.
     ///
     /// # Errors
     /// Numbers that are 0.
     pub fn small_cnn(image: [usize; 3], num_classes: usize) -> Result<Self> {
+        Self::small_cnn_of(image, num_classes, [16, 64, 64, 64])
+    }
+
+    /// Four 3 × 3 convolutions `conv1` to `conv4`, the second and third with stride 2, each with batch norm (`bn1` …) and ReLU, the mean over the positions, `fc`.
+    ///
+    /// # Errors
+    /// Numbers that are 0.
+    pub fn small_cnn_of(image: [usize; 3], num_classes: usize, widths: [usize; 4]) -> Result<Self> {
         let mut net = NetworkBuilder::new(image[0], image[1], image[2]);
         let mut x = net.input();
-        for (at, (outputs, stride)) in (1..).zip([(16, 1), (64, 2), (64, 2), (64, 1)]) {
+        for (at, (outputs, stride)) in (1..).zip(widths.into_iter().zip([1, 2, 2, 1])) {
             x = net.normalized([&format!("conv{at}"), &format!("bn{at}")], x, outputs, 3, stride)?;
             x = net.relu(x)?;
         }
