@@ -6,7 +6,7 @@ mod clustering;
 mod rank;
 mod regression;
 
-pub use bootstrap::{Interval, bootstrap_interval, mean, quantile};
+pub use bootstrap::{Interval, bootstrap_interval, mean, quantile, student_interval};
 pub use classification::{accuracy, expected_calibration_error, macro_f1, micro_f1, micro_f1_multilabel, weighted_f1};
 pub use clustering::{adjusted_rand_index, normalized_mutual_information};
 pub use rank::{kendall_tau, pearson, spearman};

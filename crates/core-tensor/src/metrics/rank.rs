@@ -30,7 +30,8 @@ pub fn kendall_tau(x: &[f64], y: &[f64]) -> Result<f64> {
     let pairs = x.len() as u64 * (x.len() as u64 - 1) / 2;
     let difference = pairs as f64 - (ties_x + ties_y) as f64 + ties_both as f64 - 2. * discordant as f64;
     // the product under the root can exceed 64 bits
-    Ok(difference / ((pairs - ties_x) as f64).sqrt() / ((pairs - ties_y) as f64).sqrt())
+    // rounding may pass 1 by a bit
+    Ok((difference / ((pairs - ties_x) as f64).sqrt() / ((pairs - ties_y) as f64).sqrt()).clamp(-1., 1.))
 }
 
 /// Spearman's ρ: Pearson's correlation of the ranks. Ties have the mean of their ranks.

@@ -98,12 +98,30 @@ fn on_cpu(config: &AttentionConfig, scale: f64, sizes: Sizes, places: Places) ->
     Ok(Attention { sizes, places, scale, is_causal: config.is_causal, mask, log_sums: OnceLock::new() })
 }
 
-/// [`attention`] of each head of `qkv`, `[batch, length, 3 · width]` on the CPU with queries, keys and values of all heads one after the other; the result is `[batch, length, width]`. No element
-/// is copied to another place for it. `heads` divides `width`.
-pub(crate) fn packed_attention(qkv: &Tensor, heads: usize, config: &AttentionConfig) -> Result<Tensor> {
-    let (batch, length, triple) = qkv.dims3()?;
-    let depth = triple / 3 / heads.max(1);
+/// [`attention`] of each head of `qkv`, `[batch, length, 3 · width]` with queries, keys and values of all heads one after the other, such as one product with a packed weight gives; the result is
+/// `[batch, length, width]`. On the CPU no element is copied to another place for it.
+///
+/// # Errors
+///
+/// When `qkv` has another rank, the heads do not divide a third of its width, or as for [`attention`].
+pub fn packed_attention(qkv: &Tensor, heads: usize, config: &AttentionConfig) -> Result<Tensor> {
+    const OP: &str = "packed_attention";
+    let &[batch, length, triple] = qkv.dims() else {
+        return Err(Error::shape(OP, "qkv", qkv.shape(), "[batch, length, 3 · width]"));
+    };
+    if heads == 0 || !triple.is_multiple_of(3 * heads) {
+        return Err(Error::shape(OP, "qkv", qkv.shape(), format!("[batch, length, 3 · a multiple of {heads} heads]")));
+    }
+    let (width, depth) = (triple / 3, triple / 3 / heads);
+    if !qkv.device().is_cpu() {
+        let part = |at: usize| -> Result<Tensor> {
+            let part = qkv.narrow(D::Minus1, at * width, width)?.reshape((batch, length, heads, depth))?;
+            Ok(part.transpose(1, 2)?.contiguous()?)
+        };
+        let y = attention(&part(0)?, &part(1)?, &part(2)?, config)?;
+        return Ok(y.transpose(1, 2)?.reshape((batch, length, width))?);
+    }
     let scale = check(config, qkv.dtype(), [length, length, depth])?;
     let sizes = Sizes { queries: length, keys: length, depth, width: depth };
-    apply(on_cpu(config, scale, sizes, Places::Packed { heads })?, &[qkv], (batch, length, triple / 3))
+    apply(on_cpu(config, scale, sizes, Places::Packed { heads })?, &[qkv], (batch, length, width))
 }

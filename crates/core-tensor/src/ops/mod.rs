@@ -33,8 +33,7 @@ pub use activation::{
     cos, digamma, elu, exp, gelu, gelu_tanh, leaky_relu, lgamma, relu, sigmoid, silu, sin, softplus, tanh, trigamma,
 };
 pub use arithmetic::{abs, add, affine, div, ln, mean_keepdim, mul, sqr, sqrt, sub, sum_keepdim};
-pub(crate) use attention::packed_attention;
-pub use attention::{AttentionConfig, attention};
+pub use attention::{AttentionConfig, attention, packed_attention};
 pub use batch_norm::{
     BatchStatistics, Epilogue, batch_norm_eval, batch_norm_eval_with, batch_norm_train, batch_norm_train_with,
 };
