@@ -353,12 +353,12 @@ impl<'a> Probe<'a> {
                 unrelated.push(self.gradient_cosine(layer, &of_a, &own)?);
             }
         }
-        let of = |(&share, (first, unrelated)): (&f64, &(Vec<Option<f64>>, Vec<Option<f64>>))| ForcedInput {
+        let found = shares.iter().zip(&found).map(|(&share, (first, unrelated))| ForcedInput {
             share,
             with_first: Mean::of(first),
             with_unrelated: Mean::of(unrelated),
-        };
-        Ok(shares.iter().zip(&found).map(of).collect())
+        });
+        Ok(found.collect())
     }
 
     /// How alike the gradients of consecutive steps are, on this batch: for each step the mean similarity over the operators that its architecture shares with the one before, then the mean over steps. Steps that share none are counted as undefined.

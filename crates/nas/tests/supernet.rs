@@ -86,9 +86,9 @@ fn what_is_off_the_path_does_not_move() -> Result<()> {
             train_step(&net, &mut *optimizer, &batch.ids, std::slice::from_ref(&second), &batch.loss(), &options)?;
         }
         let after = optimizer.state()?;
-        for layer in 0..5 {
+        for (layer, before) in before.iter().enumerate() {
             let is_shared = first.0[layer] == second.0[layer];
-            assert_eq!(bits(&net, layer, first.0[layer])? == before[layer], !is_shared, "layer {layer}");
+            assert_eq!(bits(&net, layer, first.0[layer])? == *before, !is_shared, "layer {layer}");
             if is_shared {
                 continue;
             }
@@ -215,7 +215,7 @@ fn gradients_of_alignment_and_operators_are_those_of_differences() -> Result<()>
                 alignment(&x[..1], std::slice::from_ref(&anchor), &config).map_err(candle_core::Error::from)?;
             Ok(aligned.penalty)
         };
-        gradcheck(of, &[h.clone()])?;
+        gradcheck(of, std::slice::from_ref(&h))?;
     }
     let sizes = SequenceConfig { feed_forward: 6, ..SequenceConfig::new(4, 2) };
     for place in [NormPlace::Post, NormPlace::Pre] {
@@ -239,11 +239,12 @@ fn gradients_of_alignment_and_operators_are_those_of_differences() -> Result<()>
     }
     // nothing reaches the anchor
     let anchor = candle_core::Var::from_tensor(&anchor)?;
-    let aligned = alignment(&[h.clone()], &[anchor.as_tensor().clone()], &AlignmentConfig::recalled())?;
+    let aligned =
+        alignment(std::slice::from_ref(&h), std::slice::from_ref(anchor.as_tensor()), &AlignmentConfig::recalled())?;
     assert!(core_tensor::backward(&aligned.penalty)?.get(&anchor).is_none());
     assert!(alignment(&[], &[], &AlignmentConfig::measured()).is_err());
     let negative = AlignmentConfig { weight: -1.0, ..AlignmentConfig::measured() };
-    assert!(alignment(&[h.clone()], &[h], &negative).is_err());
+    assert!(alignment(std::slice::from_ref(&h), std::slice::from_ref(&h), &negative).is_err());
     Ok(())
 }
 

@@ -251,7 +251,7 @@ fn step() -> Result {
         let store = ParamStore::new(0, DType::F32, &Device::Cpu);
         let model = network.build(store.var_builder())?;
         let masks = if is_masked { masks(&store, Structure::Channels, 0.5)? } else { Masks::default() };
-        models.push((model, MaskedOptimizer::new(Sgd::new(store.trainable(), config.clone())?, masks)?));
+        models.push((model, MaskedOptimizer::new(Sgd::new(store.trainable(), config)?, masks)?));
     }
     let mut best = [f64::INFINITY; 2];
     let mut rng = Rng::new(0);

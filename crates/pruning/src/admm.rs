@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 const OPERATION: &str = "Admm";
 
+/// A structure: the mask of a parameter from its name, shape and magnitudes.
+pub type AdmmStructure<'a> = dyn Fn(&str, &[usize], &[f64]) -> Result<Mask> + 'a;
+
 /// Weights are drawn towards a structure while they are trained (Zhang et al., "A Systematic DNN Weight Pruning Framework using Alternating Direction Method of Multipliers", ECCV 2018): with `Z` the nearest weights
 /// that have the structure and `U` the sum of what is left over, train the loss plus [`penalty`](Self::penalty) `ρ/2 Σ ‖W − Z + U‖²`, and every few epochs [`update`](Self::update) `Z ← Π(W + U)`,
 /// `U ← U + W − Z`. At the end [`masks`](Self::masks) are those of the last `Z`; train on with them.
@@ -23,11 +26,7 @@ impl Admm {
     ///
     /// # Errors
     /// A ρ that is not above 0, no parameters, and those of the structure.
-    pub fn new(
-        parameters: Vec<(String, Var)>,
-        rho: f64,
-        structure: &dyn Fn(&str, &[usize], &[f64]) -> Result<Mask>,
-    ) -> Result<Self> {
+    pub fn new(parameters: Vec<(String, Var)>, rho: f64, structure: &AdmmStructure<'_>) -> Result<Self> {
         if !(rho.is_finite() && rho > 0.0) {
             return Err(Error::value(OPERATION, "ρ", rho, "a finite number above 0"));
         }
@@ -41,7 +40,7 @@ impl Admm {
         Ok(own)
     }
 
-    fn project(&mut self, structure: &dyn Fn(&str, &[usize], &[f64]) -> Result<Mask>) -> Result<()> {
+    fn project(&mut self, structure: &AdmmStructure<'_>) -> Result<()> {
         for (name, var) in &self.parameters {
             let wanted = (var.as_detached_tensor() + &self.left_over[name])?;
             let magnitudes: Vec<f64> = wanted.abs()?.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1()?;
@@ -80,7 +79,7 @@ impl Admm {
     ///
     /// # Errors
     /// Those of the structure and of Candle.
-    pub fn update(&mut self, structure: &dyn Fn(&str, &[usize], &[f64]) -> Result<Mask>) -> Result<f64> {
+    pub fn update(&mut self, structure: &AdmmStructure<'_>) -> Result<f64> {
         self.project(structure)?;
         let square = |x: &Tensor| -> Result<f64> {
             Ok(x.sqr()?.sum_all()?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)

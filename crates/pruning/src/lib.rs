@@ -17,7 +17,7 @@ mod select;
 mod slimming;
 mod tickets;
 
-pub use admm::Admm;
+pub use admm::{Admm, AdmmStructure};
 pub use block_sparse::{BlockSparseConv2d, BlockSparseLinear, block_sparse_conv2d, block_sparse_linear};
 pub use compile::{CompileOptions, Compiled, Form, LayerPlan, LayerReport, Plan, Report, compile, machine};
 pub use error::{Error, Result};

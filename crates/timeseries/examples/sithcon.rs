@@ -50,5 +50,12 @@ fn stream(repetition: u64) -> String {
 
 /// A value measured on Morse signals, which are generated.
 fn morse(values: &[f64], value: f64, spread: Option<f64>) -> Measured {
-    Measured { value, spread, trials: values.len(), data: "Morse signals".into(), is_synthetic: true, note: None }
+    Measured {
+        value,
+        spread,
+        trials: values.len(),
+        data: "Morse signals".into(),
+        is_synthetic: true,
+        ..Measured::default()
+    }
 }

@@ -244,6 +244,7 @@ multiversion! {
             for (j, column) in columns.iter_mut().enumerate() {
                 *column = outer([of(0, j), of(1, j), of(2, j), of(3, j)]);
             }
+            #[allow(clippy::needless_range_loop)] // the same index in every column
             for line in 0..2 {
                 let row = outer([columns[0][line], columns[1][line], columns[2][line], columns[3][line]]);
                 for (j, values) in row.into_iter().enumerate() {

@@ -329,6 +329,7 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
                  sees the test fold",
                 summary.fold_deviation
             )),
+            ..Measured::default()
         }
     };
     if context.scale() == Scale::Smoke

@@ -37,7 +37,7 @@ impl Images {
             return Err(fail(format!("image {image} has {}, expected finite numbers", values[at])));
         }
         let class = |(at, &value): (usize, &f64)| {
-            let is_class = value >= 0.0 && value <= 65_535.0 && value.fract() == 0.0;
+            let is_class = (0.0..=65_535.0).contains(&value) && value.fract() == 0.0;
             if is_class {
                 Ok(value as u32)
             } else {

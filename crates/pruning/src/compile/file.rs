@@ -142,7 +142,7 @@ impl Compiled {
                 blocks.data().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
             layer.blocks = read_blocks(layer, &indices).ok_or_else(|| wrong(format!("`{at}.blocks` is damaged")))?;
         }
-        program.check().map_err(|reason| wrong(reason))?;
+        program.check().map_err(wrong)?;
         plan.check(&program, false)?;
         let dtype = if dtype == Some(Dtype::F64) { DType::F64 } else { DType::F32 };
         Ok(Self { program, plan, report, dtype, engine: OnceLock::new(), tensors: OnceLock::new() })

@@ -207,8 +207,8 @@ pub(crate) fn report(context: &mut Context, runs: Runs) -> Result<()> {
         spread,
         trials: settings.len() / 2,
         data: "Free Spoken Digit Dataset".into(),
-        is_synthetic: false,
         note,
+        ..Measured::default()
     };
     let note = format!("drops {:.3} and {:.3}", drop(false), drop(true));
     context.claim("speech-drop", measured(drop(false) / drop(true), None, Some(note)))?;
