@@ -1,7 +1,7 @@
 //! Convolutions with one input channel for each row.
 
-use super::convolution::Window;
 use super::finish::{Finish, Run};
+use super::window::Window;
 use super::{IMAGES, Planes, Scratch};
 use crate::kernel::{Real, multiversion};
 

@@ -1,7 +1,7 @@
 //! Convolutions as sums over the columns of their blocks, each of which is the input from some offset on.
 
-use super::convolution::{Block, Window};
 use super::finish::{Finish, Run};
+use super::window::{Block, Window};
 use super::{IMAGES, Planes, Scratch};
 use crate::cpu::row_blocks::{PANEL, ROWS, Source, tile_of};
 use crate::kernel::Real;

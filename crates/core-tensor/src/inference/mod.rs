@@ -30,11 +30,13 @@ mod depthwise;
 mod direct;
 mod finish;
 mod planes;
+mod window;
 mod winograd;
 
-pub use convolution::{Block, Convolution};
+pub use convolution::Convolution;
 pub use finish::{Finish, Residual};
 pub use planes::Planes;
+pub use window::Block;
 
 /// Images that lie side by side.
 pub const IMAGES: usize = crate::kernel::LANES;

@@ -1,8 +1,8 @@
 //! Winograd's F(2×2, 3×3) over sixteen images: sixteen products for four outputs of nine taps.
 
-use super::convolution::{Block, Window};
 use super::direct::PackedBlock;
 use super::finish::{Finish, Run};
+use super::window::{Block, Window};
 use super::{IMAGES, Planes, Scratch};
 use crate::cpu::row_blocks::{PANEL, ROWS, Source, tile_of};
 use crate::kernel::{Real, multiversion};

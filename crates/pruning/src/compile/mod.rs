@@ -1,6 +1,7 @@
 //! Masks become speed: a network and its masks become a smaller network that computes the same.
 
 mod channels;
+mod choice;
 mod file;
 mod fold;
 mod lanes;
@@ -87,7 +88,7 @@ fn finish<T: Real>(program: Program, options: &CompileOptions, dtype: DType) -> 
             plan.check(&program, true)?;
             (plan.clone(), Vec::new())
         }
-        None => plan::choose::<T>(&program, options.repeats)?,
+        None => choice::choose::<T>(&program, options.repeats)?,
     };
     let dense = match (&options.plan, options.repeats) {
         (None, repeats @ 1..) => before::<T>(&program, &times, repeats)?,
@@ -119,12 +120,12 @@ fn before<T: Real>(program: &Program, times: &[plan::Times], repeats: usize) -> 
         let dense = layer.before_removal();
         let mut planes = [input, output].map(|value| program.planes(value));
         (planes[0].channels, planes[1].channels) = (layer.before.inputs, layer.before.outputs);
-        let forms = plan::forms(&dense);
+        let forms = choice::forms(&dense);
         let channels = (0..planes[1].channels).map(Some).collect();
         let residual = residual.map(|(value, _)| {
             (core_tensor::inference::Planes { channels: planes[1].channels, ..program.planes(*value) }, &channels)
         });
-        all.push(shortest(&plan::measure::<T>(&dense, &forms, planes, residual, true, repeats)?));
+        all.push(shortest(&choice::measure::<T>(&dense, &forms, planes, residual, true, repeats)?));
     }
     Ok(all)
 }
