@@ -4,7 +4,7 @@ use candle_core::{DType, Device};
 use core_tensor::Mode;
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
-use experiment::{Context, Measured, Outcome, Result, Scale, Table, Trial, TrialContext};
+use experiment::{Axis, Context, Measured, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext};
 use pruning::{CompileOptions, Compiled, Masks, Network, Parts, Refill, Regroup, Scope, compile, scores};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -183,6 +183,28 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Vec<Found>>) -> Res
         let value = if id.starts_with("time-saved") { saved(of) } else { of.dense / of.pruned };
         context.claim(&id, measured(value, note).timed())?;
     }
+    let line = |name: &str, is_blocks: bool, what: &dyn Fn(&Found) -> f64| {
+        let own = found.iter().filter(|of| of.name.starts_with("blocks") == is_blocks);
+        let mut points: Vec<(f64, f64)> = own.map(|of| (of.density, what(of))).collect();
+        points.push((1.0, 1.0));
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (x, y) = points.into_iter().unzip();
+        Series::new(name, x, y)
+    };
+    let time = |of: &Found| of.pruned / of.dense;
+    let work = |of: &Found| of.work;
+    let series = vec![
+        line("blocks", true, &time),
+        line("blocks, multiplications that are left", true, &work),
+        line("channels", false, &time),
+        line("channels, multiplications that are left", false, &work),
+    ];
+    let (x, y) = (Axis::linear("density of each layer"), Axis::linear("time over that of the compiled dense network"));
+    let plot = Plot::lines("Time against density", x, y, series);
+    context.plot(
+        "time",
+        plot.description("Dense is 1; dense layers multiply less by Winograd's form, which blocks do not have."),
+    )?;
     context.table("ResNet-18 for 32 x 32, compiled, 64 images, one thread: medians of seven runs by turns", table);
     Ok(())
 }

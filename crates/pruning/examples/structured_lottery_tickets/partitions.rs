@@ -1,8 +1,9 @@
 //! Planted hypergraphs.
 
 use core_tensor::random::Rng;
-use experiment::{Context, Measured, Outcome, Result, Trial, TrialContext};
+use experiment::{Context, Measured, Outcome, Plot, Result, Trial, TrialContext};
 use pruning::partition::hypergraph;
+use pruning::{Mask, Parts, Regroup};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -21,13 +22,14 @@ pub(crate) fn run(context: &mut Context) -> Result<Outcome<Found>> {
     context.trials("partitions", trials, |_: &u64, trial| partition(trial))
 }
 
-fn partition(trial: &TrialContext) -> Result<Found> {
-    let mut rng = Rng::new(trial.seed());
-    let mut group_of = vec![0; ROWS];
-    rng.permutation(ROWS).iter().enumerate().for_each(|(at, &row)| group_of[row as usize] = at % GROUPS);
+/// The group of each row, and the rows of each column.
+fn planted(seed: u64, (rows, columns): (usize, usize)) -> (Vec<usize>, Vec<Vec<u32>>) {
+    let mut rng = Rng::new(seed);
+    let mut group_of = vec![0; rows];
+    rng.permutation(rows).iter().enumerate().for_each(|(at, &row)| group_of[row as usize] = at % GROUPS);
     let own: Vec<BTreeSet<u32>> =
-        (0..GROUPS).map(|_| rng.sample_without_replacement(COLUMNS, COLUMNS * 3 / 10).into_iter().collect()).collect();
-    let mut edges = vec![Vec::new(); COLUMNS];
+        (0..GROUPS).map(|_| rng.sample_without_replacement(columns, columns * 3 / 10).into_iter().collect()).collect();
+    let mut edges = vec![Vec::new(); columns];
     for (row, &group) in group_of.iter().enumerate() {
         for (column, edge) in edges.iter_mut().enumerate() {
             let chance = if own[group].contains(&(column as u32)) { 0.45 } else { 0.03 };
@@ -36,6 +38,11 @@ fn partition(trial: &TrialContext) -> Result<Found> {
             }
         }
     }
+    (group_of, edges)
+}
+
+fn partition(trial: &TrialContext) -> Result<Found> {
+    let (group_of, edges) = planted(trial.seed(), (ROWS, COLUMNS));
     let touched = |edge: &Vec<u32>| edge.iter().map(|&row| group_of[row as usize]).collect::<BTreeSet<_>>().len();
     let planted = edges.iter().map(|edge| touched(edge).saturating_sub(1)).sum();
     let found = hypergraph(ROWS, &edges, GROUPS, 0.1, trial.seed())?.connectivity;
@@ -47,5 +54,34 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Found>) -> Result<(
     let worst = ratios.iter().copied().fold(0.0, f64::max);
     let measured = Measured::mean_of(&ratios, "planted masks, 128 x 288 in 4 groups");
     context.claim("partition-recovers", Measured { value: worst, is_synthetic: true, ..measured })?;
+    figure(context)
+}
+
+/// A small planted mask before and after its rows are grouped, and the blocks that are kept.
+fn figure(context: &mut Context) -> Result<()> {
+    const SIZE: (usize, usize) = (80, 60);
+    let (_, edges) = planted(context.seed_of("figure"), SIZE);
+    let mut kept = vec![0u8; SIZE.0 * SIZE.1];
+    for (column, edge) in edges.iter().enumerate() {
+        edge.iter().for_each(|&row| kept[row as usize * SIZE.1 + column] = 1);
+    }
+    let mask = Mask::new(&[SIZE.0, SIZE.1], kept)?;
+    let regroup = Regroup { parts: Parts::Fixed(GROUPS), ..Regroup::default() };
+    let found = regroup.apply(&mask)?;
+    let order: Vec<usize> = found.clusters.iter().flatten().copied().collect();
+    let values = |mask: &Mask, order: &[usize]| -> Vec<Vec<f64>> {
+        let row = |&row: &usize| mask.kept()[row * SIZE.1..][..SIZE.1].iter().map(|&kept| f64::from(kept)).collect();
+        order.iter().map(row).collect()
+    };
+    let as_given: Vec<usize> = (0..SIZE.0).collect();
+    for (name, title, mask, order) in [
+        ("mask-scattered", "A planted mask, rows as they are", &mask, &as_given),
+        ("mask-grouped", "The same mask, rows by cluster", &mask, &order),
+        ("mask-blocks", "What Regroup keeps of it", &found.mask, &order),
+    ] {
+        let columns = (0..SIZE.1).map(|column| column.to_string()).collect();
+        let rows = order.iter().map(usize::to_string).collect();
+        context.plot(name, Plot::heat_map(title, columns, rows, values(mask, order)))?;
+    }
     Ok(())
 }
