@@ -14,7 +14,7 @@ use integration_tests::{example, packages};
 use serde_json::Value;
 
 /// For each paper the groups of trials that train or draw, all of whose results must follow the seed.
-const SEEDED: [(&str, &[&str]); 13] = [
+const SEEDED: [(&str, &[&str]); 14] = [
     ("sep", &["graphs", "coordinates"]),
     ("routed-scaling-laws", &["models"]),
     ("dragonn", &["accuracy", "thresholds"]),
@@ -23,6 +23,7 @@ const SEEDED: [(&str, &[&str]); 13] = [
     ("dstagnn", &["forecasts"]),
     ("lagraph", &["bound", "denoising", "shapes"]),
     ("linac", &["defence"]),
+    ("nas-interference", &["nets"]),
     ("npc", &["recipe", "methods"]),
     ("oepg", &["blocks"]),
     ("reverse-engineering-attacks", &["exact", "synthetic"]),
@@ -30,8 +31,13 @@ const SEEDED: [(&str, &[&str]); 13] = [
     ("tram", &["recipe", "regression"]),
 ];
 
-/// Groups whose results are times, which no two runs share.
-const TIMED: [(&str, &str); 3] = [("dragonn", "times"), ("dragonn", "throughput"), ("dragonn", "network")];
+/// Groups whose results are times, or follow from times, which no two runs share.
+const TIMED: [(&str, &str); 4] = [
+    ("dragonn", "times"),
+    ("dragonn", "throughput"),
+    ("dragonn", "network"),
+    ("structured-lottery-tickets", "compiled"),
+];
 
 struct Paper {
     slug: String,
