@@ -147,7 +147,7 @@ impl<'a> Probe<'a> {
         let mut all = vec![Vec::new(); from];
         for (layer, &operator) in architecture.0.iter().enumerate().skip(from) {
             let mut own = Vec::new();
-            for (_, var) in self.net.operator_parameters(layer, operator)?.iter() {
+            for (_, var) in self.net.operator_parameters(layer, operator) {
                 match store.get(var) {
                     Some(gradient) => own.extend(gradient.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?),
                     None => own.extend(std::iter::repeat_n(0.0, var.elem_count())),

@@ -3,10 +3,10 @@
 use crate::operator::Operator;
 use crate::space::{Architecture, SearchSpace};
 use crate::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 use candle_nn::VarBuilder;
 use core_tensor::Mode;
-use core_tensor::params::{ParamStore, Parameters};
+use core_tensor::params::ParamStore;
 use std::sync::Arc;
 
 /// What stands before the first layer and behind the last, shared by all architectures.
@@ -97,7 +97,7 @@ impl Blueprint {
         for layer in 0..self.space.num_layers() {
             let of = |name: &String| {
                 let place = format!("layer.{layer}.{name}");
-                trainable.iter().filter(|(known, _)| own(known, &place)).map(|(known, _)| known.clone()).collect()
+                trainable.iter().filter(|(known, _)| own(known, &place)).cloned().collect()
             };
             parameters.push(self.space.candidates(layer).iter().map(of).collect());
         }
@@ -130,8 +130,8 @@ pub struct SuperNet {
     operators: Vec<Vec<Box<dyn Operator>>>,
     /// Of the hidden state before each layer and behind the last, for the example.
     shapes: Vec<Vec<usize>>,
-    /// Names of each operator's parameters.
-    parameters: Vec<Vec<Vec<String>>>,
+    /// Names and variables of each operator's parameters.
+    parameters: Vec<Vec<Vec<(String, Var)>>>,
     example: Tensor,
 }
 
@@ -202,21 +202,12 @@ impl SuperNet {
         Ok(Output { prediction: self.ends.head(&x, mode)?, hidden: all })
     }
 
-    /// The names of an operator's parameters, in their order.
+    /// Names and variables of an operator's parameters, in the order of the names.
     ///
     /// # Panics
     /// Where there is no such operator.
-    pub fn parameter_names(&self, layer: usize, operator: usize) -> &[String] {
+    pub fn operator_parameters(&self, layer: usize, operator: usize) -> &[(String, Var)] {
         &self.parameters[layer][operator]
-    }
-
-    /// The variables of an operator, in the order of their names.
-    ///
-    /// # Errors
-    /// None that may be.
-    pub fn operator_parameters(&self, layer: usize, operator: usize) -> Result<Parameters> {
-        let name = &self.space().candidates(layer)[operator];
-        Ok(self.store.trainable().matching(&format!("layer.{layer}.{name}.*")))
     }
 
     /// Whether an operator passes the hidden state on as it is.
@@ -233,10 +224,8 @@ impl SuperNet {
     /// An architecture that is not in the space.
     pub fn num_parameters(&self, architecture: &Architecture) -> Result<u64> {
         self.space().check(architecture)?;
-        let vars: std::collections::HashMap<String, usize> =
-            self.store.trainable().iter().map(|(name, var)| (name.clone(), var.elem_count())).collect();
         let of = |(layer, &operator): (usize, &usize)| {
-            self.parameters[layer][operator].iter().filter_map(|name| vars.get(name)).sum::<usize>()
+            self.parameters[layer][operator].iter().map(|(_, var)| var.elem_count()).sum::<usize>()
         };
         Ok(architecture.0.iter().enumerate().map(of).sum::<usize>() as u64)
     }

@@ -54,7 +54,7 @@ fn tiny(dtype: DType) -> Result<(SuperNet, Batch)> {
 
 fn bits(net: &SuperNet, layer: usize, operator: usize) -> Result<Vec<u32>> {
     let mut all = Vec::new();
-    for (_, var) in net.operator_parameters(layer, operator)?.iter() {
+    for (_, var) in net.operator_parameters(layer, operator) {
         all.extend(var.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits));
     }
     Ok(all)
@@ -93,7 +93,7 @@ fn what_is_off_the_path_does_not_move() -> Result<()> {
                 continue;
             }
             // moments too
-            for name in net.parameter_names(layer, first.0[layer]) {
+            for (name, _) in net.operator_parameters(layer, first.0[layer]) {
                 for (key, value) in state.tensors.iter().filter(|(key, _)| key.ends_with(&format!(".{name}"))) {
                     let same = |x: &Tensor| x.flatten_all()?.to_vec1::<f32>();
                     assert_eq!(same(value)?, same(&after.tensors[key])?, "{key}");

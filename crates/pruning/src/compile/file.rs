@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 const FORMAT: &str = "compiled network of the crate pruning, 1";
 /// Numbers of a value: what 32-bit indices can address.
@@ -145,7 +145,15 @@ impl Compiled {
         program.check().map_err(wrong)?;
         plan.check(&program, false)?;
         let dtype = if dtype == Some(Dtype::F64) { DType::F64 } else { DType::F32 };
-        Ok(Self { program, plan, report, dtype, engine: OnceLock::new(), tensors: OnceLock::new() })
+        Ok(Self {
+            program,
+            plan,
+            report,
+            dtype,
+            engine: OnceLock::new(),
+            tensors: OnceLock::new(),
+            elsewhere: Mutex::default(),
+        })
     }
 }
 

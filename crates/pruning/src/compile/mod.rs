@@ -15,12 +15,12 @@ pub use report::{LayerReport, Report};
 
 use crate::network::{Network, Operation};
 use crate::{Error, Masks, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, DeviceLocation, Tensor};
 use core_tensor::kernel::Real;
 use core_tensor::params::ParamStore;
 use lanes::Lanes;
 use program::{Layer, Program, Step};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tensors::Tensors;
 
 /// Fewer images are computed one by one, more sixteen side by side.
@@ -56,6 +56,8 @@ pub struct Compiled {
     dtype: DType,
     engine: OnceLock<Engine>,
     tensors: OnceLock<Tensors>,
+    /// Weights on the device that was used last, other than the CPU.
+    elsewhere: Mutex<Option<(DeviceLocation, Arc<Tensors>)>>,
 }
 
 /// A network with masked parameters becomes one that computes the same outputs in evaluation, with less work:
@@ -96,7 +98,15 @@ fn finish<T: Real>(program: Program, options: &CompileOptions, dtype: DType) -> 
     };
     let forms: Vec<Form> = plan.layers.iter().map(|layer| layer.many).collect();
     let report = program.report(&forms, &times, &dense, dtype.size_in_bytes());
-    Ok(Compiled { program, plan, report, dtype, engine: OnceLock::new(), tensors: OnceLock::new() })
+    Ok(Compiled {
+        program,
+        plan,
+        report,
+        dtype,
+        engine: OnceLock::new(),
+        tensors: OnceLock::new(),
+        elsewhere: Mutex::default(),
+    })
 }
 
 /// Seconds of each layer before anything was removed: its faster dense form.
@@ -189,7 +199,7 @@ impl Compiled {
             let tensors = self.on_cpu()?;
             tensors.forward(&self.program, images)?
         } else {
-            Tensors::new(&self.program, &self.plan, self.dtype, images.device())?.forward(&self.program, images)?
+            self.on(images.device())?.forward(&self.program, images)?
         };
         Ok(if self.program.is_flat { y.reshape((n, channels))? } else { y })
     }
@@ -211,6 +221,16 @@ impl Compiled {
         }
         let tensors = Tensors::new(&self.program, &self.plan, self.dtype, &Device::Cpu)?;
         Ok(self.tensors.get_or_init(|| tensors))
+    }
+
+    fn on(&self, device: &Device) -> Result<Arc<Tensors>> {
+        let mut last = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tensors)) = last.as_ref().filter(|(location, _)| *location == device.location()) {
+            return Ok(tensors.clone());
+        }
+        let tensors = Arc::new(Tensors::new(&self.program, &self.plan, self.dtype, device)?);
+        *last = Some((device.location(), tensors.clone()));
+        Ok(tensors)
     }
 
     /// What each layer gained. Times are there where the network was compiled with them on this machine.

@@ -35,6 +35,8 @@ pub struct Model {
     network: Network,
     layers: Vec<Layer>,
     fusions: Vec<Fusion>,
+    /// How often each value is used.
+    uses: Vec<usize>,
 }
 
 impl Network {
@@ -66,7 +68,9 @@ impl Network {
             })
         };
         let layers = self.nodes.iter().map(layer).collect::<Result<_>>()?;
-        Ok(Model { network: self.clone(), layers, fusions: self.fusions() })
+        let mut uses: Vec<usize> = self.users().iter().map(Vec::len).collect();
+        uses[self.output] += 1;
+        Ok(Model { network: self.clone(), layers, fusions: self.fusions(), uses })
     }
 
     fn fusions(&self) -> Vec<Fusion> {
@@ -117,9 +121,7 @@ impl Model {
             let (operation, what, got) = ("Model::forward", "images".to_owned(), images.dims().to_vec());
             return Err(Error::Shape { operation, what, got, expected });
         }
-        let users = self.network.users();
-        let mut left: Vec<usize> = users.iter().map(Vec::len).collect();
-        left[self.network.output] += 1;
+        let mut left = self.uses.clone();
         let mut values: Vec<Option<Tensor>> = vec![None; self.layers.len()];
         values[0] = Some(images.clone());
         for (at, node) in self.network.nodes.iter().enumerate().skip(1) {
