@@ -64,6 +64,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A differential equation could not be solved: where, why, and what was found until then.
+    #[error(transparent)]
+    Ode(Box<crate::ode::Failure>),
     /// An error of core-tensor.
     #[error(transparent)]
     Core(#[from] core_tensor::Error),

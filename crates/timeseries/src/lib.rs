@@ -3,9 +3,12 @@
 
 pub mod dstagnn;
 mod error;
+pub mod ode;
 pub mod recurrent;
 pub mod sithcon;
 pub mod tcn;
 mod weight_norm;
 
 pub use error::{Error, Result};
+
+pub(crate) use error::check_dtype;
