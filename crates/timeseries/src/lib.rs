@@ -3,6 +3,7 @@
 
 pub mod dstagnn;
 mod error;
+pub mod lyanet;
 pub mod ode;
 pub mod recurrent;
 pub mod sithcon;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// | norm | u | P |
 /// |---|---|---|
 /// | l_inf | sign(g) | the ball, then the box |
-/// | l_2 | g / max(‖g‖, 1e-6) | the box, then scaled into the ball |
+/// | l_2 | g / max(‖g‖, 1e-6) | the box, then scaled into the ball; the other way round with [`PgdConfig::ball_first`] |
 /// | l_1 | signs of the largest (1 − q)·d elements of g (at least one), divided by their number | the ball, then the box |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PgdConfig {
@@ -21,12 +21,20 @@ pub struct PgdConfig {
     pub iterations: usize,
     /// The share q of elements that a step of the l_1 attack leaves alone.
     pub l1_sparsity: f64,
+    /// Whether an l_2 step is scaled into the ball before it is cut to the box, false. Common libraries differ in this.
+    #[serde(default)]
+    pub ball_first: bool,
 }
 
 impl PgdConfig {
     /// The default sparsity, 0.95.
     pub fn new(step: f64, iterations: usize) -> Self {
-        Self { step, iterations, l1_sparsity: 0.95 }
+        Self { step, iterations, l1_sparsity: 0.95, ball_first: false }
+    }
+
+    /// Scales an l_2 step into the ball before it is cut to the box.
+    pub fn ball_first(self) -> Self {
+        Self { ball_first: true, ..self }
     }
 }
 
@@ -67,7 +75,7 @@ impl Search for Pgd {
             return;
         }
         self.steps += 1;
-        self.threat.ascend(&self.clean, &mut self.delta, told.gradient, self.config.step, self.config.l1_sparsity);
+        self.threat.ascend(&self.clean, &mut self.delta, told.gradient, self.config.step, (self.config.l1_sparsity, self.config.ball_first));
         for ((point, x), delta) in self.point.iter_mut().zip(&self.clean).zip(&self.delta) {
             *point = x + delta;
         }

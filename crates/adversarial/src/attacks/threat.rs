@@ -139,8 +139,8 @@ impl ThreatModel {
         }
     }
 
-    /// A step of projected gradient ascent from `clean + delta`, as the specification of *Reverse engineering l_p attacks* has it: l_inf and l_1 are cut to the ball first, l_2 to the box first.
-    pub(crate) fn ascend(&self, clean: &[f64], delta: &mut [f64], gradient: &[f64], step: f64, l1_sparsity: f64) {
+    /// A step of projected gradient ascent from `clean + delta`, as the specification of *Reverse engineering l_p attacks* has it: l_inf and l_1 are cut to the ball first, l_2 to the box first unless `ball_first`.
+    pub(crate) fn ascend(&self, clean: &[f64], delta: &mut [f64], gradient: &[f64], step: f64, (l1_sparsity, ball_first): (f64, bool)) {
         let into_box = |delta: &mut [f64]| {
             delta.iter_mut().zip(clean).for_each(|(delta, &x)| *delta = self.clip(x + *delta) - x);
         };
@@ -154,10 +154,15 @@ impl ThreatModel {
             Norm::L2 => {
                 let scale = step / Norm::L2.of(gradient).max(1e-6);
                 delta.iter_mut().zip(gradient).for_each(|(delta, g)| *delta += scale * g);
-                into_box(delta);
+                if !ball_first {
+                    into_box(delta);
+                }
                 let size = Norm::L2.of(delta);
                 if size > self.epsilon {
                     delta.iter_mut().for_each(|delta| *delta *= self.epsilon / size);
+                }
+                if ball_first {
+                    into_box(delta);
                 }
             }
             Norm::L1 => {

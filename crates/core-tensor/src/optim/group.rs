@@ -118,7 +118,7 @@ impl<C: Settings> Grouped<C> {
 }
 
 /// There must be parameters, every name once, and all of them floats.
-fn check_parameters(operation: &'static str, parameters: &Parameters) -> Result<()> {
+pub(super) fn check_parameters(operation: &'static str, parameters: &Parameters) -> Result<()> {
     if parameters.is_empty() {
         let reason = format!("{operation} would train nothing; build the model before its optimiser");
         return Err(Error::InvalidConfig { what: "parameters", reason });

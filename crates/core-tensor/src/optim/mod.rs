@@ -9,12 +9,14 @@ mod clip;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod group;
+mod nero;
 mod sgd;
 mod slot;
 
 pub use adam::{Adam, AdamConfig, AdamW};
 pub use clip::{clip_grad_norm, clip_grad_value};
 pub use group::ParamGroup;
+pub use nero::{Nero, NeroConfig};
 pub use sgd::{Sgd, SgdConfig};
 
 use crate::params::Parameters;
@@ -68,7 +70,7 @@ pub trait Optimizer {
 /// The state of an optimiser, by the names of parameters.
 #[derive(Debug, Clone)]
 pub struct OptimizerState {
-    /// Which optimiser this is: `adam`, `adamw`, `sgd`.
+    /// Which optimiser this is: `adam`, `adamw`, `sgd`, `nero`.
     pub kind: String,
     /// The learning rate when the state was taken.
     pub learning_rate: f64,

@@ -10,6 +10,9 @@ pub enum Reason {
     TooManySteps(usize),
     /// The error's estimate asks for steps below the smallest one that is allowed, or that time can represent: the problem is stiff or has a singularity.
     StepTooSmall(f64),
+    /// The solution seems to grow without bound: its size, and its rate relative to its size, have grown by more than 0.01 / rtol, and steps are below 100 rtol of the interval. The value that was reached at the
+    /// end has no correct digit: where exactly the singularity lies decides it.
+    Singular,
 }
 
 /// A solve that ended early: where, and with what was saved.
@@ -38,6 +41,7 @@ impl std::fmt::Display for Failure {
             Reason::NotFinite => write!(f, "the solution is not finite at t = {t} (step {step:e}")?,
             Reason::TooManySteps(limit) => write!(f, "{limit} steps were not enough, t = {t} was reached (step {step:e}; is the problem stiff?")?,
             Reason::StepTooSmall(limit) => write!(f, "a step below {limit:e} would be needed at t = {t} (tried {step:e}; is the problem stiff or singular there?")?,
+            Reason::Singular => write!(f, "the solution grows without bound near t = {t} (step {step:e}")?,
         }
         if let Some(sample) = self.sample {
             write!(f, "; sample {sample}")?;

@@ -342,6 +342,7 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         let needs_end = self.options.method.error_needs_end();
         let stages = self.stepper.num_stages();
         let mut tried = 0;
+        let (mut first_rate, mut last_rate, first_size) = (None, 0., size(&self.y).max(1e-30));
         while !self.is_done() {
             let begin = self.begin()?;
             if self.h == 0. {
@@ -409,8 +410,29 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
             let next = h * factor;
             self.h = if h < self.h { next.max(self.h) } else { next }.clamp(control.min_step.max(f64::MIN_POSITIVE), control.max_step);
             self.accept(mark, target, landing, error, knows_end)?;
+            let rate = self.rate(mark.h);
+            first_rate = first_rate.or(Some(rate));
+            last_rate = rate;
+        }
+        // see `Reason::Singular`
+        let rtol = control.rtol.max(1e-12);
+        let grew = |from: f64, to: f64| to >= 0.01 / rtol * from;
+        let is_short = self.h <= 100. * rtol * (t1 - t0).abs();
+        if is_short && self.found.ended_by.is_none() && grew(first_size, size(&self.y)) && grew(first_rate.unwrap_or(0.), last_rate) {
+            // what was reached there means nothing
+            while self.found.times.last() == Some(&self.t) {
+                self.found.times.pop();
+                self.found.values.truncate(self.found.times.len() * self.y.len());
+            }
+            return Err(self.failure(Reason::Singular, self.sign * self.h, None));
         }
         Ok(())
+    }
+
+    /// The rate of the last step, relative to the state's size; its ends have changed places.
+    fn rate(&self, h: f64) -> f64 {
+        let change = self.y.iter().zip(&self.y1).fold(0f64, |largest, (a, b)| largest.max((a.to_f64() - b.to_f64()).abs()));
+        change / (h.abs() * size(&self.y))
     }
 
     fn error(&mut self, mark: &Mark, control: &Adaptive, scale: &Scale<T>) -> f64 {
@@ -673,6 +695,11 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
 enum Which {
     Start,
     End,
+}
+
+/// The largest magnitude.
+fn size<T: Real>(y: &[T]) -> f64 {
+    y.iter().fold(0., |largest, y| largest.max(y.to_f64().abs()))
 }
 
 /// The next representable time.
