@@ -36,11 +36,18 @@ fn close(what: &str, a: &[f64], b: &[f64], tolerance: f64) {
 }
 
 fn dynamics(store: &ParamStore, is_simplex: bool, n: usize, m: usize) -> ClassDynamics {
-    ClassDynamics::new(ClassDynamicsConfig { is_simplex, ..ClassDynamicsConfig::new(n, m) }, store.var_builder()).unwrap()
+    ClassDynamics::new(ClassDynamicsConfig { is_simplex, ..ClassDynamicsConfig::new(n, m) }, store.var_builder())
+        .unwrap()
 }
 
 /// The condition by other means: the tape's `f`, and the potential one pair at a time.
-fn by_hand(dynamics: &ClassDynamics, maps: &Tensor, labels: &[u32], states: &Tensor, potential: &dyn Potential) -> Tensor {
+fn by_hand(
+    dynamics: &ClassDynamics,
+    maps: &Tensor,
+    labels: &[u32],
+    states: &Tensor,
+    potential: &dyn Potential,
+) -> Tensor {
     let n = dynamics.config().classes;
     let f = dynamics.pairs(maps, states).unwrap();
     let (b, s) = (labels.len(), states.dim(0).unwrap());
@@ -61,7 +68,9 @@ fn by_hand(dynamics: &ClassDynamics, maps: &Tensor, labels: &[u32], states: &Ten
 
 #[test]
 fn the_fused_loss_equals_the_tapes_and_its_gradients() {
-    for (is_simplex, n, m, b, s) in [(false, 4, 6, 3, 21), (true, 3, 5, 4, 16), (false, 2, 1, 1, 1), (false, 11, 17, 5, 40)] {
+    for (is_simplex, n, m, b, s) in
+        [(false, 4, 6, 3, 21), (true, 3, 5, 4, 16), (false, 2, 1, 1, 1), (false, 11, 17, 5, 40)]
+    {
         let store = store();
         let dynamics = dynamics(&store, is_simplex, n, m).with_gain(3.).unwrap();
         let maps = candle_core::Var::from_tensor(&random(&[b, m * m], 1)).unwrap();
@@ -103,10 +112,17 @@ fn gradients_are_right() {
     inputs.extend(shapes.iter().enumerate().map(|(at, shape)| (random(shape, 20 + at as u64) * 0.5).unwrap()));
     inputs[5] = Tensor::new(&[0.25f64], &Device::Cpu).unwrap();
     let build = |x: &[Tensor], is_simplex: bool| {
-        let names = ["hidden_to_mlp.weight", "hidden_to_mlp.bias", "mlp_to_hidden.weight", "mlp_to_hidden.bias", "activation.weight"];
+        let names = [
+            "hidden_to_mlp.weight",
+            "hidden_to_mlp.bias",
+            "mlp_to_hidden.weight",
+            "mlp_to_hidden.bias",
+            "activation.weight",
+        ];
         let tensors = names.iter().zip(&x[1..]).map(|(name, x)| (name.to_string(), x.clone())).collect();
         let vb = candle_nn::VarBuilder::from_tensors(tensors, DType::F64, &Device::Cpu);
-        ClassDynamics::new(ClassDynamicsConfig { is_simplex, vertex: 2., ..ClassDynamicsConfig::new(n, m) }, vb).unwrap()
+        ClassDynamics::new(ClassDynamicsConfig { is_simplex, vertex: 2., ..ClassDynamicsConfig::new(n, m) }, vb)
+            .unwrap()
     };
     let states = (random(&[6, n], 9) * 1.5).unwrap();
     let own = (random(&[2, 4, n], 10) * 1.5).unwrap();
@@ -162,7 +178,8 @@ fn dropout_is_one_mask_for_a_solve_and_one_for_each_pair_of_the_loss() {
     let options = Solve::default().method(Tableau::rk4()).fixed(0.01);
     let end = || solve_tensors(&field, &zeros, (0., 0.3), &options).unwrap().last().unwrap();
     assert_eq!(f64s(&end()), f64s(&end()));
-    let without = solve_tensors(&dynamics.field(maps.as_tensor()).unwrap(), &zeros, (0., 0.3), &options).unwrap().last().unwrap();
+    let without =
+        solve_tensors(&dynamics.field(maps.as_tensor()).unwrap(), &zeros, (0., 0.3), &options).unwrap().last().unwrap();
     assert_ne!(f64s(&end()), f64s(&without));
     // the gradient is that of the same masks
     let gradient = f64s(backward(&ops::sum_all(&end()).unwrap()).unwrap().get(&maps).unwrap());
@@ -180,7 +197,8 @@ fn dropout_is_one_mask_for_a_solve_and_one_for_each_pair_of_the_loss() {
     let loss = |seed: Option<u64>| {
         let mut rng = Rng::new(seed.unwrap_or(0));
         let mut mode = if seed.is_some() { Mode::train(&mut rng) } else { Mode::evaluate() };
-        f64s(&LyapunovLoss::default().forward(&dynamics, maps.as_tensor(), &[0, 2], &states, &mut mode).unwrap().loss)[0]
+        f64s(&LyapunovLoss::default().forward(&dynamics, maps.as_tensor(), &[0, 2], &states, &mut mode).unwrap().loss)
+            [0]
     };
     assert_eq!(loss(Some(1)), loss(Some(1)));
     assert!(loss(Some(1)) != loss(Some(2)) && loss(None) != loss(Some(1)));
@@ -192,7 +210,10 @@ fn training_reaches_all_classes_early_and_the_path_form_runs() {
     let layer = core_tensor::nn::linear(2, 16 * 16, store.var_builder().pp("map")).unwrap();
     let map = move |x: &Tensor, _: &mut Mode<'_>| Ok(candle_nn::Module::forward(&layer, x)?);
     let config = ClassDynamicsConfig::new(3, 16);
-    let model = LyaNet::new(map, ClassDynamics::new(config, store.var_builder().pp("dynamics")).unwrap().with_gain(5.).unwrap());
+    let model = LyaNet::new(
+        map,
+        ClassDynamics::new(config, store.var_builder().pp("dynamics")).unwrap().with_gain(5.).unwrap(),
+    );
     let mut rng = Rng::new(4);
     let angles: Vec<f64> = (0..60).map(|at| f64::from(at % 3) * 2.1 + 0.3 * (rng.unit() - 0.5)).collect();
     let points: Vec<f32> = angles.iter().flat_map(|angle| [angle.cos() as f32, angle.sin() as f32]).collect();
@@ -216,7 +237,8 @@ fn training_reaches_all_classes_early_and_the_path_form_runs() {
     let solution = model.solve(&x, &options, &mut Mode::evaluate()).unwrap();
     for at in 0..times.len() {
         let logits = solution.states().get(at).unwrap();
-        let right = logits.argmax(1).unwrap().to_vec1::<u32>().unwrap().iter().zip(&labels).filter(|(a, b)| a == b).count();
+        let right =
+            logits.argmax(1).unwrap().to_vec1::<u32>().unwrap().iter().zip(&labels).filter(|(a, b)| a == b).count();
         assert!(right >= 57, "{right} of 60 at {}", times[at]);
     }
     // states on the trajectories
@@ -247,7 +269,14 @@ fn batches_of_one_and_permuted_batches_are_alike() {
     let packed: Vec<f64> = field.parameters().iter().flat_map(f64s).collect();
     let mut dy = vec![0.; 12];
     let shapes = [vec![4, 3]];
-    let at = timeseries::ode::At { t: 0., y: &y, parameters: &packed, context: &context, shapes: &shapes, context_shape: &[4, 25] };
+    let at = timeseries::ode::At {
+        t: 0.,
+        y: &y,
+        parameters: &packed,
+        context: &context,
+        shapes: &shapes,
+        context_shape: &[4, 25],
+    };
     field.eval(at, &mut dy).unwrap();
     close("f", &dy, &f64s(&f), 1e-12);
 }
@@ -288,7 +317,9 @@ fn schedules_samplers_and_diagnostics() {
 #[test]
 fn continuous_net_trains_in_both_ways_and_evaluates() {
     let store = ParamStore::new(3, DType::F32, &Device::Cpu);
-    let net = ContinuousNet::new(ContinuousNetConfig { width: 4, ..ContinuousNetConfig::new(1, 3) }, store.var_builder()).unwrap();
+    let net =
+        ContinuousNet::new(ContinuousNetConfig { width: 4, ..ContinuousNetConfig::new(1, 3) }, store.var_builder())
+            .unwrap();
     let x = Rng::new(1).normal(0., 1., (6, 1, 8, 8), DType::F32, &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32, 1, 2, 0, 1, 2], &Device::Cpu).unwrap();
     let mut nero = Nero::new(&store, NeroConfig::default()).unwrap();
@@ -316,18 +347,23 @@ fn continuous_net_trains_in_both_ways_and_evaluates() {
 
 #[test]
 fn nero_leaves_alone_what_is_not_finite_and_thin() {
-    let var = |values: Vec<f64>, shape: &[usize]| candle_core::Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap();
+    let var = |values: Vec<f64>, shape: &[usize]| {
+        candle_core::Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
+    };
     let thin = var(vec![3., 4.], &[2, 1]);
     let conv = var((0..8).map(f64::from).collect(), &[2, 2, 2]);
     let vars = vec![("thin".to_owned(), thin.clone()), ("conv".to_owned(), conv.clone())];
     let mut nero = Nero::with_constraints(vars, NeroConfig::default(), |_, _| true).unwrap();
     assert_eq!(f64s(&thin), [3., 4.]);
     for neuron in f64s(&conv).chunks(4) {
-        assert!(neuron.iter().sum::<f64>().abs() < 1e-12 && (neuron.iter().map(|x| x * x).sum::<f64>() - 1.).abs() < 1e-12);
+        assert!(
+            neuron.iter().sum::<f64>().abs() < 1e-12 && (neuron.iter().map(|x| x * x).sum::<f64>() - 1.).abs() < 1e-12
+        );
     }
     let before = f64s(&conv);
     let weights = Tensor::from_vec(vec![f64::NAN, 1., 1., 1., 1., 2., 3., 4.], (2, 2, 2), &Device::Cpu).unwrap();
-    let loss = (conv.mul(&weights).unwrap().sum_all().unwrap() + thin.affine(0., 0.).unwrap().sum_all().unwrap()).unwrap();
+    let loss =
+        (conv.mul(&weights).unwrap().sum_all().unwrap() + thin.affine(0., 0.).unwrap().sum_all().unwrap()).unwrap();
     nero.step(&loss.backward().unwrap()).unwrap();
     let after = f64s(&conv);
     assert_eq!(after[..4], before[..4]);
@@ -373,7 +409,13 @@ fn bad_input_is_an_error() {
     let labels = Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
     assert!(discrete_loss(&random(&[1, 2, 3], 1), &labels, 1., 1.).is_err());
     assert!(discrete_loss(&random(&[4, 2, 3], 1), &labels, -1., 1.).is_err());
-    assert!(ContinuousNet::new(ContinuousNetConfig { width: 0, ..ContinuousNetConfig::new(1, 2) }, store.var_builder().pp("net")).is_err());
+    assert!(
+        ContinuousNet::new(
+            ContinuousNetConfig { width: 0, ..ContinuousNetConfig::new(1, 2) },
+            store.var_builder().pp("net")
+        )
+        .is_err()
+    );
     // a very large gain on an untrained network: an error that names the time, not an endless loop
     let fast = dynamics.with_gain(1e9).unwrap().field(&maps).unwrap();
     let zeros = Tensor::zeros((2, 3), DType::F64, &Device::Cpu).unwrap();

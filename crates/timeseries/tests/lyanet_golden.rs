@@ -47,7 +47,11 @@ fn assert_close(what: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(actual.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(1e-300f64, |a, b| a.max(b.abs()));
     for (at, (a, b)) in actual.iter().zip(expected).enumerate() {
-        assert!((a - b).abs() <= tolerance * largest, "{what}[{at}]: {a} instead of {b}, {:e}", (a - b).abs() / largest);
+        assert!(
+            (a - b).abs() <= tolerance * largest,
+            "{what}[{at}]: {a} instead of {b}, {:e}",
+            (a - b).abs() / largest
+        );
     }
 }
 
@@ -150,7 +154,10 @@ fn solutions_and_their_steps_equal_the_reference() {
                 for (ours, theirs) in ours.iter().zip(theirs) {
                     let theirs = numbers(theirs);
                     let close = |a: f64, b: f64, scale: f64| (a - b).abs() <= 1e-6 * scale;
-                    assert!(close(ours.t, theirs[0], theirs[0].abs().max(theirs[1])), "{what}: {name} {ours:?} {theirs:?}");
+                    assert!(
+                        close(ours.t, theirs[0], theirs[0].abs().max(theirs[1])),
+                        "{what}: {name} {ours:?} {theirs:?}"
+                    );
                     assert!(close(ours.step.abs(), theirs[1], theirs[1]), "{what}: {name} {ours:?} {theirs:?}");
                 }
             }
@@ -185,7 +192,13 @@ fn gradients_equal_the_reference() {
         let name = tag.split('_').next().unwrap();
         let is_adjoint = tag.ends_with("_adj");
         let (is_loose, is_seminorm) = (tag.contains("loose"), tag.contains("seminorm"));
-        let tolerance = if is_loose { 1e-3 } else if is_seminorm { 1e-6 } else { 1e-8 };
+        let tolerance = if is_loose {
+            1e-3
+        } else if is_seminorm {
+            1e-6
+        } else {
+            1e-8
+        };
         let control = match name {
             "dopri5" => {
                 let mut control = Adaptive::new(tolerance, tolerance);
@@ -296,7 +309,8 @@ fn the_lyapunov_losses_equal_the_reference() {
             close("inference.logits_dopri5_1e-3", &logits(&reference.clone().tolerance(1e-3)), 1e-8);
             close("inference.logits_rk4_0.05", &logits(&reference.clone().method(Tableau::rk4_38()).fixed(0.05)), 1e-8);
             // at 1e-8 the sequence of steps is chaotic: 1e-3, and a converged value of our own
-            let at = |tolerance: f64, method: Tableau| f64s(&logits(&Solve::default().method(method).tolerance(tolerance)));
+            let at =
+                |tolerance: f64, method: Tableau| f64s(&logits(&Solve::default().method(method).tolerance(tolerance)));
             let stored = f64s(&file["inference.logits_dopri5_1e-8"]);
             let largest = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0., f64::max);
             assert!(largest(&f64s(&logits(&reference.clone().tolerance(1e-8))), &stored) < 1e-3, "{name}");
@@ -328,7 +342,8 @@ fn the_discrete_loss_of_continuous_net_equals_the_reference() {
     // noise there is none; statistics of the batch
     let mut rng = core_tensor::random::Rng::new(0);
     let (logits, trajectory) = net.trajectory(get("x"), &mut Mode::train(&mut rng)).unwrap();
-    let close = |what: &str, actual: &Tensor, expected: &Tensor| assert_close(what, &f64s(actual), &f64s(expected), 1e-9);
+    let close =
+        |what: &str, actual: &Tensor, expected: &Tensor| assert_close(what, &f64s(actual), &f64s(expected), 1e-9);
     close("logits", &logits, get("logits_train"));
     close("trajectory", &trajectory, get("traj_logits_train"));
     let interval = 1. / config.steps as f64;
@@ -351,8 +366,10 @@ fn the_discrete_loss_of_continuous_net_equals_the_reference() {
 fn nero_equals_the_reference() {
     let Some(file) = tensors("nero_optimizer.safetensors") else { return };
     let names: Vec<&str> = file.keys().filter_map(|key| key.strip_suffix(".init")).collect();
-    let vars: Vec<(String, Var)> =
-        names.iter().map(|name| (name.to_string(), Var::from_tensor(&file[&format!("{name}.init")]).unwrap())).collect();
+    let vars: Vec<(String, Var)> = names
+        .iter()
+        .map(|name| (name.to_string(), Var::from_tensor(&file[&format!("{name}.init")]).unwrap()))
+        .collect();
     let mut nero = Nero::new(vars.clone(), NeroConfig { learning_rate: 0.01, beta: 0.9 }).unwrap();
     let compare = |step: &str| {
         for (name, var) in &vars {
@@ -363,7 +380,8 @@ fn nero_equals_the_reference() {
     };
     compare("after_construct");
     for step in 0.. {
-        let gradients: Vec<Option<&Tensor>> = names.iter().map(|name| file.get(&format!("{name}.grad{step}"))).collect();
+        let gradients: Vec<Option<&Tensor>> =
+            names.iter().map(|name| file.get(&format!("{name}.grad{step}"))).collect();
         if gradients.iter().all(Option::is_none) {
             assert!(step > 0);
             break;
@@ -385,7 +403,8 @@ fn attacks_equal_the_reference() {
     let (weight, bias) = (file["W"].clone(), file["b"].clone());
     let model = move |x: &Tensor| -> core_tensor::Result<Tensor> { ops::linear(x, &weight, Some(&bias)) };
     let labels: Vec<u32> = file["y"].to_vec1::<i64>().unwrap().into_iter().map(|y| y as u32).collect();
-    let mut names: Vec<&String> = file.keys().filter(|name| name.starts_with("fgsm") || name.starts_with("pgd")).collect();
+    let mut names: Vec<&String> =
+        file.keys().filter(|name| name.starts_with("fgsm") || name.starts_with("pgd")).collect();
     names.sort_unstable();
     for name in names {
         let pgd = |step: f64| {

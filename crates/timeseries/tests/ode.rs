@@ -76,12 +76,14 @@ fn the_coefficients_satisfy_their_order_conditions() {
         let parts = (method.nodes().to_vec(), method.rows().to_vec());
         let errors = method.error_weights().map(<[f64]>::to_vec);
         let orders = (method.order(), method.embedded_order());
-        Tableau::new("copy", parts, method.weights().to_vec(), errors, orders, Some(method.interpolant().clone())).unwrap();
+        Tableau::new("copy", parts, method.weights().to_vec(), errors, orders, Some(method.interpolant().clone()))
+            .unwrap();
     }
     let wrong = Tableau::new("wrong", (vec![0., 0.5], vec![vec![], vec![0.4]]), vec![0., 1.], None, (2, 0), None);
     assert!(matches!(wrong, Err(Error::InvalidConfig { .. })), "{wrong:?}");
     let torchdiffeq = Tableau::tsit5();
-    let embedded: Vec<f64> = torchdiffeq.weights().iter().zip(torchdiffeq.error_weights().unwrap()).map(|(b, e)| b - e).collect();
+    let embedded: Vec<f64> =
+        torchdiffeq.weights().iter().zip(torchdiffeq.error_weights().unwrap()).map(|(b, e)| b - e).collect();
     // propagating the embedded weights would lose the fifth order
     let sum: f64 = embedded.iter().zip(torchdiffeq.nodes()).map(|(b, c)| b * c.powi(4)).sum();
     assert!((sum - 0.2).abs() > 1e-5);
@@ -134,7 +136,10 @@ fn adaptive_solutions_are_within_their_tolerance_and_inside_of_the_interval() {
                 let statistics = solution.statistics;
                 let fresh = method.num_stages() - 1;
                 let tried = statistics.accepted + statistics.rejected;
-                assert!(statistics.evaluations >= tried * fresh && statistics.evaluations <= 2 + tried * (fresh + 1), "{statistics:?}");
+                assert!(
+                    statistics.evaluations >= tried * fresh && statistics.evaluations <= 2 + tried * (fresh + 1),
+                    "{statistics:?}"
+                );
             }
         }
     }
@@ -203,7 +208,8 @@ fn case_1_a_trial_step_that_leaves_the_domain_is_shortened() {
     let field = |_: f64, y: &[f64], dy: &mut [f64]| dy[0] = if y[0] > 8. { f64::NAN } else { 0.5 * y[0] };
     let end = 2. * 7.9f64.ln();
     for method in [Tableau::dopri5(), Tableau::tsit5(), Tableau::bosh3(), Tableau::dopri8(), Tableau::heun()] {
-        let solution = solve(&field, &[1.], (0., end), &Solve::default().method(method.clone()).tolerance(1e-5)).unwrap();
+        let solution =
+            solve(&field, &[1.], (0., end), &Solve::default().method(method.clone()).tolerance(1e-5)).unwrap();
         assert!((solution.last()[0] - 7.9).abs() < 1e-2, "{} {:?}", method.name(), solution.last());
     }
     let count = AtomicUsize::new(0);
@@ -228,7 +234,9 @@ fn case_1_a_trial_step_that_leaves_the_domain_is_shortened() {
 
 #[test]
 fn case_2_empty_intervals_and_last_grid_points() {
-    for options in [Solve::default(), Solve::default().fixed(0.1), Solve { landing: Landing::Interpolate, ..Solve::default() }] {
+    for options in
+        [Solve::default(), Solve::default().fixed(0.1), Solve { landing: Landing::Interpolate, ..Solve::default() }]
+    {
         let solution = solve(&wave, &[2., 3.], (1., 1.), &options.clone().at([1., 1., 1.])).unwrap();
         assert_eq!(solution.values, [2., 3., 2., 3., 2., 3.]);
         assert_eq!(solve(&wave, &[2., 3.], (1., 1.), &options).unwrap().last(), [2., 3.]);
@@ -257,7 +265,8 @@ fn case_2_empty_intervals_and_last_grid_points() {
 fn case_3_a_short_pulse_is_found_by_a_largest_step_or_a_jump() {
     let pulse = |t: f64, _: &[f64], dy: &mut [f64]| dy[0] = f64::from((5. ..5.1).contains(&t));
     let missed = solve(&pulse, &[0.], (0., 10.), &Solve::default()).unwrap();
-    let mut by_step = Solve { control: Control::Adaptive(Adaptive::new(1e-6, 1e-6).max_step(0.05)), ..Solve::default() };
+    let mut by_step =
+        Solve { control: Control::Adaptive(Adaptive::new(1e-6, 1e-6).max_step(0.05)), ..Solve::default() };
     let found = solve(&pulse, &[0.], (0., 10.), &by_step).unwrap();
     assert!((found.last()[0] - 0.1).abs() < 1e-4, "{:?}", found.last());
     by_step.control = Control::default();
@@ -320,7 +329,8 @@ fn case_4_gradients_of_an_event() {
             Ok(ops::cat(&[speed, ops::affine(&captured, -1., 0.)?], 0)?)
         })
         .variables([c.clone()]);
-        let options = Solve { gradient, ..Solve::default() }.tolerance(1e-10).event(Event::new(|_, y| y[0]).falling().terminal());
+        let options =
+            Solve { gradient, ..Solve::default() }.tolerance(1e-10).event(Event::new(|_, y| y[0]).falling().terminal());
         let solution = solve_tensors(&field, height.as_tensor(), (0., 50.), &options).unwrap();
         let time = solution.event_time.clone().unwrap();
         let impact = (2. * 10. / 9.81f64).sqrt();
@@ -365,7 +375,8 @@ fn case_5_parameters_that_are_not_used_and_variables_that_are_not_named() {
 fn case_7_a_sample_with_its_own_steps_does_not_depend_on_the_batch() {
     let store = ParamStore::new(3, DType::F64, &Device::Cpu);
     let field = MlpField::new(&[2, 8, 2], Activation::Tanh, store.var_builder()).unwrap();
-    let options = Solve { control: Control::Adaptive(Adaptive::new(1e-7, 1e-7).per_sample()), ..Solve::default() }.at([0.3, 2.]);
+    let options =
+        Solve { control: Control::Adaptive(Adaptive::new(1e-7, 1e-7).per_sample()), ..Solve::default() }.at([0.3, 2.]);
     let rows = [[1f64, 0.2], [30., 7.], [0.1, 0.], [5., 5.]];
     let all = solve_tensors(&field, &Tensor::new(&rows, &Device::Cpu).unwrap(), (0., 2.), &options).unwrap();
     for (at, row) in rows.iter().enumerate() {
@@ -380,8 +391,15 @@ fn case_7_a_sample_with_its_own_steps_does_not_depend_on_the_batch() {
     // a permuted batch gives the permuted result, under shared steps too
     let shared = Solve::default();
     let permuted = [rows[2], rows[0], rows[3], rows[1]];
-    let a = f64s(&solve_tensors(&field, &Tensor::new(&rows, &Device::Cpu).unwrap(), (0., 2.), &shared).unwrap().last().unwrap());
-    let b = f64s(&solve_tensors(&field, &Tensor::new(&permuted, &Device::Cpu).unwrap(), (0., 2.), &shared).unwrap().last().unwrap());
+    let a = f64s(
+        &solve_tensors(&field, &Tensor::new(&rows, &Device::Cpu).unwrap(), (0., 2.), &shared).unwrap().last().unwrap(),
+    );
+    let b = f64s(
+        &solve_tensors(&field, &Tensor::new(&permuted, &Device::Cpu).unwrap(), (0., 2.), &shared)
+            .unwrap()
+            .last()
+            .unwrap(),
+    );
     for (from, to) in [2usize, 0, 3, 1].into_iter().enumerate() {
         close("permuted", &b[from * 2..from * 2 + 2], &a[to * 2..to * 2 + 2], 1e-9);
     }
@@ -390,7 +408,8 @@ fn case_7_a_sample_with_its_own_steps_does_not_depend_on_the_batch() {
 #[test]
 fn case_7_many_steps_neither_grow_memory_nor_overflow_the_stack() {
     let field = |_: f64, y: &[f64], dy: &mut [f64]| dy[0] = -y[0];
-    let options = Solve { limits: Limits { max_steps: 200_000 }, ..Solve::default() }.method(Tableau::euler()).fixed(1e-5);
+    let options =
+        Solve { limits: Limits { max_steps: 200_000 }, ..Solve::default() }.method(Tableau::euler()).fixed(1e-5);
     assert!((solve(&field, &[1.], (0., 1.), &options).unwrap().last()[0] - (-1f64).exp()).abs() < 1e-4);
     // 100,000 accepted steps with a gradient, in little memory
     let store = ParamStore::new(3, DType::F64, &Device::Cpu);
@@ -422,7 +441,8 @@ fn case_8_a_jump_at_a_known_time() {
         close("its gradient", &f64s(grads.get(&y0).unwrap()), &[1f64.exp()], 1e-7);
     }
     let field = |t: f64, y: &[f64], dy: &mut [f64]| dy[0] = if t < 1. { y[0] } else { -2. * y[0] };
-    let dense = solve(&field, &[1.], (0., 2.), &Solve { jumps: vec![1.], save: Save::Dense, ..Solve::default() }).unwrap();
+    let dense =
+        solve(&field, &[1.], (0., 2.), &Solve { jumps: vec![1.], save: Save::Dense, ..Solve::default() }).unwrap();
     assert!(dense.derivative(1. - 1e-9).unwrap()[0] > 0. && dense.derivative(1.).unwrap()[0] < 0.);
 }
 
@@ -461,8 +481,17 @@ fn bad_input_is_an_error() {
         ("estimate", Solve::default().method(Tableau::rk4())),
         ("jump", Solve { jumps: vec![f64::INFINITY], ..Solve::default() }),
         ("looks", Solve::default().event(Event::new(|_, y| y[0]).looks(0))),
-        ("atol", Solve { control: Control::Adaptive(Adaptive::new(1e-3, Tolerance::PerComponent(vec![1.; 3]))), ..Solve::default() }),
-        ("solve_each", Solve { control: Control::Adaptive(Adaptive::new(1e-3, 1e-3).per_sample()), ..Solve::default() }),
+        (
+            "atol",
+            Solve {
+                control: Control::Adaptive(Adaptive::new(1e-3, Tolerance::PerComponent(vec![1.; 3]))),
+                ..Solve::default()
+            },
+        ),
+        (
+            "solve_each",
+            Solve { control: Control::Adaptive(Adaptive::new(1e-3, 1e-3).per_sample()), ..Solve::default() },
+        ),
         ("new state", Solve::default().event(Event::new(|t, _| t - 0.5).then(|_, _| vec![1.; 5]))),
         ("not a number", Solve::default().event(Event::new(|_, _| f64::NAN))),
     ];
@@ -554,7 +583,9 @@ fn gradients_to_context_tuples_and_times_are_right() {
         gradcheck(f, &[of(&[0.5, -0.2]), of(&[0.1, 0.8])]).unwrap();
         // times
         let f = |x: &[Tensor]| -> core_tensor::Result<Tensor> {
-            let field = MlpField::from_tensors(vec![(of(&[0.4, 0.9]).reshape((1, 2))?, of(&[0.1]))], Activation::Tanh, true).unwrap();
+            let field =
+                MlpField::from_tensors(vec![(of(&[0.4, 0.9]).reshape((1, 2))?, of(&[0.1]))], Activation::Tanh, true)
+                    .unwrap();
             Ok(solve_at(&field, &x[0].reshape((1, 1))?, 0., &x[1], &options).unwrap().states().clone())
         };
         gradcheck(f, &[of(&[0.7]), of(&[0.2, 0.9])]).unwrap();
@@ -571,19 +602,34 @@ fn known_problems_are_solved() {
     let y0 = [0.4, 0., 0., 2.];
     let energy = |y: &[f64]| 0.5 * (y[2] * y[2] + y[3] * y[3]) - 1. / (y[0] * y[0] + y[1] * y[1]).sqrt();
     let period = 2. * std::f64::consts::PI;
-    for (method, drift) in [(Tableau::dopri5(), 1e-7), (Tableau::tsit5(), 1e-7), (Tableau::dopri8(), 1e-7), (Tableau::bosh3(), 2e-6)] {
-        let solution = solve(&kepler, &y0, (0., 3. * period), &Solve::default().method(method.clone()).tolerance(1e-9)).unwrap();
-        assert!((energy(solution.last()) - energy(&y0)).abs() < drift, "{}: {:e}", method.name(), energy(solution.last()) - energy(&y0));
+    for (method, drift) in
+        [(Tableau::dopri5(), 1e-7), (Tableau::tsit5(), 1e-7), (Tableau::dopri8(), 1e-7), (Tableau::bosh3(), 2e-6)]
+    {
+        let solution =
+            solve(&kepler, &y0, (0., 3. * period), &Solve::default().method(method.clone()).tolerance(1e-9)).unwrap();
+        assert!(
+            (energy(solution.last()) - energy(&y0)).abs() < drift,
+            "{}: {:e}",
+            method.name(),
+            energy(solution.last()) - energy(&y0)
+        );
         close(method.name(), solution.last(), &y0, 1e-3);
     }
-    close("decay", solve(&decay, &[1., 0.5], (0., 10.), &Solve::default().tolerance(1e-9)).unwrap().last(), &[(-20f64).exp(), 0.5 * (-20f64).exp()], 1e-8);
+    close(
+        "decay",
+        solve(&decay, &[1., 0.5], (0., 10.), &Solve::default().tolerance(1e-9)).unwrap().last(),
+        &[(-20f64).exp(), 0.5 * (-20f64).exp()],
+        1e-8,
+    );
 }
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let store = ParamStore::new(3, DType::F32, &Device::Cpu);
     let field = MlpField::new(&[32, 64, 32], Activation::Tanh, store.var_builder()).unwrap();
-    let y0 = Tensor::from_vec((0..600 * 32).map(|at| (0.37 * at as f32).sin()).collect::<Vec<_>>(), (600, 32), &Device::Cpu).unwrap();
+    let y0 =
+        Tensor::from_vec((0..600 * 32).map(|at| (0.37 * at as f32).sin()).collect::<Vec<_>>(), (600, 32), &Device::Cpu)
+            .unwrap();
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {

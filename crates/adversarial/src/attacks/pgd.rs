@@ -75,7 +75,13 @@ impl Search for Pgd {
             return;
         }
         self.steps += 1;
-        self.threat.ascend(&self.clean, &mut self.delta, told.gradient, self.config.step, (self.config.l1_sparsity, self.config.ball_first));
+        self.threat.ascend(
+            &self.clean,
+            &mut self.delta,
+            told.gradient,
+            self.config.step,
+            (self.config.l1_sparsity, self.config.ball_first),
+        );
         for ((point, x), delta) in self.point.iter_mut().zip(&self.clean).zip(&self.delta) {
             *point = x + delta;
         }

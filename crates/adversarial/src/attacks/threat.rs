@@ -140,7 +140,14 @@ impl ThreatModel {
     }
 
     /// A step of projected gradient ascent from `clean + delta`, as the specification of *Reverse engineering l_p attacks* has it: l_inf and l_1 are cut to the ball first, l_2 to the box first unless `ball_first`.
-    pub(crate) fn ascend(&self, clean: &[f64], delta: &mut [f64], gradient: &[f64], step: f64, (l1_sparsity, ball_first): (f64, bool)) {
+    pub(crate) fn ascend(
+        &self,
+        clean: &[f64],
+        delta: &mut [f64],
+        gradient: &[f64],
+        step: f64,
+        (l1_sparsity, ball_first): (f64, bool),
+    ) {
         let into_box = |delta: &mut [f64]| {
             delta.iter_mut().zip(clean).for_each(|(delta, &x)| *delta = self.clip(x + *delta) - x);
         };

@@ -57,7 +57,14 @@ fn check(config: &NeroConfig) -> Result<()> {
 enum Change<'a> {
     /// Constrains the neurons if `true`, and measures the scale.
     Begin(bool),
-    Step { gradient: &'a Tensor, rate: f64, beta: f64, correction: f64, is_constrained: bool, squares: &'a mut Vec<f64> },
+    Step {
+        gradient: &'a Tensor,
+        rate: f64,
+        beta: f64,
+        correction: f64,
+        is_constrained: bool,
+        squares: &'a mut Vec<f64>,
+    },
 }
 
 struct InPlace<'a> {
@@ -140,7 +147,8 @@ impl InPlace<'_> {
                 let (gradient, gradient_layout) = gradient.storage_and_layout();
                 let Storage::Cpu(gradient) = &*gradient else { return Err(mismatch()) };
                 let gradient = crate::kernel::slice::<T>(gradient, gradient_layout, name)?;
-                let neurons = parameter.chunks_exact_mut(width).zip(gradient.chunks_exact(width)).zip(squares.iter_mut());
+                let neurons =
+                    parameter.chunks_exact_mut(width).zip(gradient.chunks_exact(width)).zip(squares.iter_mut());
                 for ((neuron, gradient), square) in neurons {
                     let mut out = [T::ZERO];
                     square_sum(gradient, &mut out);
@@ -220,13 +228,22 @@ impl Nero {
         let mut slots = Vec::with_capacity(parameters.iter().count());
         for (name, var) in parameters.iter() {
             if !matches!(var.dtype(), DType::F32 | DType::F64) {
-                return Err(Error::Parameter { name: name.clone(), reason: format!("is {:?}, Nero takes f32 and f64", var.dtype()) });
+                return Err(Error::Parameter {
+                    name: name.clone(),
+                    reason: format!("is {:?}, Nero takes f32 and f64", var.dtype()),
+                });
             }
             let is_thin = var.rank() == 2 && var.dims().contains(&1);
             let is_constrained = var.rank() > 1 && !is_thin && is_constrained(name, var);
             let rows = var.dims().first().copied().unwrap_or(1).max(1);
-            let mut slot =
-                Slot { name: name.clone(), var: var.clone(), is_constrained, scale: 0., steps: 0, squares: vec![0.; rows] };
+            let mut slot = Slot {
+                name: name.clone(),
+                var: var.clone(),
+                is_constrained,
+                scale: 0.,
+                steps: 0,
+                squares: vec![0.; rows],
+            };
             slot.scale = slot.change(Change::Begin(is_constrained))?;
             slots.push(slot);
         }
@@ -261,7 +278,8 @@ impl Optimizer for Nero {
             let correction = 1. - beta.powf(slot.steps as f64 + 1.);
             let rate = learning_rate * slot.scale;
             let is_constrained = slot.is_constrained;
-            let change = Change::Step { gradient: &gradient, rate, beta, correction, is_constrained, squares: &mut squares };
+            let change =
+                Change::Step { gradient: &gradient, rate, beta, correction, is_constrained, squares: &mut squares };
             let done = slot.change(change);
             slot.squares = squares;
             done?;

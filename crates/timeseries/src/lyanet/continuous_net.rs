@@ -74,7 +74,10 @@ impl Stitch {
     fn new([inputs, outputs, stride]: [usize; 3], epsilon: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let layer = |name: &str, inputs: usize| -> Result<(Tensor, Tensor)> {
             let vb = vb.pp(name);
-            Ok((kernel(&vb, &[outputs, inputs, 3, 3])?, vb.get_with_hints(outputs, "bias", fan_in_uniform(9 * inputs))?))
+            Ok((
+                kernel(&vb, &[outputs, inputs, 3, 3])?,
+                vb.get_with_hints(outputs, "bias", fan_in_uniform(9 * inputs))?,
+            ))
         };
         Ok(Self {
             first: layer("L1", inputs)?,
@@ -113,10 +116,17 @@ impl Block {
             Ok((kernel(&vb, &[sets, width, width, 3, 3])?, vb.get_with_hints((sets, width), "bias", Init::Const(0.))?))
         };
         let norms = |name: &str| -> Result<Vec<BatchNorm>> {
-            let norm = |k: usize| Ok(batch_norm2d(width, BatchNormConfig::default(), vb.pp(format!("{name}.bns.{k}")))?);
+            let norm =
+                |k: usize| Ok(batch_norm2d(width, BatchNormConfig::default(), vb.pp(format!("{name}.bns.{k}")))?);
             (0..sets).map(norm).collect()
         };
-        Ok(Self { first: layer("L1")?, second: layer("L2")?, norms: [norms("bn1")?, norms("bn2")?], steps: config.steps, epsilon: config.epsilon })
+        Ok(Self {
+            first: layer("L1")?,
+            second: layer("L2")?,
+            norms: [norms("bn1")?, norms("bn2")?],
+            steps: config.steps,
+            epsilon: config.epsilon,
+        })
     }
 
     /// The field at the time `thirds / (3 · steps)`.
@@ -180,7 +190,10 @@ impl ContinuousNet {
         let a = config.width;
         let epsilon = config.epsilon / config.time_sets as f64;
         let net = vb.pp("net");
-        let stem = (kernel(&net.pp("0"), &[a, config.channels, 3, 3])?, batch_norm2d(a, BatchNormConfig::default(), net.pp("1"))?);
+        let stem = (
+            kernel(&net.pp("0"), &[a, config.channels, 3, 3])?,
+            batch_norm2d(a, BatchNormConfig::default(), net.pp("1"))?,
+        );
         let output = vb.pp("output.2");
         Ok(Self {
             config,
@@ -275,8 +288,9 @@ impl ContinuousNet {
 /// Fewer than two times, a rate or interval that is not positive, labels out of range.
 pub fn discrete_loss(trajectory: &Tensor, labels: &Tensor, rate: f64, interval: f64) -> Result<Tensor> {
     const OPERATION: &str = "lyanet::discrete_loss";
-    let (times, b, classes) =
-        trajectory.dims3().map_err(|_| Error::shape(OPERATION, "the trajectory", trajectory, "[times, examples, classes]"))?;
+    let (times, b, classes) = trajectory
+        .dims3()
+        .map_err(|_| Error::shape(OPERATION, "the trajectory", trajectory, "[times, examples, classes]"))?;
     if times < 2 {
         return Err(Error::count(OPERATION, "the number of times", times, "at least 2"));
     }

@@ -374,7 +374,8 @@ impl Dynamics for ClassField {
         }
         let [w1, _, w2, _, slope] = packed.split(at.parameters);
         let head = self.dynamics.head::<T>();
-        let (mut a_lanes, mut dr_lanes, mut dh) = (vec![T::ZERO; rows * n], vec![T::ZERO; rows * n], vec![T::ZERO; rows * n]);
+        let (mut a_lanes, mut dr_lanes, mut dh) =
+            (vec![T::ZERO; rows * n], vec![T::ZERO; rows * n], vec![T::ZERO; rows * n]);
         transpose(a, rows, n, &mut a_lanes, false);
         head.backward(&layers.r, &layers.d, &a_lanes, &mut dr_lanes);
         head.by_state(&layers.r, &layers.h, &layers.d, &a_lanes, &mut dh);

@@ -51,7 +51,11 @@ pub struct LyapunovLoss {
 
 impl fmt::Debug for LyapunovLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(OPERATION).field("rate", &self.rate).field("order", &self.order).field("reduction", &self.reduction).finish_non_exhaustive()
+        f.debug_struct(OPERATION)
+            .field("rate", &self.rate)
+            .field("order", &self.order)
+            .field("reduction", &self.reduction)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,7 +120,14 @@ impl LyapunovLoss {
     /// # Errors
     ///
     /// Shapes or dtypes that do not fit, labels out of range, a rate that is not positive, dropout or states of each example with order 2, and a potential without a Hessian there.
-    pub fn forward(&self, dynamics: &ClassDynamics, maps: &Tensor, labels: &[u32], states: &Tensor, mode: &mut Mode<'_>) -> Result<Lyapunov> {
+    pub fn forward(
+        &self,
+        dynamics: &ClassDynamics,
+        maps: &Tensor,
+        labels: &[u32],
+        states: &Tensor,
+        mode: &mut Mode<'_>,
+    ) -> Result<Lyapunov> {
         let maps = dynamics.check_maps(OPERATION, maps)?;
         let config = *dynamics.config();
         let (n, m, b) = (config.classes, config.width, maps.dim(0)?);
@@ -174,7 +185,9 @@ impl LyapunovLoss {
         let loss = apply(kernel, &[&cpu(&maps)?, &cpu(&dynamics.packed()?)?], ())?;
         let rates = std::mem::take(&mut *found.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let violations: Vec<f64> = rates.iter().zip(&potential).map(|(dv, v)| (dv + rate * v).max(0.)).collect();
-        let tensor = |values: Vec<f64>| -> Result<Tensor> { Ok(Tensor::from_vec(values, (b, s), &device)?.to_dtype(maps.dtype())?) };
+        let tensor = |values: Vec<f64>| -> Result<Tensor> {
+            Ok(Tensor::from_vec(values, (b, s), &device)?.to_dtype(maps.dtype())?)
+        };
         Ok(Lyapunov {
             loss: loss.to_device(&device)?,
             violations: tensor(violations)?,
@@ -295,7 +308,12 @@ impl Fused {
     }
 
     fn head<T: Real>(&self) -> Head<T> {
-        Head { classes: self.head.classes, speed: T::of(self.head.speed), vertex: T::of(self.head.vertex), is_simplex: self.head.is_simplex }
+        Head {
+            classes: self.head.classes,
+            speed: T::of(self.head.speed),
+            vertex: T::of(self.head.vertex),
+            is_simplex: self.head.is_simplex,
+        }
     }
 
     fn inputs<T: Real>(&self, w1: &[T], b1: &[T]) -> Inputs<T> {
@@ -418,11 +436,18 @@ impl Kernel for Fused {
             sum += if violation < 0. { 0. } else { violation };
         }
         *self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = rates;
-        *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(Kept { inputs, z2, r, counts }));
+        *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some(Box::new(Kept { inputs, z2, r, counts }));
         Ok(vec![T::of(sum * self.share)])
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], _: &[T], grad: &[T], needs: [bool; 3]) -> candle_core::Result<Gradients<T>> {
+    fn backward<T: Real>(
+        &self,
+        x: &[&[T]],
+        _: &[T],
+        grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
         let (Packed { n, m }, s, b) = (self.sizes, self.states, self.examples);
         let kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(Kept { inputs, z2, r, counts }) = kept.as_ref().and_then(|kept| kept.downcast_ref::<Kept<T>>()) else {
@@ -438,7 +463,8 @@ impl Kernel for Fused {
         let (mut dz2, mut partials) = (vec![T::ZERO; b * m * s], vec![T::ZERO; b * partial]);
         for_slices2((&mut dz2, m * s), (&mut partials, partial), n * m * s * 3, &|first, dz2, partials| {
             let (mut a2, mut a, mut dr) = (vec![T::ZERO; m * s], vec![T::ZERO; n * s], vec![T::ZERO; n * s]);
-            for (at, (dz2, partials)) in dz2.chunks_exact_mut(m * s).zip(partials.chunks_exact_mut(partial)).enumerate() {
+            for (at, (dz2, partials)) in dz2.chunks_exact_mut(m * s).zip(partials.chunks_exact_mut(partial)).enumerate()
+            {
                 let example = first + at;
                 let counts = &counts[example * s..(example + 1) * s];
                 let entry = self.table.of[example];
@@ -449,7 +475,12 @@ impl Kernel for Fused {
                     }
                 }
                 let set = self.set(example);
-                head.backward(&r[example * n * s..(example + 1) * n * s], &inputs.d[set * n * s..(set + 1) * n * s], &a, &mut dr);
+                head.backward(
+                    &r[example * n * s..(example + 1) * n * s],
+                    &inputs.d[set * n * s..(set + 1) * n * s],
+                    &a,
+                    &mut dr,
+                );
                 let z2 = &z2[example * m * s..(example + 1) * m * s];
                 prelu(z2, slope, &mut a2);
                 times(&mut a2, self.mask(1, example));
@@ -494,7 +525,12 @@ impl Kernel for Fused {
                 let square = example * m * m..(example + 1) * m * m;
                 if needs[0] {
                     self.first(inputs, slope, example, &mut a1);
-                    gemm(Matrix::new(&dz2[own.clone()], m, s), Matrix::new(&a1, m, s).t(), &mut of_maps[square.clone()], false);
+                    gemm(
+                        Matrix::new(&dz2[own.clone()], m, s),
+                        Matrix::new(&a1, m, s).t(),
+                        &mut of_maps[square.clone()],
+                        false,
+                    );
                 }
                 gemm(Matrix::new(&maps[square], m, m).t(), Matrix::new(&dz2[own], m, s), &mut dz1, false);
                 times(&mut dz1, self.mask(0, example));

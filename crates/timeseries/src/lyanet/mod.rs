@@ -58,7 +58,9 @@ mod schedule;
 mod tape;
 
 pub use continuous_net::{ContinuousNet, ContinuousNetConfig, discrete_loss};
-pub use diagnostics::{CertifiedRadius, EstimatedRadius, ExponentialBound, Violation, empirical_rate, satisfies_bound, violation};
+pub use diagnostics::{
+    CertifiedRadius, EstimatedRadius, ExponentialBound, Violation, empirical_rate, satisfies_bound, violation,
+};
 pub use dynamics::{ClassDynamics, ClassDynamicsConfig, ClassField};
 pub use loss::{Lyapunov, LyapunovLoss, Order, Reduction};
 pub use model::{LyaNet, ParameterMap};

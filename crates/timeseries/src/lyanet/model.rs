@@ -45,9 +45,18 @@ impl<P: ParameterMap> LyaNet<P> {
     /// # Errors
     ///
     /// Those of the map, and of [`LyapunovLoss::forward`].
-    pub fn loss(&self, x: &Tensor, labels: &[u32], loss: &LyapunovLoss, (region, states): (Region, usize), rng: &mut Rng, mode: &mut Mode<'_>) -> Result<Lyapunov> {
+    pub fn loss(
+        &self,
+        x: &Tensor,
+        labels: &[u32],
+        loss: &LyapunovLoss,
+        (region, states): (Region, usize),
+        rng: &mut Rng,
+        mode: &mut Mode<'_>,
+    ) -> Result<Lyapunov> {
         let maps = self.map.maps(x, mode)?;
-        let states = region.draw(states, self.dynamics.config().classes, maps.dtype(), rng)?.to_device(maps.device())?;
+        let states =
+            region.draw(states, self.dynamics.config().classes, maps.dtype(), rng)?.to_device(maps.device())?;
         loss.forward(&self.dynamics, &maps, labels, &states, mode)
     }
 
@@ -56,17 +65,34 @@ impl<P: ParameterMap> LyaNet<P> {
     /// # Errors
     ///
     /// Those of the map, of the solve, and of [`LyapunovLoss::forward`].
-    pub fn path_loss(&self, x: &Tensor, labels: &[u32], loss: &LyapunovLoss, (count, end): (usize, f64), options: &Solve, rng: &mut Rng, mode: &mut Mode<'_>) -> Result<Lyapunov> {
+    pub fn path_loss(
+        &self,
+        x: &Tensor,
+        labels: &[u32],
+        loss: &LyapunovLoss,
+        (count, end): (usize, f64),
+        options: &Solve,
+        rng: &mut Rng,
+        mode: &mut Mode<'_>,
+    ) -> Result<Lyapunov> {
         let maps = self.map.maps(x, mode)?;
         let times = path_times(count, end, rng)?;
         let options = options.clone().at(times).gradient(Gradient::None);
-        let states = self.trajectory(&self.dynamics.field(&maps.detach())?, end, &options)?.states().transpose(0, 1)?.contiguous()?;
+        let states = self
+            .trajectory(&self.dynamics.field(&maps.detach())?, end, &options)?
+            .states()
+            .transpose(0, 1)?
+            .contiguous()?;
         loss.forward(&self.dynamics, &maps, labels, &states, mode)
     }
 
     fn trajectory(&self, field: &ClassField, end: f64, options: &Solve) -> Result<TensorSolution> {
         use crate::ode::Dynamics;
-        let maps = field.context().ok_or_else(|| Error::InvalidData { operation: "LyaNet", what: "B", reason: "is missing".to_owned() })?;
+        let maps = field.context().ok_or_else(|| Error::InvalidData {
+            operation: "LyaNet",
+            what: "B",
+            reason: "is missing".to_owned(),
+        })?;
         let zeros = Tensor::zeros((maps.dim(0)?, self.dynamics.config().classes), maps.dtype(), maps.device())?;
         solve_tensors(field, &zeros, (0., end), options)
     }

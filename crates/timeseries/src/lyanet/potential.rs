@@ -14,7 +14,11 @@ pub trait Potential: Send + Sync {
     /// The default: there is none.
     fn hessian(&self, h: &[f64], label: u32, out: &mut [f64]) -> Result<()> {
         let _ = (h, label, out);
-        Err(Error::InvalidData { operation: "Potential::hessian", what: "the potential", reason: "has no Hessian, which order 2 needs".to_owned() })
+        Err(Error::InvalidData {
+            operation: "Potential::hessian",
+            what: "the potential",
+            reason: "has no Hessian, which order 2 needs".to_owned(),
+        })
     }
 
     /// The number of labels, where they are classes: the state's dimension.

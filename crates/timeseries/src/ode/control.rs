@@ -191,7 +191,8 @@ impl Control {
             true => Ok(()),
             false => Err(Error::config(OPERATION, what, value, expected)),
         };
-        let positive = |what, value: f64| check(what, value, "a positive finite number", value > 0. && value.is_finite());
+        let positive =
+            |what, value: f64| check(what, value, "a positive finite number", value > 0. && value.is_finite());
         let adaptive = match self {
             Self::Fixed(step) => return positive("step", *step),
             Self::Adaptive(adaptive) => adaptive,
@@ -200,7 +201,12 @@ impl Control {
             Tolerance::Scalar(atol) => std::slice::from_ref(atol),
             Tolerance::PerComponent(atol) => atol,
         };
-        check("rtol", adaptive.rtol, "a finite number, not negative", adaptive.rtol >= 0. && adaptive.rtol.is_finite())?;
+        check(
+            "rtol",
+            adaptive.rtol,
+            "a finite number, not negative",
+            adaptive.rtol >= 0. && adaptive.rtol.is_finite(),
+        )?;
         for &atol in tolerances {
             check("atol", atol, "a finite number, not negative", atol >= 0. && atol.is_finite())?;
             check("rtol and atol", atol, "not both 0", atol > 0. || adaptive.rtol > 0.)?;
@@ -208,11 +214,26 @@ impl Control {
         if let Some(step) = adaptive.first_step {
             positive("first_step", step)?;
         }
-        check("min_step", adaptive.min_step, "a finite number, not negative", adaptive.min_step >= 0. && adaptive.min_step.is_finite())?;
-        check("max_step", adaptive.max_step, "positive, at least min_step", adaptive.max_step > 0. && adaptive.max_step >= adaptive.min_step)?;
+        check(
+            "min_step",
+            adaptive.min_step,
+            "a finite number, not negative",
+            adaptive.min_step >= 0. && adaptive.min_step.is_finite(),
+        )?;
+        check(
+            "max_step",
+            adaptive.max_step,
+            "positive, at least min_step",
+            adaptive.max_step > 0. && adaptive.max_step >= adaptive.min_step,
+        )?;
         check("safety", adaptive.safety, "in (0, 1]", adaptive.safety > 0. && adaptive.safety <= 1.)?;
         check("min_factor", adaptive.min_factor, "in (0, 1)", adaptive.min_factor > 0. && adaptive.min_factor < 1.)?;
-        check("max_factor", adaptive.max_factor, "at least 1, finite", adaptive.max_factor >= 1. && adaptive.max_factor.is_finite())?;
+        check(
+            "max_factor",
+            adaptive.max_factor,
+            "at least 1, finite",
+            adaptive.max_factor >= 1. && adaptive.max_factor.is_finite(),
+        )?;
         check(
             "min_factor_accepted",
             adaptive.min_factor_accepted,

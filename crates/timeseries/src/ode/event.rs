@@ -58,7 +58,14 @@ pub struct Occurrence {
 impl Event {
     /// An event where `g(t, y)` crosses zero, recorded.
     pub fn new(value: impl Fn(f64, &[f64]) -> f64 + Send + Sync + 'static) -> Self {
-        Self { value: Arc::new(value), direction: Direction::Any, is_terminal: false, change: None, looks: 8, tolerance: 1e-12 }
+        Self {
+            value: Arc::new(value),
+            direction: Direction::Any,
+            is_terminal: false,
+            change: None,
+            looks: 8,
+            tolerance: 1e-12,
+        }
     }
 
     /// Only from negative to positive.

@@ -39,8 +39,13 @@ impl std::fmt::Display for Failure {
         let Self { t, step, .. } = self;
         match self.reason {
             Reason::NotFinite => write!(f, "the solution is not finite at t = {t} (step {step:e}")?,
-            Reason::TooManySteps(limit) => write!(f, "{limit} steps were not enough, t = {t} was reached (step {step:e}; is the problem stiff?")?,
-            Reason::StepTooSmall(limit) => write!(f, "a step below {limit:e} would be needed at t = {t} (tried {step:e}; is the problem stiff or singular there?")?,
+            Reason::TooManySteps(limit) => {
+                write!(f, "{limit} steps were not enough, t = {t} was reached (step {step:e}; is the problem stiff?")?
+            }
+            Reason::StepTooSmall(limit) => write!(
+                f,
+                "a step below {limit:e} would be needed at t = {t} (tried {step:e}; is the problem stiff or singular there?"
+            )?,
             Reason::Singular => write!(f, "the solution grows without bound near t = {t} (step {step:e}")?,
         }
         if let Some(sample) = self.sample {

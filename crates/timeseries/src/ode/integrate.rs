@@ -213,7 +213,9 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
     fn failure(&mut self, reason: Reason, step: f64, component: Option<usize>) -> Error {
         let width = self.y.len() / self.system.rows.max(1);
         let (sample, component) = match (self.system.sample, component) {
-            (None, Some(at)) if self.system.rows > 1 && width > 0 && self.system.shapes.len() == 1 => (Some(at / width), Some(at % width)),
+            (None, Some(at)) if self.system.rows > 1 && width > 0 && self.system.shapes.len() == 1 => {
+                (Some(at / width), Some(at % width))
+            }
             (sample, component) => (sample, component),
         };
         Error::Ode(Box::new(Failure {
@@ -275,7 +277,9 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
             return true;
         }
         match (self.options.landing, &self.options.save) {
-            (Landing::Interpolate, Save::At(_) | Save::Final) if matches!(self.options.control, Control::Adaptive(_)) => {
+            (Landing::Interpolate, Save::At(_) | Save::Final)
+                if matches!(self.options.control, Control::Adaptive(_)) =>
+            {
                 self.next_save >= self.saves.len()
             }
             _ => self.next_stop >= self.stops.len(),
@@ -335,7 +339,12 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         if let Tolerance::PerComponent(atol) = &control.atol {
             let n = self.y.len();
             if atol.is_empty() || n % atol.len() != 0 {
-                return Err(Error::Length { operation: "ode::solve", what: "atol", got: atol.len(), expected: n / self.system.rows.max(1) });
+                return Err(Error::Length {
+                    operation: "ode::solve",
+                    what: "atol",
+                    got: atol.len(),
+                    expected: n / self.system.rows.max(1),
+                });
             }
         }
         let order = self.options.method.embedded_order() as f64 + 1.;
@@ -373,7 +382,8 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
             if tried > self.options.limits.max_steps {
                 return Err(self.failure(Reason::TooManySteps(self.options.limits.max_steps), self.sign * h, None));
             }
-            let mark = self.mark(begin, if landing.is_some() { target - self.t } else { self.sign * h }, target, landing);
+            let mark =
+                self.mark(begin, if landing.is_some() { target - self.t } else { self.sign * h }, target, landing);
             self.take(&mark)?;
             if needs_end {
                 self.eval(mark.end, Which::End, stages)?;
@@ -408,7 +418,8 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
             self.errors = [error.max(1e-10), self.errors[0]];
             // a step that was cut short says little about the next one
             let next = h * factor;
-            self.h = if h < self.h { next.max(self.h) } else { next }.clamp(control.min_step.max(f64::MIN_POSITIVE), control.max_step);
+            self.h = if h < self.h { next.max(self.h) } else { next }
+                .clamp(control.min_step.max(f64::MIN_POSITIVE), control.max_step);
             self.accept(mark, target, landing, error, knows_end)?;
             let rate = self.rate(mark.h);
             first_rate = first_rate.or(Some(rate));
@@ -418,7 +429,11 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         let rtol = control.rtol.max(1e-12);
         let grew = |from: f64, to: f64| to >= 0.01 / rtol * from;
         let is_short = self.h <= 100. * rtol * (t1 - t0).abs();
-        if is_short && self.found.ended_by.is_none() && grew(first_size, size(&self.y)) && grew(first_rate.unwrap_or(0.), last_rate) {
+        if is_short
+            && self.found.ended_by.is_none()
+            && grew(first_size, size(&self.y))
+            && grew(first_rate.unwrap_or(0.), last_rate)
+        {
             // what was reached there means nothing
             while self.found.times.last() == Some(&self.t) {
                 self.found.times.pop();
@@ -431,7 +446,8 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
 
     /// The rate of the last step, relative to the state's size; its ends have changed places.
     fn rate(&self, h: f64) -> f64 {
-        let change = self.y.iter().zip(&self.y1).fold(0f64, |largest, (a, b)| largest.max((a.to_f64() - b.to_f64()).abs()));
+        let change =
+            self.y.iter().zip(&self.y1).fold(0f64, |largest, (a, b)| largest.max((a.to_f64() - b.to_f64()).abs()));
         change / (h.abs() * size(&self.y))
     }
 
@@ -474,20 +490,26 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         self.eval(self.t + self.sign * h0, Which::End, last)?;
         let difference: Vec<T> = (0..n).map(|at| self.k[last * n + at] - self.k[at]).collect();
         let d2 = scaled_norm(&difference, &self.y, scale, parts) / h0;
-        let h1 = if d1 <= 1e-15 && d2 <= 1e-15 {
-            (1e-3 * h0).max(1e-6)
-        } else {
-            (0.01 / larger(d1, d2)).powf(1. / order)
-        };
+        let h1 =
+            if d1 <= 1e-15 && d2 <= 1e-15 { (1e-3 * h0).max(1e-6) } else { (0.01 / larger(d1, d2)).powf(1. / order) };
         Ok(if h1.is_finite() { h1.min(100. * h0) } else { h0 })
     }
 
     /// Takes an accepted step into the results and goes on from its end.
-    fn accept(&mut self, mut mark: Mark, mut target: f64, mut stop: Option<bool>, error: f64, mut knows_end: bool) -> Result<()> {
+    fn accept(
+        &mut self,
+        mut mark: Mark,
+        mut target: f64,
+        mut stop: Option<bool>,
+        error: f64,
+        mut knows_end: bool,
+    ) -> Result<()> {
         let stages = self.stepper.num_stages();
         let n = self.y.len();
         let is_dense = matches!(self.options.save, Save::Dense);
-        let looks_inside = is_dense || !self.options.events.is_empty() || (self.options.landing == Landing::Interpolate && self.interpolates_in(target) && self.uses_end());
+        let looks_inside = is_dense
+            || !self.options.events.is_empty()
+            || (self.options.landing == Landing::Interpolate && self.interpolates_in(target) && self.uses_end());
         if looks_inside && !knows_end {
             self.eval(mark.end, Which::End, stages)?;
             knows_end = true;
@@ -557,7 +579,12 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         }
         if let Some(changed) = change {
             if changed.len() != n {
-                return Err(Error::Length { operation: "ode::Event", what: "the new state", got: changed.len(), expected: n });
+                return Err(Error::Length {
+                    operation: "ode::Event",
+                    what: "the new state",
+                    got: changed.len(),
+                    expected: n,
+                });
             }
             for (y, changed) in self.y.iter_mut().zip(changed) {
                 *y = T::of(changed);
@@ -681,13 +708,21 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
             let y: Vec<f64> = self.y1.iter().map(|y| y.to_f64()).collect();
             let correction = -(settings.value)(target, &y) / rate;
             let next = h + correction;
-            if !correction.is_finite() || correction.abs() <= settings.tolerance * long.h.abs() || next / long.h <= 0. || next / long.h > 1. + 1e-9 {
+            if !correction.is_finite()
+                || correction.abs() <= settings.tolerance * long.h.abs()
+                || next / long.h <= 0.
+                || next / long.h > 1. + 1e-9
+            {
                 break;
             }
             h = next;
         }
         // at least one turn was made
-        last.ok_or_else(|| Error::InvalidData { operation: "ode::Event", what: "the event", reason: "was not found".to_owned() })
+        last.ok_or_else(|| Error::InvalidData {
+            operation: "ode::Event",
+            what: "the event",
+            reason: "was not found".to_owned(),
+        })
     }
 }
 

@@ -57,7 +57,12 @@ impl MlpField {
         const OPERATION: &str = "MlpField";
         if widths.len() < 2 || widths.first() != widths.last() {
             let (first, last) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
-            return Err(Error::count(OPERATION, "the last of at least two widths", last, format!("{first}, the first")));
+            return Err(Error::count(
+                OPERATION,
+                "the last of at least two widths",
+                last,
+                format!("{first}, the first"),
+            ));
         }
         if let Some(&width) = widths.iter().find(|width| **width == 0 || **width > 1 << 20) {
             return Err(Error::count(OPERATION, "a width", width, "1 to 2^20"));
@@ -82,7 +87,8 @@ impl MlpField {
         let mut widths: Vec<usize> = Vec::new();
         let mut parameters = Vec::new();
         for (layer, (weight, bias)) in layers.into_iter().enumerate() {
-            let (outputs, inputs) = weight.dims2().map_err(|_| Error::shape(OPERATION, "a weight", &weight, "[outputs, inputs]"))?;
+            let (outputs, inputs) =
+                weight.dims2().map_err(|_| Error::shape(OPERATION, "a weight", &weight, "[outputs, inputs]"))?;
             let own = inputs.saturating_sub(usize::from(has_time && layer == 0));
             if widths.last().is_some_and(|&before| before != own) || own == 0 {
                 let expected = format!("[outputs, {}]", widths.last().copied().unwrap_or(1));
@@ -120,7 +126,13 @@ impl MlpField {
         let mut layers = Vec::with_capacity(self.widths.len() - 1);
         for (at, pair) in self.widths.windows(2).enumerate() {
             let columns = pair[0] + usize::from(self.has_time && at == 0);
-            layers.push(Layer { inputs: pair[0], outputs: pair[1], columns, weight: start, bias: start + columns * pair[1] });
+            layers.push(Layer {
+                inputs: pair[0],
+                outputs: pair[1],
+                columns,
+                weight: start,
+                bias: start + columns * pair[1],
+            });
             start += columns * pair[1] + pair[1];
         }
         layers
@@ -130,7 +142,12 @@ impl MlpField {
         let width = self.widths[0];
         match y.len() % width {
             0 => Ok(y.len() / width),
-            _ => Err(Error::Length { operation: "MlpField", what: "the state's last dimension", got: y.len(), expected: width }),
+            _ => Err(Error::Length {
+                operation: "MlpField",
+                what: "the state's last dimension",
+                got: y.len(),
+                expected: width,
+            }),
         }
     }
 
@@ -172,7 +189,15 @@ impl Layer {
         &parameters[self.weight..self.weight + self.columns * self.outputs]
     }
 
-    fn forward<T: Real>(&self, x: &[T], parameters: &[T], rows: usize, time: Option<f64>, activation: Option<Activation>, out: &mut [T]) {
+    fn forward<T: Real>(
+        &self,
+        x: &[T],
+        parameters: &[T],
+        rows: usize,
+        time: Option<f64>,
+        activation: Option<Activation>,
+        out: &mut [T],
+    ) {
         let weight = self.weight(parameters);
         let bias = &parameters[self.bias..self.bias + self.outputs];
         // what every row begins with
@@ -200,7 +225,16 @@ impl Layer {
     }
 
     /// Given the derivative by the layer's result, adds those by weight and bias, and returns `aᵀ W`, and the derivative by time.
-    fn backward<T: Real>(&self, x: &[T], a: &[T], parameters: &[T], rows: usize, time: Option<f64>, gradient: &mut [T], out: Option<&mut [T]>) -> f64 {
+    fn backward<T: Real>(
+        &self,
+        x: &[T],
+        a: &[T],
+        parameters: &[T],
+        rows: usize,
+        time: Option<f64>,
+        gradient: &mut [T],
+        out: Option<&mut [T]>,
+    ) -> f64 {
         let weight = self.weight(parameters);
         let is_small = rows < FEW_ROWS || rows * self.inputs * self.outputs < 2048;
         let mut of_time = 0.;
@@ -212,7 +246,11 @@ impl Layer {
                 }
             }
             if let Some(t) = time {
-                of_time = sums.iter().enumerate().map(|(o, a)| a.to_f64() * weight[o * self.columns + self.inputs].to_f64()).sum();
+                of_time = sums
+                    .iter()
+                    .enumerate()
+                    .map(|(o, a)| a.to_f64() * weight[o * self.columns + self.inputs].to_f64())
+                    .sum();
                 if !gradient.is_empty() {
                     for (o, &sum) in sums.iter().enumerate() {
                         gradient[self.weight + o * self.columns + self.inputs] += T::of(t) * sum;

@@ -230,7 +230,11 @@ impl Solve {
                 }
                 let before = times.get(at.wrapping_sub(1)).copied();
                 if before.is_some_and(|before| (t > before) != forward && t != before) {
-                    let expected = format!("{} {}, in the order of the integration", if forward { "after" } else { "before" }, before.unwrap_or(t));
+                    let expected = format!(
+                        "{} {}, in the order of the integration",
+                        if forward { "after" } else { "before" },
+                        before.unwrap_or(t)
+                    );
                     return Err(Error::value(OPERATION, format!("saved time {at}"), t, expected));
                 }
             }

@@ -63,7 +63,16 @@ fn one<T: Real, F: VectorField<T> + ?Sized>(
     }
     let shapes = [vec![y0.len()]];
     let parts = [y0.len()];
-    let system = System { field, parameters: &[], context: &[], shapes: &shapes, context_shape: &[], parts: &parts, sample, rows: 1 };
+    let system = System {
+        field,
+        parameters: &[],
+        context: &[],
+        shapes: &shapes,
+        context_shape: &[],
+        parts: &parts,
+        sample,
+        rows: 1,
+    };
     let is_dense = matches!(options.save, Save::Dense);
     let run = run(&system, y0, interval, options, if is_dense { Keep::All } else { Keep::Nothing })?;
     Ok(Solution::new(run, is_dense.then(|| interpolant(options))))

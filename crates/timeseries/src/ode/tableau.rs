@@ -113,9 +113,8 @@ impl Interpolant {
 
     /// The derivatives `p′ᵢ(x)`.
     pub fn slopes(&self, x: f64) -> Vec<f64> {
-        let slope = |row: &Vec<f64>| {
-            row.iter().enumerate().rev().fold(0., |sum, (at, c)| sum * x + (at + 1) as f64 * c)
-        };
+        let slope =
+            |row: &Vec<f64>| row.iter().enumerate().rev().fold(0., |sum, (at, c)| sum * x + (at + 1) as f64 * c);
         self.coefficients.iter().map(slope).collect()
     }
 }
@@ -162,7 +161,12 @@ impl Tableau {
             length("a row", row.len(), stage)?;
             let sum: f64 = row.iter().sum();
             if (sum - node).abs() > TOLERANCE {
-                return Err(Error::config(operation, format!("the sum of row {stage}"), sum, format!("its node, {node}")));
+                return Err(Error::config(
+                    operation,
+                    format!("the sum of row {stage}"),
+                    sum,
+                    format!("its node, {node}"),
+                ));
             }
         }
         let sum: f64 = weights.iter().sum();
@@ -177,7 +181,12 @@ impl Tableau {
         for (stage, &end) in interpolant.weights(1.).iter().enumerate() {
             let weight = weights.get(stage).copied().unwrap_or(0.);
             if (end - weight).abs() > 1e-6 {
-                return Err(Error::config(operation, format!("the polynomial of stage {stage} at 1"), end, format!("its weight, {weight}")));
+                return Err(Error::config(
+                    operation,
+                    format!("the polynomial of stage {stage} at 1"),
+                    end,
+                    format!("its weight, {weight}"),
+                ));
             }
         }
         Ok(Self { name: name.into(), nodes, rows, weights, error_weights, order, embedded_order, interpolant })
@@ -314,7 +323,8 @@ impl Tableau {
         // products of factors, as published: scale · x · (x − r) · (x² + p x + q) and the like, multiplied out
         let square_times = |scale: f64, p: f64, q: f64| vec![0., scale * q, scale * p, scale];
         let roots = |scale: f64, a: f64, b: f64| square_times(scale, -(a + b), a * b);
-        let (scale, root, p, q) = (-1.053_088_497_729_021_6, 1.329_989_018_975_141_2, -1.436_402_854_171_635_1, 0.713_981_691_707_420_9);
+        let (scale, root, p, q) =
+            (-1.053_088_497_729_021_6, 1.329_989_018_975_141_2, -1.436_402_854_171_635_1, 0.713_981_691_707_420_9);
         let interpolant = Interpolant::polynomial(vec![
             vec![-scale * root * q, scale * (q - root * p), scale * (p - root), scale],
             square_times(0.1017, -2.196_656_833_824_975_4, 1.294_985_250_737_463_1),
@@ -339,7 +349,14 @@ impl Tableau {
             &[1. / 32., 0., 3. / 32.],
             &[5. / 16., 0., -75. / 64., 75. / 64.],
             &[3. / 80., 0., 0., 3. / 16., 3. / 20.],
-            &[29443841. / 614563906., 0., 0., 77736538. / 692538347., -28693883. / 1125000000., 23124283. / 1800000000.],
+            &[
+                29443841. / 614563906.,
+                0.,
+                0.,
+                77736538. / 692538347.,
+                -28693883. / 1125000000.,
+                23124283. / 1800000000.,
+            ],
             &[
                 16016141. / 946692911.,
                 0.,
@@ -546,9 +563,8 @@ impl Tableau {
 
 fn conditions(order: usize, b: &[f64], c: &[f64], rows: &[Vec<f64>]) -> Vec<OrderCondition> {
     let times = |x: &[f64], y: &[f64]| -> Vec<f64> { x.iter().zip(y).map(|(x, y)| x * y).collect() };
-    let apply = |x: &[f64]| -> Vec<f64> {
-        rows.iter().map(|row| row.iter().zip(x).map(|(a, x)| a * x).sum()).collect()
-    };
+    let apply =
+        |x: &[f64]| -> Vec<f64> { rows.iter().map(|row| row.iter().zip(x).map(|(a, x)| a * x).sum()).collect() };
     let sum = |x: &[f64]| -> f64 { b.iter().zip(x).map(|(b, x)| b * x).sum() };
     let one = vec![1.; c.len()];
     let (c2, ac) = (times(c, c), apply(c));

@@ -46,7 +46,10 @@ pub struct TensorField {
 impl fmt::Debug for TensorField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let context = self.context.as_ref().map(Tensor::dims);
-        f.debug_struct("TensorField").field("variables", &self.variables.len()).field("context", &context).finish_non_exhaustive()
+        f.debug_struct("TensorField")
+            .field("variables", &self.variables.len())
+            .field("context", &context)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,7 +60,10 @@ impl TensorField {
     }
 
     /// A field `f(t, y, c)` with a context: what the trajectory depends on and does not change along it. Its gradient reaches whatever made it.
-    pub fn with_context(context: &Tensor, function: impl Fn(f64, &Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
+    pub fn with_context(
+        context: &Tensor,
+        function: impl Fn(f64, &Tensor, &Tensor) -> Result<Tensor> + Send + Sync + 'static,
+    ) -> Self {
         let mut field = Self::of_tuples(move |t, y, context| match context {
             Some(context) => Ok(vec![function(t, &y[0], context)?]),
             None => Err(missing()),
@@ -67,7 +73,9 @@ impl TensorField {
     }
 
     /// A field of a state of several tensors, `f(t, y, c)`.
-    pub fn of_tuples(function: impl Fn(f64, &[Tensor], Option<&Tensor>) -> Result<Vec<Tensor>> + Send + Sync + 'static) -> Self {
+    pub fn of_tuples(
+        function: impl Fn(f64, &[Tensor], Option<&Tensor>) -> Result<Vec<Tensor>> + Send + Sync + 'static,
+    ) -> Self {
         Self { function: Arc::new(function), variables: Vec::new(), context: None, device: Device::Cpu }
     }
 
@@ -110,15 +118,31 @@ impl TensorField {
     fn call<T: Real>(&self, at: &At<'_, T>, y: &[Tensor], context: Option<&Tensor>) -> Result<Vec<Tensor>> {
         let out = (self.function)(at.t, y, context)?;
         if out.len() != at.shapes.len() {
-            return Err(Error::Length { operation: "TensorField", what: "the field's result", got: out.len(), expected: at.shapes.len() });
+            return Err(Error::Length {
+                operation: "TensorField",
+                what: "the field's result",
+                got: out.len(),
+                expected: at.shapes.len(),
+            });
         }
         for (out, shape) in out.iter().zip(at.shapes) {
             if out.dims() != shape.as_slice() {
-                return Err(Error::shape("TensorField", "the field's result", out, format!("{shape:?}, that of the state")));
+                return Err(Error::shape(
+                    "TensorField",
+                    "the field's result",
+                    out,
+                    format!("{shape:?}, that of the state"),
+                ));
             }
             if out.dtype() != T::DTYPE {
                 let (got, expected) = (out.dtype(), "the dtype of the state");
-                return Err(core_tensor::Error::DType { operation: "TensorField", what: "the field's result", got, expected }.into());
+                return Err(core_tensor::Error::DType {
+                    operation: "TensorField",
+                    what: "the field's result",
+                    got,
+                    expected,
+                }
+                .into());
             }
         }
         Ok(out)
@@ -225,7 +249,10 @@ impl Dynamics for TensorField {
         for out in self.call(&at, &y, context.as_ref())? {
             let foreign = out.sorted_nodes().into_iter().find(|node| node.is_variable() && !named.contains(&node.id()));
             if let Some(foreign) = foreign {
-                let reason = format!("of shape {:?} is used by the field and would get no gradient: name it with `variables` or `of_store`, or detach it", foreign.dims());
+                let reason = format!(
+                    "of shape {:?} is used by the field and would get no gradient: name it with `variables` or `of_store`, or detach it",
+                    foreign.dims()
+                );
                 return Err(Error::InvalidData { operation: "TensorField", what: "a variable", reason });
             }
         }

@@ -124,7 +124,12 @@ impl TensorSolution {
 ///
 /// Settings out of range; empty states; dtypes other than f32 and f64, or different ones; a batch with events under shared steps; a solve that fails ([`Error::Ode`], with what was saved). The backward pass: gradients through
 /// changes of state; a field without a derivative, or that depends on a variable which it does not name.
-pub fn solve_tensors<F: Dynamics>(field: &F, y0: &Tensor, interval: (f64, f64), options: &Solve) -> Result<TensorSolution> {
+pub fn solve_tensors<F: Dynamics>(
+    field: &F,
+    y0: &Tensor,
+    interval: (f64, f64),
+    options: &Solve,
+) -> Result<TensorSolution> {
     solve_any(field, std::slice::from_ref(y0), interval, None, options)
 }
 
@@ -133,7 +138,12 @@ pub fn solve_tensors<F: Dynamics>(field: &F, y0: &Tensor, interval: (f64, f64), 
 /// # Errors
 ///
 /// As [`solve_tensors`].
-pub fn solve_tuple<F: Dynamics>(field: &F, y0: &[Tensor], interval: (f64, f64), options: &Solve) -> Result<TensorSolution> {
+pub fn solve_tuple<F: Dynamics>(
+    field: &F,
+    y0: &[Tensor],
+    interval: (f64, f64),
+    options: &Solve,
+) -> Result<TensorSolution> {
     solve_any(field, y0, interval, None, options)
 }
 
@@ -142,7 +152,13 @@ pub fn solve_tuple<F: Dynamics>(field: &F, y0: &[Tensor], interval: (f64, f64), 
 /// # Errors
 ///
 /// As [`solve_tensors`], and when `times` is not a list of times.
-pub fn solve_at<F: Dynamics>(field: &F, y0: &Tensor, t0: f64, times: &Tensor, options: &Solve) -> Result<TensorSolution> {
+pub fn solve_at<F: Dynamics>(
+    field: &F,
+    y0: &Tensor,
+    t0: f64,
+    times: &Tensor,
+    options: &Solve,
+) -> Result<TensorSolution> {
     let list = times.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
     if times.rank() != 1 || list.is_empty() {
         return Err(Error::shape("ode::solve_at", "times", times, "[times], at least one"));
@@ -170,10 +186,16 @@ fn solve_any<F: Dynamics>(
         }
     }
     if matches!(options.save, Save::Dense) {
-        return Err(Error::InvalidData { operation: OPERATION, what: "dense output", reason: "is there for slices alone: save at times".to_owned() });
+        return Err(Error::InvalidData {
+            operation: OPERATION,
+            what: "dense output",
+            reason: "is there for slices alone: save at times".to_owned(),
+        });
     }
     let device = first.device().clone();
-    let cpu = |x: &Tensor| -> Result<Tensor> { if x.device().is_cpu() { Ok(x.clone()) } else { Ok(x.to_device(&Device::Cpu)?) } };
+    let cpu = |x: &Tensor| -> Result<Tensor> {
+        if x.device().is_cpu() { Ok(x.clone()) } else { Ok(x.to_device(&Device::Cpu)?) }
+    };
     let flat = |tensors: &[Tensor]| -> Result<Tensor> {
         let parts = tensors.iter().map(|x| Ok(cpu(x)?.flatten_all()?)).collect::<Result<Vec<_>>>()?;
         match parts.as_slice() {
@@ -208,7 +230,8 @@ fn solve_any<F: Dynamics>(
         interval,
         layout: Arc::new(layout),
         has_times: times.is_some(),
-        has_gradient: !matches!(options.gradient, Gradient::None) && [&y, &packed, &context].iter().any(|x| x.track_op()),
+        has_gradient: !matches!(options.gradient, Gradient::None)
+            && [&y, &packed, &context].iter().any(|x| x.track_op()),
         state: Mutex::new(None),
     };
     let outcome = dispatch_tensor!(y, OPERATION, T => {
@@ -236,7 +259,13 @@ fn solve_any<F: Dynamics>(
         true => Some(output.narrow(0, count * len, 1)?.reshape(())?),
         false => None,
     };
-    Ok(TensorSolution { times: outcome.times, values, statistics: outcome.statistics, events: outcome.events, event_time })
+    Ok(TensorSolution {
+        times: outcome.times,
+        values,
+        statistics: outcome.statistics,
+        events: outcome.events,
+        event_time,
+    })
 }
 
 /// Where things lie in the packed slices.
@@ -261,7 +290,12 @@ impl Layout {
         if is_per_sample {
             for y in y0 {
                 if y.rank() == 0 || y.dim(0)? != rows {
-                    return Err(Error::shape(OPERATION, "a tensor of the state", y, format!("[{rows}, …], a batch, for steps of each sample")));
+                    return Err(Error::shape(
+                        OPERATION,
+                        "a tensor of the state",
+                        y,
+                        format!("[{rows}, …], a batch, for steps of each sample"),
+                    ));
                 }
             }
             if matches!(options.save, Save::EveryStep) {
@@ -284,7 +318,14 @@ impl Layout {
             return Err(Error::InvalidData { operation: OPERATION, what: "a norm of one's own", reason });
         }
         let is_context_by_sample = is_per_sample && context_shape.len() > 1 && context_shape[0] == rows;
-        Ok(Self { shapes, sizes, context_shape, parameter_sizes, samples: if is_per_sample { rows } else { 0 }, is_context_by_sample })
+        Ok(Self {
+            shapes,
+            sizes,
+            context_shape,
+            parameter_sizes,
+            samples: if is_per_sample { rows } else { 0 },
+            is_context_by_sample,
+        })
     }
 
     fn of_sample(&self) -> Vec<Vec<usize>> {
@@ -487,10 +528,15 @@ impl<F: Dynamics> Operation<F> {
             let at = run.places.len() - 1;
             let of_end = &mut grad[at * n..(at + 1) * n];
             let is_saved = run.times.get(at) == Some(&last.t);
-            let along: f64 = if is_saved { of_end.iter().zip(&f).map(|(g, f)| g.to_f64() * f.to_f64()).sum() } else { 0. };
+            let along: f64 =
+                if is_saved { of_end.iter().zip(&f).map(|(g, f)| g.to_f64() * f.to_f64()).sum() } else { 0. };
             if !is_saved && of_event != 0. {
                 let reason = "needs the event's state among the saved ones: save the final state".to_owned();
-                return Err(Error::InvalidData { operation: OPERATION, what: "the gradient of an event's time", reason });
+                return Err(Error::InvalidData {
+                    operation: OPERATION,
+                    what: "the gradient of an event's time",
+                    reason,
+                });
             }
             for (g, of_y) in of_end.iter_mut().zip(&of_y) {
                 *g -= T::of((along + of_event) * of_y / rate);
@@ -499,7 +545,15 @@ impl<F: Dynamics> Operation<F> {
         match &self.options.gradient {
             Gradient::Adjoint(settings) => {
                 let layout = &self.layout;
-                let (found, _) = adjoint(system, run, (self.interval.0, &self.options), settings, &layout.parameter_sizes, &grad, wants)?;
+                let (found, _) = adjoint(
+                    system,
+                    run,
+                    (self.interval.0, &self.options),
+                    settings,
+                    &layout.parameter_sizes,
+                    &grad,
+                    wants,
+                )?;
                 Ok(found)
             }
             _ => through(system, run, &self.options, &grad, wants),
@@ -510,7 +564,11 @@ impl<F: Dynamics> Operation<F> {
         let (y, packed, context) = (x[0], x[1], x[2]);
         let state = self.lock();
         let Some(kept) = state.as_ref().and_then(|state| state.downcast_ref::<Kept<T>>()) else {
-            return Err(Error::InvalidData { operation: OPERATION, what: "the solve", reason: "was not kept".to_owned() });
+            return Err(Error::InvalidData {
+                operation: OPERATION,
+                what: "the solve",
+                reason: "was not kept".to_owned(),
+            });
         };
         let num_parameters: usize = self.layout.parameter_sizes.iter().sum();
         let wants = [needs[1] && num_parameters > 0, needs[2] && !self.layout.context_shape.is_empty()];
@@ -521,14 +579,18 @@ impl<F: Dynamics> Operation<F> {
         let mut of_packed = vec![T::ZERO; packed.len()];
         let mut of_context = vec![T::ZERO; context.len()];
         if self.layout.samples == 0 {
-            let found = self.with_system(packed, context, None, |system| self.pull(system, &kept.runs[0], &grad[..count * n], of_event, wants))?;
+            let found = self.with_system(packed, context, None, |system| {
+                self.pull(system, &kept.runs[0], &grad[..count * n], of_event, wants)
+            })?;
             of_y = found.y0;
             of_packed[..found.parameters.len()].copy_from_slice(&found.parameters);
             of_context[..found.context.len()].copy_from_slice(&found.context);
         } else {
             let found = run_each(self.layout.samples, |sample| {
                 let own: Vec<T> = grad[..count * n].chunks(n).flat_map(|grad| self.layout.pick(grad, sample)).collect();
-                self.with_system(packed, context, Some(sample), |system| self.pull(system, &kept.runs[sample], &own, of_event, wants))
+                self.with_system(packed, context, Some(sample), |system| {
+                    self.pull(system, &kept.runs[sample], &own, of_event, wants)
+                })
             })?;
             for (sample, found) in found.iter().enumerate() {
                 self.layout.put(&found.y0, sample, &mut of_y);
@@ -565,7 +627,13 @@ impl<F: Dynamics> Kernel for Operation<F> {
         }
     }
 
-    fn backward<T: Real>(&self, x: &[&[T]], _: &[T], grad: &[T], needs: [bool; 3]) -> candle_core::Result<Gradients<T>> {
+    fn backward<T: Real>(
+        &self,
+        x: &[&[T]],
+        _: &[T],
+        grad: &[T],
+        needs: [bool; 3],
+    ) -> candle_core::Result<Gradients<T>> {
         self.gradients(x, grad, needs).map_err(|error| candle_core::Error::Msg(error.to_string()))
     }
 }

@@ -92,7 +92,8 @@ pub(crate) fn through<T: Real, F: VectorField<T> + ?Sized>(
                 Some(kept) => &kept[step * (stages + 1) * n..(step + 1) * (stages + 1) * n],
                 None => &slopes[at * (stages + 1) * n..(at + 1) * (stages + 1) * n],
             };
-            let own: Vec<(f64, &[T])> = saved.iter().filter(|(of, ..)| *of == step).map(|&(_, x, grad)| (x, grad)).collect();
+            let own: Vec<(f64, &[T])> =
+                saved.iter().filter(|(of, ..)| *of == step).map(|&(_, x, grad)| (x, grad)).collect();
             pass.step(&mut stepper, &trace.marks[step], y, k, &own)?;
         }
         end = start;
