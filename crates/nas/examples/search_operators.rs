@@ -25,6 +25,7 @@ use candle_core::{DType, Device, Tensor};
 use clap::{Parser, ValueEnum};
 use core_tensor::params::ParamStore;
 use data::{Data, Kind, Parts};
+use experiment::statistics::median;
 use experiment::{Axis, Plot, Series, Table};
 use nas::search::{EvolutionConfig, History, Limit, evolutionary, random};
 use nas::{Architecture, Direction, SearchSpace, SuperNet, TruthFile, TruthTable};
@@ -39,6 +40,9 @@ use training::{Quality, Recipe, Sampler, guessing, only, quality, shared_loss};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Steps by which the time is estimated.
+const TIMED: usize = 15;
 
 const AFTER_HELP: &str = "\
 Operators of images:     conv3, conv5 (convolution, batch norm, ReLU), sep3, sep5 (depthwise and pointwise), ir3-3,
@@ -100,10 +104,10 @@ struct Arguments {
     #[arg(long)]
     max_multiplications: Option<u64>,
     /// Passes over the training rows of the super-net
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 60)]
     epochs: usize,
     /// Passes of each child that is trained alone
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 30)]
     child_epochs: usize,
     /// Rows of a step
     #[arg(long, default_value_t = 64)]
@@ -234,7 +238,7 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         "ranking": rankings,
     });
     page.write("report.json", &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    next(arguments, &rankings);
+    next(arguments, &tested, &rankings);
     Ok(())
 }
 
@@ -354,23 +358,26 @@ impl Job {
         Ok(limits)
     }
 
-    /// What will be done, and for how long: five steps and one score are timed on a super-net that is thrown away.
+    /// What will be done, and for how long: some steps and scores are timed on a super-net that is thrown away.
     fn announce(&self, arguments: &Arguments, net: &SuperNet, kind: Kind, truth: Option<&TruthTable>) -> Fallible<()> {
         let (parts, space) = (&self.parts, &self.space);
         let scratch = self.supernet(arguments.seed)?;
-        let mut start = Instant::now();
-        // the first steps warm up
-        self.recipe.train(&scratch, &parts.train, Sampler::Uniform.paths(space, 1)?, 8, |step, _, _| {
-            if step == 2 {
-                start = Instant::now();
-            }
+        let (mut times, mut start) = (Vec::new(), Instant::now());
+        self.recipe.train(&scratch, &parts.train, Sampler::Uniform.paths(space, 1)?, TIMED, |_, _, _| {
+            times.push(start.elapsed().as_secs_f64());
+            start = Instant::now();
             Ok(())
         })?;
-        let step = start.elapsed().as_secs_f64() / 5.0;
-        let start = Instant::now();
+        let step = median(&times);
         let first = Architecture(vec![0; space.num_layers()]);
-        shared_loss(&scratch, &parts.validation.in_order(512)?, &first)?;
-        let score = start.elapsed().as_secs_f64();
+        let batches = parts.validation.in_order(512)?;
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let start = Instant::now();
+            shared_loss(&scratch, &batches, &first)?;
+            times.push(start.elapsed().as_secs_f64());
+        }
+        let score = median(&times);
 
         let passes = if arguments.sampler == Sampler::Fair { space.candidates(0).len() } else { 1 };
         let children = 2 + 2 * arguments.alone;
@@ -654,10 +661,19 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-fn next(arguments: &Arguments, rankings: &[ranks::Ranking]) {
-    let out = arguments.out.display();
+fn next(arguments: &Arguments, tested: &[(&str, String, Quality)], rankings: &[ranks::Ranking]) {
+    let file = |name: &str| arguments.out.join(name).display().to_string();
     println!("next:");
-    println!("  look at {out}/interference.html: figures, what they mean, and whether the ranking can be trusted");
+    println!(
+        "  look at {}: figures, what they mean, and whether the ranking can be trusted",
+        file("interference.html")
+    );
+    let (best, other) = (&tested[1].2, &tested[2].2);
+    if other.accuracy > best.accuracy + 2.0 * best.error.hypot(other.error) {
+        println!(
+            "  a random child is better than the best: the search has found nothing; train both for longer (--epochs, --child-epochs)"
+        );
+    }
     if rankings.is_empty() {
         println!("  train children alone to see whether the ranking holds: the same command with --alone 12 --force");
     } else if rankings.iter().all(|ranking| ranking.kendall - 2.0 * ranking.error <= 0.0) {
@@ -665,5 +681,5 @@ fn next(arguments: &Arguments, rankings: &[ranks::Ranking]) {
             "  the ranking is not distinguishable from chance: train the super-net longer (--epochs), or more children alone"
         );
     }
-    println!("  use {out}/retrained.safetensors, or train {} longer (--child-epochs)", "the best child");
+    println!("  use {}, or train the best child longer (--child-epochs)", file("retrained.safetensors"));
 }
