@@ -32,7 +32,7 @@ use nas::{Architecture, Direction, SearchSpace, SuperNet, TruthFile, TruthTable}
 use network::Classifier;
 use page::Page;
 use problem::{Fallible, Problem};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -133,12 +133,13 @@ struct Arguments {
     /// Which values of --truth are better, where its first line does not say it
     #[arg(long, value_enum, default_value_t = Better::Lower)]
     truth_better: Better,
-    /// Train so many random children alone, two seeds each, and rank against them
+    /// Train so many random children alone, two seeds each, and rank against them; truth.csv keeps them for a run that is interrupted
     #[arg(long, default_value_t = 0)]
     alone: usize,
     /// Rows of a batch that gradients are compared on
     #[arg(long, default_value_t = 256)]
     probe_rows: usize,
+    /// From which all random numbers follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The folder of the results
@@ -185,6 +186,9 @@ pub(crate) struct Job {
 fn run(arguments: &Arguments) -> Fallible<()> {
     core_tensor::memory::configure();
     check(arguments)?;
+    if !arguments.force && !arguments.dry_run && is_occupied(&arguments.out)? {
+        return Err(Problem::Occupied { path: arguments.out.clone() });
+    }
     let (data, kind) = Data::read(&arguments.data, arguments.kind)?;
     let job = Job::new(arguments, &data, kind)?;
     let truth = match &arguments.truth {
@@ -197,11 +201,7 @@ fn run(arguments: &Arguments) -> Fallible<()> {
     if arguments.dry_run {
         return Ok(());
     }
-    let failed = |error: std::io::Error| Problem::file(&arguments.out, error);
-    std::fs::create_dir_all(&arguments.out).map_err(failed)?;
-    if !arguments.force && std::fs::read_dir(&arguments.out).map_err(failed)?.next().is_some() {
-        return Err(Problem::Occupied { path: arguments.out.clone() });
-    }
+    std::fs::create_dir_all(&arguments.out).map_err(|error| Problem::file(&arguments.out, error))?;
     let title = format!("Operators for {}", arguments.data.file_name().unwrap_or_default().to_string_lossy());
     let mut page = Page::new(&arguments.out, &title);
 
@@ -246,6 +246,15 @@ fn direction(better: Better) -> Direction {
     match better {
         Better::Lower => Direction::LowerIsBetter,
         Better::Higher => Direction::HigherIsBetter,
+    }
+}
+
+/// Whether there is something in a folder that may not be there.
+fn is_occupied(folder: &Path) -> Fallible<bool> {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Problem::file(folder, error)),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Truths, super-nets of twelve seeds, probes, and how well scores rank.
 
 use crate::language::{Batch, Language};
-use crate::training::{Method, Trained, alone, guessing, loss_of, losses, train_watched};
+use crate::training::{Method, Trained, alone, guessing, loss_of, losses, train, train_watched};
 use core_tensor::random::Rng;
-use experiment::{Axis, Context, Measured, Plot, Result, Series, Table, Trial, statistics};
+use experiment::{Axis, Context, Measured, Plot, Result, Series, Table, Trial, TrialContext, statistics};
 use nas::interference::{AtDistance, ForcedInput, ForcedOutput, Mean};
 use nas::ranking::{agreement, ceiling, paired_tau, top_k_regret};
 use nas::{Architecture, Direction, Gradual, Losses, Probe, SearchSpace, TruthFile, TruthTable};
@@ -34,8 +34,7 @@ const WEIGHTS: [f64; 4] = [0.0, 0.05, 0.5, 5.0];
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Probes {
     distances: Vec<AtDistance>,
-    forced: Vec<ForcedInput>,
-    forced_output: Vec<ForcedOutput>,
+    forced: Vec<Forced>,
     finals: f64,
     inputs: f64,
     outputs: f64,
@@ -43,10 +42,25 @@ struct Probes {
     pairs: Vec<(usize, f64, f64)>,
     consecutive: Mean,
     loss: f64,
-    /// Mean loss of the pairs' children.
-    pair_loss: f64,
+}
+
+/// A forced input as super-nets keep it; with losses it is in [`Along`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Forced {
+    share: f64,
+    with_first: Mean,
+    with_unrelated: Mean,
+}
+
+/// What is looked at in one super-net of each method, along its training and at the end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Along {
     conflicts: Vec<Conflict>,
     heat_map: HeatMap,
+    forced_input: Vec<ForcedInput>,
+    forced_output: Vec<ForcedOutput>,
+    /// Mean loss of random pairs' children.
+    pair_loss: f64,
 }
 
 /// How alike gradients of consecutive steps are after so many, and the mean loss of their children.
@@ -109,38 +123,45 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     let trials =
         trials.into_iter().map(|(method, seed)| Trial::new(format!("{}, seed {seed}", method.name()), (method, seed)));
     let nets = context.trials("nets", trials.collect(), |&(method, seed): &(Method, u64), trial| {
+        let trained = train(method, &language, (STEPS, seed), trial)?;
         let is_probed = METHODS.contains(&method) && seed < PROBED;
-        let mut conflicts = Vec::new();
-        let watched = language.batch(256, &mut Rng::new(seed).fork("conflict"))?;
-        let trained = train_watched(method, &language, (STEPS, seed), trial, |step, net, paths| {
-            if is_probed && step % WATCHED.0 == 0 {
-                let loss = loss_of(&watched);
-                let last: Vec<Architecture> = paths[step - WATCHED.1..].iter().flatten().cloned().collect();
-                let (cosine, loss) = Probe::new(net, &watched.ids, &loss).consecutive(&last)?;
-                conflicts.push(Conflict { step, cosine, loss });
-            }
-            Ok(())
-        })?;
-        let probes = if is_probed { Some(probes(&trained, conflicts, &language, seed)?) } else { None };
+        let probes = if is_probed { Some(probes(&trained, &language, seed)?) } else { None };
         Ok(Found { losses: losses(&trained.net, &test, &architectures)?, probes, replaced: trained.replaced })
     })?;
+    let trials = METHODS.map(|method| Trial::new(method.name(), method)).into_iter().collect();
+    let watched = context.trials("along", trials, |&method: &Method, trial| along(method, &language, trial))?;
     let truth: Vec<f64> = truth.all()?.into_iter().collect();
     let of_seed = |seed: usize| Losses::new(truth[seed * ARCHITECTURES..(seed + 1) * ARCHITECTURES].to_vec());
     let mean: Vec<f64> = (0..ARCHITECTURES).map(|at| (truth[at] + truth[ARCHITECTURES + at]) / 2.0).collect();
     let found: Vec<Found> = nets.all()?.into_iter().collect();
-    report(context, &found, (&Losses::new(mean)?, ceiling(&of_seed(0)?, &of_seed(1)?)?))
+    let watched: Vec<Along> = watched.all()?;
+    report(context, &found, (&Losses::new(mean)?, ceiling(&of_seed(0)?, &of_seed(1)?)?))?;
+    losses_beside(context, &found, &watched)?;
+    along_training(context, &watched)?;
+    let map = &watched[0].heat_map;
+    let values = map.values.iter().map(|row| row.iter().map(|value| value.unwrap_or(f64::NAN)).collect()).collect();
+    let title = "Similarity of gradients at the third layer's operator of children of one SPOS super-net";
+    let said = format!(
+        "Children from top to bottom differ from the first in 0, 1, 2, 3 and 4 other layers. Their mean loss is {:.2}, that of guessing {:.2}",
+        map.loss,
+        guessing(),
+    );
+    let plot = Plot::heat_map(title, map.names.clone(), map.names.clone(), values).description(said);
+    context.plot("heat-map", plot)
 }
 
-fn probes(trained: &Trained, conflicts: Vec<Conflict>, language: &Language, seed: u64) -> Result<Probes> {
+fn probes(trained: &Trained, language: &Language, seed: u64) -> Result<Probes> {
     let batch: Batch = language.batch(256, &mut Rng::new(seed).fork("probe"))?;
     let loss = loss_of(&batch);
     let probe = Probe::new(&trained.net, &batch.ids, &loss);
     let association = probe.association(150, seed)?;
     let (consecutive, mean_loss) = probe.consecutive(&trained.last)?;
+    let forced = probe.forced_input(&SHARES, 20, seed)?.into_iter();
     Ok(Probes {
         distances: probe.by_distance(30, seed)?,
-        forced: probe.forced_input(&SHARES, 20, seed)?,
-        forced_output: probe.forced_output(&WEIGHTS, 20, seed)?,
+        forced: forced
+            .map(|ForcedInput { share, with_first, with_unrelated, .. }| Forced { share, with_first, with_unrelated })
+            .collect(),
         finals: association.finals.unwrap_or(f64::NAN),
         inputs: association.inputs.unwrap_or(f64::NAN),
         outputs: association.outputs.unwrap_or(f64::NAN),
@@ -148,9 +169,30 @@ fn probes(trained: &Trained, conflicts: Vec<Conflict>, language: &Language, seed
         pairs: association.pairs.iter().map(|pair| (pair.0, pair.1, pair.4)).collect(),
         consecutive,
         loss: mean_loss,
-        pair_loss: association.loss,
+    })
+}
+
+/// The super-net of a method with the first seed once more, watched as it trains.
+fn along(method: Method, language: &Language, trial: &TrialContext) -> Result<Along> {
+    let seed = 0;
+    let batch: Batch = language.batch(256, &mut Rng::new(seed).fork("probe"))?;
+    let loss = loss_of(&batch);
+    let mut conflicts = Vec::new();
+    let trained = train_watched(method, language, (STEPS, seed), trial, |step, net, paths| {
+        if step % WATCHED.0 == 0 {
+            let last: Vec<Architecture> = paths[step - WATCHED.1..].iter().flatten().cloned().collect();
+            let (cosine, loss) = Probe::new(net, &batch.ids, &loss).consecutive(&last)?;
+            conflicts.push(Conflict { step, cosine, loss });
+        }
+        Ok(())
+    })?;
+    let probe = Probe::new(&trained.net, &batch.ids, &loss);
+    Ok(Along {
         conflicts,
         heat_map: heat_map(&probe, trained.net.space(), seed)?,
+        forced_input: probe.forced_input(&SHARES, 20, seed)?,
+        forced_output: probe.forced_output(&WEIGHTS, 20, seed)?,
+        pair_loss: probe.association(150, seed)?.loss,
     })
 }
 
@@ -366,19 +408,6 @@ fn figures(
     }
     let (x, y) = (Axis::linear("share that is mixed in"), Axis::linear("similarity of gradients"));
     context.plot("forced-input", Plot::lines("Forced inputs", x, y, series))?;
-    losses_beside(context, probed)?;
-    along_training(context, probed)?;
-    let map = &probed[0].1.heat_map;
-    let values =
-        map.values.iter().map(|row| row.iter().map(|value| value.unwrap_or(f64::NAN)).collect()).collect::<Vec<_>>();
-    let title = "Similarity of gradients at the third layer's operator of children of one SPOS super-net";
-    let said = format!(
-        "Children from top to bottom differ from the first in 0, 1, 2, 3 and 4 other layers. Their mean loss is {:.2}, that of guessing {:.2}",
-        map.loss,
-        guessing(),
-    );
-    let plot = Plot::heat_map(title, map.names.clone(), map.names.clone(), values).description(said);
-    context.plot("heat-map", plot)?;
     methods(context, found, truth)?;
     let scores = &of(found, Method::Spos)[0].losses;
     let series = vec![Series::new("architectures", truth.values().to_vec(), scores.clone())];
@@ -387,76 +416,78 @@ fn figures(
     Ok(())
 }
 
-/// The mean of something over some probed super-nets.
-fn over(probed: &[&Probes], of: impl Fn(&Probes) -> Option<f64>) -> f64 {
-    statistics::mean(&probed.iter().filter_map(|probes| of(probes)).collect::<Vec<_>>())
-}
-
 /// Every similarity with its standard error and the loss of the children that it is of, and the losses drawn as the similarities are.
-fn losses_beside(context: &mut Context, probed: &[(Method, &Probes)]) -> Result<()> {
-    let mut table = Table::new(["similarity of", "at", "mean", "standard error", "mean loss of the children"]);
-    let mut row = |what: String, at: String, cosines: Vec<Mean>, losses: Vec<f64>| {
+fn losses_beside(context: &mut Context, found: &[Found], watched: &[Along]) -> Result<()> {
+    let mut table =
+        Table::new(["similarity of", "at", "super-nets", "mean", "standard error", "mean loss of the children"]);
+    let mut row = |what: &str, at: String, cosines: Vec<Mean>, losses: Vec<f64>| {
         // each net has an error of its own: that of their mean
         let error = cosines.iter().map(|cosine| cosine.error.powi(2)).sum::<f64>().sqrt() / cosines.len() as f64;
         let mean = statistics::mean(&cosines.iter().map(|cosine| cosine.mean).collect::<Vec<_>>());
-        let loss = statistics::mean(&losses);
-        table.rows.push(vec![what, at, format!("{mean:.3}"), format!("{error:.3}"), format!("{loss:.3}")]);
+        let [mean, error, loss] = [mean, error, statistics::mean(&losses)].map(|value| format!("{value:.3}"));
+        table.rows.push(vec![what.to_owned(), at, cosines.len().to_string(), mean, error, loss]);
     };
     let mut series = Vec::new();
     for method in METHODS {
-        let own: Vec<&Probes> = probed.iter().filter(|found| found.0 == method).map(|found| found.1).collect();
-        let at = |probes: &Probes, distance: usize| probes.distances.iter().find(|at| at.distance == distance).copied();
+        let own: Vec<&Probes> = of(found, method).into_iter().filter_map(|found| found.probes.as_ref()).collect();
+        let at = |distance: usize| -> (Vec<Mean>, Vec<f64>) {
+            let of = |probes: &&Probes| probes.distances.iter().find(|at| at.distance == distance).copied();
+            own.iter().filter_map(of).map(|at| (at.cosine, at.loss)).unzip()
+        };
         for distance in 1..=4 {
-            let (cosines, losses) =
-                own.iter().filter_map(|probes| at(probes, distance)).map(|at| (at.cosine, at.loss)).unzip();
-            row(method.name().to_owned(), format!("distance {distance}"), cosines, losses);
+            let (cosines, losses) = at(distance);
+            row(method.name(), format!("distance {distance}"), cosines, losses);
         }
-        let y = (1..=4).map(|distance| over(&own, |probes| Some(at(probes, distance)?.loss))).collect();
+        let cosines = own.iter().map(|probes| probes.consecutive).collect();
+        row(method.name(), "consecutive steps".into(), cosines, own.iter().map(|probes| probes.loss).collect());
+        let y = (1..=4).map(|distance| statistics::mean(&at(distance).1)).collect();
         series.push(Series::new(method.name(), vec![1.0, 2.0, 3.0, 4.0], y));
     }
     series.push(Series::new("guessing", vec![1.0, 4.0], vec![guessing(); 2]));
-    let all: Vec<&Probes> = probed.iter().map(|found| found.1).collect();
     for (at, share) in SHARES.iter().enumerate() {
-        let of = |pick: fn(&ForcedInput) -> Mean| all.iter().map(|probes| pick(&probes.forced[at])).collect();
-        let losses = || all.iter().map(|probes| probes.forced[at].loss).collect();
-        let place = format!("share {share}");
-        row("forced input, the other child's".into(), place.clone(), of(|forced| forced.with_first), losses());
-        row("forced input, an unrelated child's".into(), place, of(|forced| forced.with_unrelated), losses());
+        let of = |pick: fn(&ForcedInput) -> Mean| watched.iter().map(|along| pick(&along.forced_input[at])).collect();
+        let losses = || watched.iter().map(|along| along.forced_input[at].loss).collect();
+        row("forced input, the other child's", format!("share {share}"), of(|forced| forced.with_first), losses());
+        row(
+            "forced input, an unrelated child's",
+            format!("share {share}"),
+            of(|forced| forced.with_unrelated),
+            losses(),
+        );
     }
     for (at, weight) in WEIGHTS.iter().enumerate() {
-        let of = |pick: fn(&ForcedOutput) -> Mean| all.iter().map(|probes| pick(&probes.forced_output[at])).collect();
-        let losses = || all.iter().map(|probes| probes.forced_output[at].loss).collect();
-        let place = format!("weight {weight}");
-        row("forced output, the other child's".into(), place.clone(), of(|forced| forced.with_first), losses());
-        row("forced output, an unrelated child's".into(), place, of(|forced| forced.with_unrelated), losses());
+        let of = |pick: fn(&ForcedOutput) -> Mean| watched.iter().map(|along| pick(&along.forced_output[at])).collect();
+        let losses = || watched.iter().map(|along| along.forced_output[at].loss).collect();
+        row("forced output, the other child's", format!("weight {weight}"), of(|forced| forced.with_first), losses());
+        row(
+            "forced output, an unrelated child's",
+            format!("weight {weight}"),
+            of(|forced| forced.with_unrelated),
+            losses(),
+        );
     }
-    let consecutive = all.iter().map(|probes| probes.consecutive).collect();
-    row("consecutive steps".into(), "end".into(), consecutive, all.iter().map(|probes| probes.loss).collect());
     context.table("Similarities of gradients, with the loss of the children that they are of", table);
-    let note = format!(
-        "The random pairs of the figure of final hidden states have a mean loss of {:.2}; guessing has {:.2}.",
-        probed[0].1.pair_loss,
+    context.note(format!(
+        "The children of random pairs have a mean loss of {:.2} in the SPOS super-net of the first seed; guessing has {:.2}.",
+        watched[0].pair_loss,
         guessing(),
-    );
-    context.note(note);
+    ));
     let (x, y) = (Axis::linear("layers in which children differ"), Axis::linear("mean loss of the children"));
     context.plot("distance-loss", Plot::lines("What the children have learnt, by distance", x, y, series))
 }
 
 /// How alike gradients of consecutive steps are along the training, with the losses of their children.
-fn along_training(context: &mut Context, probed: &[(Method, &Probes)]) -> Result<()> {
+fn along_training(context: &mut Context, watched: &[Along]) -> Result<()> {
     let (mut cosines, mut losses) = (Vec::new(), Vec::new());
-    for method in METHODS {
-        let own: Vec<&Probes> = probed.iter().filter(|found| found.0 == method).map(|found| found.1).collect();
-        let x: Vec<f64> = own[0].conflicts.iter().map(|at| at.step as f64).collect();
-        let of = |pick: fn(&Conflict) -> f64| {
-            (0..x.len()).map(|at| over(&own, |probes| Some(pick(&probes.conflicts[at])))).collect::<Vec<f64>>()
-        };
-        cosines.push(Series::new(method.name(), x.clone(), of(|at| at.cosine.mean)));
-        losses.push(Series::new(method.name(), x.clone(), of(|at| at.loss)));
+    for (method, along) in METHODS.iter().zip(watched) {
+        let x = || along.conflicts.iter().map(|at| at.step as f64).collect::<Vec<f64>>();
+        let of = |pick: fn(&Conflict) -> f64| along.conflicts.iter().map(pick).collect::<Vec<f64>>();
+        let errors = of(|at| if at.cosine.error.is_finite() { at.cosine.error } else { 0.0 });
+        cosines.push(Series::new(method.name(), x(), of(|at| at.cosine.mean)).spread(&errors));
+        losses.push(Series::new(method.name(), x(), of(|at| at.loss)));
     }
     let (x, y) = (Axis::linear("step"), Axis::linear("similarity of gradients of consecutive steps"));
-    context.plot("conflict", Plot::lines("Conflict along the training", x, y, cosines))?;
+    context.plot("conflict", Plot::lines("Conflict along the training, one super-net each", x, y, cosines))?;
     let (x, y) = (Axis::linear("step"), Axis::linear("mean loss of the children"));
     context.plot("conflict-loss", Plot::lines("What the children have learnt, along the training", x, y, losses))
 }

@@ -129,6 +129,7 @@ pub(crate) fn report(
         );
     }
 
+    page.paragraph("Where similarity falls with the number of layers that differ, the more two children differ, the more they disturb each other at what they share.");
     let mut table = Table::new(columns("step", ""));
     for at in conflicts {
         table.rows.push(row(&[at.step.to_string()], &at.cosine, at.loss));
@@ -145,6 +146,7 @@ pub(crate) fn report(
     ];
     let (x_axis, y_axis) = (Axis::linear("step"), Axis::linear("similarity; loss"));
     if !conflicts.is_empty() {
+        page.paragraph("Consecutive steps whose gradients are less alike undo more of each other; the gradual sampler changes one operator a step.");
         page.figure("conflict", &Plot::lines("Along the training", x_axis, y_axis, series), "")?;
         page.table(Some("conflict"), &table)?;
     }
@@ -216,6 +218,7 @@ fn forced(job: &Job, probe: &Probe<'_>, page: &mut Page) -> Fallible<()> {
         page.paragraph("Forced inputs and outputs need three operators: a child's, another child's, and that of one that is related to neither.");
         return Ok(());
     }
+    page.paragraph("Forced: of two children that share all that follows (or precedes), one gets a share of the other's input, or has its later states drawn to the other's; beside, the same with a child that is related to neither. Only where the first lies above the second do like inputs or outputs make like gradients.");
     let inputs = probe.forced_input(&SHARES, TRIALS, seed)?;
     let rows = inputs.iter().map(|at| (at.share, at.with_first, at.with_unrelated, at.loss)).collect::<Vec<_>>();
     forced_figure(page, ("forced-input", "share"), "Forced inputs: one child's input is mixed with another's", &rows)?;
