@@ -1,7 +1,7 @@
 //! Searches operators for a classifier of your data: `cargo run --release -p nas --example search_operators -- train.npz --layers 6 --operators conv3,sep5,identity --sampler gradual --max-parameters 200000 --out search/`.
 //!
 //! The archive holds `x`, images `[n, height, width]` or `[n, channels, height, width]`, a table `[n, columns]`, or, with `--kind sequences`, sequences `[n, steps, features]`; and `y`, a class from 0 for each. Rows are shuffled and cut into three: a super-net is trained on the
-//! first part, its children are scored on the second, and the third is looked at once, by the best child, with the weights of the super-net and trained alone, beside a random child that is trained alike. Whether the scores can be trusted is measured as well: how differently
+//! first part, its children are scored on the second, and the third is looked at once, by the best child, with the weights of the super-net and trained alone, beside a random child that is trained alike (and by the children of `--alone`). Whether the scores can be trusted is measured as well: how differently
 //! children pull at weights that they share, and, against `--truth` or `--alone`, how well the scores rank.
 //!
 //! What is written to `--out` is listed in `--help`.
@@ -57,7 +57,7 @@ Steps: 1. the rows are cut into training, validation (scores, search) and test (
        4. an evolutionary search and a random one of the same size score children on the validation rows;
        5. the best child is exported, trained alone, and tested, beside a random child that is trained alike.
 Scores come from shared weights. Whether they rank children as training alone would is known only from children that
-were trained alone: give a table (--truth), or have some trained (--alone 12).
+were trained alone: give a table (--truth), or have some trained (--alone 12), whose losses are those on the test rows.
 
 A truth table is CSV with the columns architecture, value and, perhaps, seed; `0-2-1` is the first operator of --operators
 in the first layer, the third in the second, the second in the third. Say with --truth-better whether values are losses
