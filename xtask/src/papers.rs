@@ -150,8 +150,8 @@ pub(crate) static PAPERS: [Paper; 15] = [
         title: "Analyzing and Mitigating Interference in Neural Architecture Search",
         authors: "Xu et al.",
         url: "https://arxiv.org/abs/2108.12821",
-        laptop_data: &[],
-        paper_data: &[],
+        laptop_data: &["mnist"],
+        paper_data: &["mnist"],
     },
     Paper {
         slug: "reverse-engineering-attacks",

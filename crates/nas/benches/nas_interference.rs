@@ -1,7 +1,11 @@
 //! What must be fast: steps of small and larger super-nets, scores with shared beginnings, Kendall's τ. `cargo xtask bench nas-interference [--peers]`.
+//!
+//! Beside steps stands their floor: the operations of their products at the rate of one large product, measured here, and the bytes that must move, at the rate of a large copy (what stays in a cache is faster). `cargo bench -p nas --bench nas_interference candidates` alone prints the
+//! memory of 300 candidates a layer.
 
 use candle_core::{DType, Device, Tensor};
 use core_tensor::metrics::kendall_tau;
+use core_tensor::ops;
 use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
@@ -10,6 +14,7 @@ use nas::operator::SequenceConfig;
 use nas::{AlignmentConfig, Architecture, Output, StepOptions, SuperNet, Uniform, score_all, train_step};
 use reproduction::bench;
 use std::hint::black_box;
+use std::time::Instant;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,7 +41,7 @@ fn main() -> Result {
             steps("L = 6, d = 256, T = 128", &large, 16)?;
         }
         if wants("candidates") {
-            candidates()?;
+            candidates(filter.as_deref() == Some("candidates") && is_for_people())?;
         }
         if wants("scores") {
             scores()?;
@@ -91,21 +96,100 @@ fn steps(name: &str, config: &MaskedLanguageConfig, batch: usize) -> Result {
     for is_aligned in [false, true] {
         let (net, mut optimizer) = built(config, &data)?;
         let anchor = path(0);
-        let mut step = 0;
+        let (mut step, mut best) = (0, f64::INFINITY);
         let method = if is_aligned { "MAGIC-A" } else { "SPOS" };
         bench::measure(&format!("{name}, {method} step"), 0.3, || {
+            let start = Instant::now();
             let alignment = is_aligned.then_some((&anchor, AlignmentConfig::measured()));
             let options = StepOptions { step, clip: Some(1.0), alignment };
             train_step(&net, &mut optimizer, &data.ids, &[path(step as usize)], &loss, &options)?;
             step += 1;
+            best = best.min(start.elapsed().as_secs_f64());
             Ok(())
         })?;
+        if is_for_people() {
+            floor(&net, config, batch, &[path(0), path(1), path(2)], is_aligned)?.print(best)?;
+        }
     }
     Ok(())
 }
 
+/// What a step cannot do without.
+struct Floor {
+    operations: f64,
+    bytes: f64,
+}
+
+/// The mean over some paths: two operations for each multiplication forward, by the input and by the weights, and forward once more for an anchor; weights read forward and backward, gradients written, Adam's four reads and three writes, hidden states between layers written, read twice,
+/// their gradients written and read.
+fn floor(
+    net: &SuperNet,
+    config: &MaskedLanguageConfig,
+    batch: usize,
+    paths: &[Architecture],
+    is_aligned: bool,
+) -> Result<Floor> {
+    let trainable = net.store().trainable();
+    let ends: usize =
+        trainable.iter().filter(|(name, _)| !name.starts_with("layer.")).map(|(_, var)| var.elem_count()).sum();
+    let (mut multiplications, mut weights) = (0.0, ends as f64);
+    for path in paths {
+        multiplications += net.multiplications(path)? as f64 / paths.len() as f64;
+        weights += net.num_parameters(path)? as f64 / paths.len() as f64;
+    }
+    let states = ((config.layers + 1) * batch * config.length * config.sizes.width) as f64;
+    let (passes, of_weights, of_states) = if is_aligned { (4.0, 11.0, 7.0) } else { (3.0, 10.0, 5.0) };
+    Ok(Floor {
+        operations: 2.0 * passes * batch as f64 * multiplications,
+        bytes: 4.0 * (of_weights * weights + of_states * states),
+    })
+}
+
+impl Floor {
+    fn print(&self, seconds: f64) -> Result {
+        let a = Tensor::ones((1024, 1024), DType::F32, &Device::Cpu)?;
+        let rate = 2.0 * 1024f64.powi(3) / shortest(|| ops::matmul(&a, &a))?;
+        let large = Tensor::ones(1 << 25, DType::F32, &Device::Cpu)?;
+        let bandwidth = 2.0 * 4.0 * f64::from(1 << 25) / shortest(|| Ok(large.copy()?))?;
+        let (of_operations, of_bytes) = (self.operations / rate, self.bytes / bandwidth);
+        println!(
+            "  floor: {:.1} MFLOP at {:.0} GFLOP/s, {:.3} ms; {:.2} MB at {:.1} GB/s, {:.3} ms; our share of the larger one: {:.0} %",
+            self.operations * 1e-6,
+            rate * 1e-9,
+            1e3 * of_operations,
+            self.bytes * 1e-6,
+            bandwidth * 1e-9,
+            1e3 * of_bytes,
+            100.0 * of_operations.max(of_bytes) / seconds,
+        );
+        Ok(())
+    }
+}
+
+/// The shortest of some runs, in seconds.
+fn shortest(mut operation: impl FnMut() -> core_tensor::Result<Tensor>) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..8 {
+        let start = Instant::now();
+        black_box(operation()?);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+fn is_for_people() -> bool {
+    std::env::var_os("BENCH_JSON").is_none()
+}
+
+/// MB of a line of Linux's account of this process; 0 elsewhere.
+fn resident(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(0.0) * 1024e-6
+}
+
 /// A step costs the same however many candidates are off its path.
-fn candidates() -> Result {
+fn candidates(shows_memory: bool) -> Result {
     for count in [3, 300] {
         let config = MaskedLanguageConfig::tiny();
         let names: Vec<String> = (0..count).map(|at| format!("feed_forward_{at}")).collect();
@@ -129,6 +213,14 @@ fn candidates() -> Result {
             step += 1;
             Ok(())
         })?;
+        if shows_memory {
+            println!(
+                "  {step} steps; {:.1} MB of parameters, twice as much of moments where every operator was visited; resident {:.0} MB, peak of the process {:.0} MB",
+                4e-6 * store.num_parameters() as f64,
+                resident("VmRSS"),
+                resident("VmHWM"),
+            );
+        }
     }
     Ok(())
 }

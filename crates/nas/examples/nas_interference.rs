@@ -4,10 +4,15 @@
 
 #[path = "nas_interference/claims.rs"]
 mod claims;
+#[path = "nas_interference/images.rs"]
+mod images;
 #[path = "nas_interference/language.rs"]
 mod language;
 #[path = "nas_interference/laptop.rs"]
 mod laptop;
+#[allow(dead_code, reason = "the paper's images need one of its kinds")]
+#[path = "search_operators/network.rs"]
+mod network;
 #[path = "nas_interference/smoke.rs"]
 mod smoke;
 #[path = "nas_interference/training.rs"]
@@ -26,7 +31,10 @@ fn main() -> ExitCode {
 fn run(context: &mut Context) -> Result<()> {
     match context.scale() {
         Scale::Smoke => smoke::run(context)?,
-        _ => laptop::run(context)?,
+        _ => {
+            laptop::run(context)?;
+            images::run(context)?;
+        }
     }
     if context.scale() == Scale::Paper {
         context.note("The paper's spaces and data are not written: this is the protocol of the laptop scale.");

@@ -1,5 +1,6 @@
 //! Interference: how differently children pull at the operator that they share.
 
+use crate::alignment::{AlignmentConfig, Reduction, alignment};
 use crate::space::Architecture;
 use crate::supernet::{Output, SuperNet};
 use crate::{Error, Result};
@@ -112,6 +113,21 @@ pub struct ForcedInput {
     pub with_first: Mean,
     /// Mixed with that of a third child, which has yet other operators before: what mixing alone does.
     pub with_unrelated: Mean,
+    /// Mean loss of α and of β with α's share.
+    pub loss: f64,
+}
+
+/// Similarities of gradients where a child's outputs behind the shared operator are drawn to another's.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ForcedOutput {
+    /// λ, the weight of the summed mean squared differences of the later layers.
+    pub weight: f64,
+    /// β drawn to α, the child that gradients are compared with.
+    pub with_first: Mean,
+    /// β drawn to a third child, which has yet other operators behind: what another loss alone does.
+    pub with_unrelated: Mean,
+    /// Mean task loss of α and β, the penalty not in it.
+    pub loss: f64,
 }
 
 impl<'a> Probe<'a> {
@@ -130,15 +146,41 @@ impl<'a> Probe<'a> {
     /// # Errors
     /// An architecture that is not in the space, or a loss that is not finite.
     pub fn child(&self, architecture: &Architecture) -> Result<Child> {
+        self.run(architecture, None)
+    }
+
+    /// A child whose later outputs are drawn to another's: its gradients are those of its loss plus the [`alignment`] of the hidden states behind all layers after `layer` with those of `other`, which gets no gradient. [`Child::loss`] stays the task's.
+    /// At a weight of 0 it is [`child`](Self::child).
+    ///
+    /// # Errors
+    /// As [`child`](Self::child), a last layer, behind which there is nothing to draw, and states of other shapes.
+    pub fn drawn(
+        &self,
+        architecture: &Architecture,
+        layer: usize,
+        other: &Child,
+        config: &AlignmentConfig,
+    ) -> Result<Child> {
+        self.run(architecture, Some((layer, other, config)))
+    }
+
+    fn run(&self, architecture: &Architecture, drawn: Option<(usize, &Child, &AlignmentConfig)>) -> Result<Child> {
         self.net.space().check(architecture)?;
         let mut mode = Self::mode();
         let first = self.net.stem(self.x, &mut mode)?;
         let output = self.net.onward(&first, 0, architecture, &mut mode)?;
         let mut hidden = vec![first.detach()];
         hidden.extend(output.hidden.iter().map(Tensor::detach));
-        let loss = (self.loss)(&output)?;
+        let mut loss = (self.loss)(&output)?;
+        let of_task = number(&loss, architecture)?;
+        if let Some((layer, other, config)) = drawn {
+            let behind = |states: &'_ [Tensor], from: usize| states.get(from..).unwrap_or_default().to_vec();
+            // a child's states begin with that before the first layer
+            let aligned = alignment(&behind(&output.hidden, layer + 1), &behind(&other.hidden, layer + 2), config)?;
+            loss = core_tensor::ops::add(&loss, &aligned.penalty)?;
+        }
         let gradients = self.gradients(&loss, architecture, 0)?;
-        Ok(Child { architecture: architecture.clone(), loss: number(&loss, architecture)?, gradients, hidden })
+        Ok(Child { architecture: architecture.clone(), loss: of_task, gradients, hidden })
     }
 
     /// Gradients of the operators from a layer on; earlier layers have none.
@@ -327,38 +369,90 @@ impl<'a> Probe<'a> {
             return Err(Error::invalid(OPERATION, reason));
         }
         let mut rng = Rng::new(seed).fork("forced");
-        let mut found = vec![(Vec::new(), Vec::new()); shares.len()];
+        let mut found = vec![(Vec::new(), Vec::new(), Vec::new()); shares.len()];
         for _ in 0..trials {
             let a = space.sample(&mut rng)?;
             let layer = 1 + rng.below(layers - 1);
-            let (mut b, mut c) = (a.clone(), a.clone());
-            for earlier in 0..layer {
-                let count = space.candidates(earlier).len();
-                let first = rng.below(count - 1);
-                let second = rng.below(count - 2);
-                let others: Vec<usize> = (0..count).filter(|&operator| operator != a.0[earlier]).collect();
-                b.0[earlier] = others[first];
-                let left: Vec<usize> = others.into_iter().filter(|&operator| operator != b.0[earlier]).collect();
-                c.0[earlier] = left[second];
-            }
+            let [b, c] = self.others(&a, 0..layer, &mut rng);
             let [of_a, of_b, of_c] = [&a, &b, &c].map(|architecture| self.child(architecture));
             let (of_a, of_b, of_c) = (of_a?, of_b?, of_c?);
-            for (&share, (first, unrelated)) in shares.iter().zip(&mut found) {
+            for (&share, (first, unrelated, losses)) in shares.iter().zip(&mut found) {
                 let mixed = |other: &Child| -> Result<Tensor> {
                     Ok(((&other.hidden[layer] * share)? + (&of_b.hidden[layer] * (1.0 - share))?)?)
                 };
                 let own = self.forced(&b, layer, &mixed(&of_a)?)?;
                 first.push(self.gradient_cosine(layer, &of_a, &own)?);
+                losses.extend([of_a.loss, own.loss]);
                 let own = self.forced(&b, layer, &mixed(&of_c)?)?;
                 unrelated.push(self.gradient_cosine(layer, &of_a, &own)?);
             }
         }
-        let found = shares.iter().zip(&found).map(|(&share, (first, unrelated))| ForcedInput {
+        let found = shares.iter().zip(&found).map(|(&share, (first, unrelated, losses))| ForcedInput {
             share,
             with_first: Mean::of(first),
             with_unrelated: Mean::of(unrelated),
+            loss: mean(losses),
         });
         Ok(found.collect())
+    }
+
+    /// Observation 2c: α and β agree up to the shared operator and differ in every layer behind it; β's loss is joined by λ times the sum over those layers of the mean squared difference of its hidden states from α's (no gradient into α), and, beside, from those of a child that differs from
+    /// both in every later layer. At λ = 0 both are the plain similarity. What is drawn is the gradient of one step, not the states: where λ is large, β's gradient is that of the drawing alone, which says nothing about its task.
+    ///
+    /// # Errors
+    /// No weights or trials, a weight that is negative, layers with fewer than three candidates, and as [`child`](Self::child).
+    pub fn forced_output(&self, weights: &[f64], trials: usize, seed: u64) -> Result<Vec<ForcedOutput>> {
+        const OPERATION: &str = "Probe::forced_output";
+        let space = self.net.space();
+        let layers = space.num_layers();
+        if weights.is_empty() || trials == 0 || layers < 2 {
+            return Err(Error::invalid(OPERATION, "no weights, trials or later layers"));
+        }
+        if let Some(layer) = (1..layers).find(|&layer| space.candidates(layer).len() < 3) {
+            let reason = format!("layer {layer} has fewer than three candidates, so there is no unrelated child");
+            return Err(Error::invalid(OPERATION, reason));
+        }
+        let mut rng = Rng::new(seed).fork("forced output");
+        let mut found = vec![(Vec::new(), Vec::new()); weights.len()];
+        let mut losses = Vec::new();
+        for _ in 0..trials {
+            let a = space.sample(&mut rng)?;
+            let layer = rng.below(layers - 1);
+            let [b, c] = self.others(&a, layer + 1..layers, &mut rng);
+            let (of_a, of_c) = (self.child(&a)?, self.child(&c)?);
+            for (at, (&weight, (first, unrelated))) in weights.iter().zip(&mut found).enumerate() {
+                let config = AlignmentConfig { weight, reduction: Reduction::Sum, is_normalized: false };
+                let own = self.drawn(&b, layer, &of_a, &config)?;
+                first.push(self.gradient_cosine(layer, &of_a, &own)?);
+                if at == 0 {
+                    losses.extend([of_a.loss, own.loss]);
+                }
+                let own = self.drawn(&b, layer, &of_c, &config)?;
+                unrelated.push(self.gradient_cosine(layer, &of_a, &own)?);
+            }
+        }
+        let loss = mean(&losses);
+        let found = weights.iter().zip(&found).map(|(&weight, (first, unrelated))| ForcedOutput {
+            weight,
+            with_first: Mean::of(first),
+            with_unrelated: Mean::of(unrelated),
+            loss,
+        });
+        Ok(found.collect())
+    }
+
+    /// Two architectures that differ from one, and from each other, in each of some layers of at least three candidates.
+    fn others(&self, a: &Architecture, layers: std::ops::Range<usize>, rng: &mut Rng) -> [Architecture; 2] {
+        let (mut b, mut c) = (a.clone(), a.clone());
+        for layer in layers {
+            let count = self.net.space().candidates(layer).len();
+            let (first, second) = (rng.below(count - 1), rng.below(count - 2));
+            let others: Vec<usize> = (0..count).filter(|&operator| operator != a.0[layer]).collect();
+            b.0[layer] = others[first];
+            let left: Vec<usize> = others.into_iter().filter(|&operator| operator != b.0[layer]).collect();
+            c.0[layer] = left[second];
+        }
+        [b, c]
     }
 
     /// How alike the gradients of consecutive steps are, on this batch: for each step the mean similarity over the operators that its architecture shares with the one before, then the mean over steps. Steps that share none are counted as undefined.

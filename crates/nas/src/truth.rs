@@ -39,20 +39,21 @@ impl TruthTable {
     /// Sets a value.
     ///
     /// # Errors
-    /// A value that is not finite, or another one that the table has for this architecture and seed.
+    /// A value that is not finite, or another one that the table has for this architecture and seed, which stays.
     pub fn insert(&mut self, architecture: Architecture, seed: u64, value: f64) -> Result<()> {
         if !value.is_finite() {
             let what = format!("the value of {architecture}, seed {seed}");
             return Err(Error::value(OPERATION, what, value, "a finite number"));
         }
-        let shown = architecture.to_string();
-        let known = self.rows.entry(architecture).or_default().insert(seed, value);
-        match known.filter(|known| *known != value) {
+        match self.get(&architecture, seed).filter(|known| *known != value) {
             Some(known) => {
-                let reason = format!("{shown}, seed {seed} is both {known} and {value}");
+                let reason = format!("{architecture}, seed {seed} is both {known} and {value}");
                 Err(Error::invalid(OPERATION, reason))
             }
-            None => Ok(()),
+            None => {
+                self.rows.entry(architecture).or_default().insert(seed, value);
+                Ok(())
+            }
         }
     }
 

@@ -50,6 +50,60 @@ proptest! {
         let curve = found.curve();
         prop_assert!(curve.windows(2).all(|pair| pair[0] <= pair[1]));
     }
+
+    #[test]
+    fn any_bytes_are_a_truth_table_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        read_any(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn nearly_right_truth_tables_are_tables_or_errors(parts in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..60)) {
+        read_any(&parts.concat());
+        read_any(&format!("architecture,seed,value\n{}", parts.concat()));
+    }
+}
+
+/// Of what tables are made, and what damages them.
+const PARTS: &[&str] = &[
+    "architecture",
+    "seed",
+    "value",
+    ",",
+    "\n",
+    "\r\n",
+    "0-1",
+    "0-1",
+    "2",
+    "-",
+    "0",
+    "1",
+    "1e308",
+    "-0.0",
+    "nan",
+    "inf",
+    "0.1",
+    "# key=",
+    "# key=a better=higher\n",
+    "better=lower",
+    "=",
+    " ",
+    "\t",
+    "\u{85}",
+    "\u{2028}",
+    "\0",
+    "18446744073709551616",
+    "\n0-1,0,0.5\n",
+    "\n2-0,1,0.25\n",
+];
+
+/// What a text is read as is finite, and is read again as it was.
+fn read_any(text: &str) {
+    let Ok(table) = TruthTable::parse(text, Direction::LowerIsBetter) else { return };
+    for (architecture, values) in table.iter() {
+        assert!(!values.is_empty() && values.values().all(|value| value.is_finite()));
+        assert!(table.mean(architecture).is_some());
+    }
+    assert_eq!(TruthTable::parse(&table.to_csv(), Direction::HigherIsBetter).expect("a table that was written"), table);
 }
 
 #[test]
@@ -225,6 +279,10 @@ fn truths_are_shared_by_processes() -> Result<()> {
     assert_eq!(&TruthTable::parse(&table.to_csv(), Direction::HigherIsBetter)?, table);
     let mut file = open()?;
     assert!(file.record(Architecture(vec![1, 1]), 2, 7.0).is_err());
+    // what is contradicted stays
+    let mut table = file.table().clone();
+    assert!(table.insert(Architecture(vec![1, 1]), 2, 7.0).is_err());
+    assert_eq!(&table, file.table());
     assert!(TruthFile::open(&path, "another", Direction::LowerIsBetter).is_err());
     assert!(open().is_ok(), "no lock is left");
     Ok(())

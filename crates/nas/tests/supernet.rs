@@ -203,6 +203,59 @@ fn a_forced_input_of_ones_own_is_similar_by_construction() -> Result<()> {
     Ok(())
 }
 
+/// A child whose outputs are drawn to another's has the gradient of its loss plus the penalty, by finite differences of both; without a weight it is the child itself.
+#[test]
+fn forced_outputs_have_the_gradient_of_loss_and_penalty() -> Result<()> {
+    let (net, batch) = tiny(DType::F64)?;
+    let loss = batch.loss();
+    let probe = Probe::new(&net, &batch.ids, &loss);
+    let (a, b) = (Architecture(vec![0, 1, 2, 0, 1]), Architecture(vec![0, 1, 0, 1, 2]));
+    let (of_a, of_b) = (probe.child(&a)?, probe.child(&b)?);
+    let config = |weight| AlignmentConfig { weight, reduction: Reduction::Sum, is_normalized: false };
+    assert_eq!(probe.drawn(&b, 1, &of_a, &config(0.0))?.gradients, of_b.gradients);
+    let drawn = probe.drawn(&b, 1, &of_a, &config(0.5))?;
+    assert_eq!(drawn.loss, of_b.loss, "the penalty is not in the loss");
+    let total = || -> Result<f64> {
+        let output = net.forward(&batch.ids, &b, &mut Mode::evaluate())?;
+        let mut sum = loss(&output)?.to_scalar::<f64>()?;
+        for layer in 2..5 {
+            // a child's states begin with that before the first layer
+            let difference = (&output.hidden[layer] - &of_a.hidden[layer + 1])?;
+            sum += 0.5 * difference.sqr()?.mean_all()?.to_scalar::<f64>()?;
+        }
+        Ok(sum)
+    };
+    let mut at = 0;
+    for (name, var) in net.operator_parameters(1, 1) {
+        let (shape, start) = (var.dims().to_vec(), var.as_detached_tensor().copy()?.flatten_all()?.to_vec1::<f64>()?);
+        for place in [0, start.len() / 2, start.len() - 1] {
+            let of = |step: f64| -> Result<f64> {
+                let mut moved = start.clone();
+                moved[place] += step;
+                var.set(&Tensor::from_vec(moved, shape.as_slice(), &CPU)?)?;
+                total()
+            };
+            let difference = (of(1e-5)? - of(-1e-5)?) / 2e-5;
+            let found = drawn.gradients[1][at + place];
+            assert!((difference - found).abs() < 1e-8, "{name}: {found}, {difference} by differences");
+        }
+        var.set(&Tensor::from_vec(start.clone(), shape.as_slice(), &CPU)?)?;
+        at += start.len();
+    }
+    assert_eq!(at, drawn.gradients[1].len());
+    // behind the last layer is nothing
+    assert!(probe.drawn(&b, 4, &of_a, &config(0.5)).is_err());
+
+    let found = probe.forced_output(&[0.0, 0.5], 6, 1)?;
+    let [plain, forced] = &found[..] else { panic!("two weights") };
+    assert!((plain.with_first.mean - plain.with_unrelated.mean).abs() < 1e-12, "{found:?}");
+    assert!(forced.with_first.mean != plain.with_first.mean && forced.with_first.mean != forced.with_unrelated.mean);
+    assert!(found.iter().all(|at| at.with_first.count + at.with_first.undefined == 6 && at.loss > 0.0));
+    assert!(probe.forced_output(&[], 6, 1).is_err() && probe.forced_output(&[0.5], 0, 1).is_err());
+    assert!(probe.forced_output(&[-0.5], 1, 1).is_err());
+    Ok(())
+}
+
 #[test]
 fn gradients_of_alignment_and_operators_are_those_of_differences() -> Result<()> {
     let mut rng = Rng::new(5);

@@ -66,14 +66,14 @@ pub(crate) fn loss_of(batch: &Batch) -> impl Fn(&Output) -> nas::Result<Tensor> 
 }
 
 /// A rate that rises for 50 steps and falls linearly to a tenth.
-fn rate(step: usize, steps: usize) -> f64 {
+pub(crate) fn rate(step: usize, steps: usize) -> f64 {
     let rising = ((step + 1) as f64 / WARM_UP as f64).min(1.0);
     let done = step.saturating_sub(WARM_UP) as f64 / steps.saturating_sub(WARM_UP).max(1) as f64;
     RATE * rising * (1.0 - 0.9 * done)
 }
 
 /// The architectures of each step.
-fn paths(method: Method, net: &SuperNet, steps: usize, seed: u64) -> Result<Vec<Vec<Architecture>>> {
+pub(crate) fn paths(method: Method, net: &SuperNet, steps: usize, seed: u64) -> Result<Vec<Vec<Architecture>>> {
     let space = net.space();
     let single = |all: nas::Result<Vec<Architecture>>| -> Result<Vec<Vec<Architecture>>> {
         Ok(all?.into_iter().map(|architecture| vec![architecture]).collect())
@@ -105,6 +105,17 @@ pub(crate) fn train(
     language: &Language,
     (steps, seed): (usize, u64),
     trial: &TrialContext,
+) -> Result<Trained> {
+    train_watched(method, language, (steps, seed), trial, |_, _, _| Ok(()))
+}
+
+/// As [`train`]; `watch` is told the number of steps that are done, the net, and the architectures of all of them.
+pub(crate) fn train_watched(
+    method: Method,
+    language: &Language,
+    (steps, seed): (usize, u64),
+    trial: &TrialContext,
+    mut watch: impl FnMut(usize, &SuperNet, &[Vec<Architecture>]) -> Result<()>,
 ) -> Result<Trained> {
     let store = ParamStore::new(seed, DType::F32, &Device::Cpu);
     let mut data = Rng::new(seed).fork("batches");
@@ -162,6 +173,7 @@ pub(crate) fn train(
         let aligned = alignment.and_then(|config| anchor.current().map(|anchor| (anchor, config)));
         let options = StepOptions { step: step as u64, clip: Some(1.0), alignment: aligned };
         train_step(&net, &mut optimizer, &batch.ids, architectures, &loss, &options)?;
+        watch(step + 1, &net, &paths[..=step])?;
     }
     let last = paths.into_iter().rev().take(60).flatten().collect();
     Ok(Trained { net, last, replaced: anchor.num_replaced() })

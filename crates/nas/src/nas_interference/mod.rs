@@ -8,7 +8,7 @@
 //! | super-net, single path, uniform (SPOS) | [`SuperNet`](crate::SuperNet), [`Uniform`](crate::Uniform), [`train_step`](crate::train_step) |
 //! | interference `s_l(α, β)` | [`Probe::gradient_cosine`](crate::Probe::gradient_cosine) |
 //! | observation 1, distance | [`Probe::by_distance`](crate::Probe::by_distance), [`Probe::heat_map`](crate::Probe::heat_map) |
-//! | observation 2, inputs and outputs | [`Probe::association`](crate::Probe::association), [`Probe::forced_input`](crate::Probe::forced_input) |
+//! | observation 2, inputs and outputs | [`Probe::association`](crate::Probe::association), [`Probe::forced_input`](crate::Probe::forced_input), [`Probe::forced_output`](crate::Probe::forced_output) |
 //! | MAGIC-T, gradual modification | [`Gradual`](crate::Gradual) |
 //! | MAGIC-A, alignment with an anchor | [`alignment`](crate::alignment()), [`Anchor`](crate::Anchor) |
 //! | baselines FairNAS, SUMNAS | [`Fair`](crate::Fair), [`reptile_step`](crate::reptile_step) |
