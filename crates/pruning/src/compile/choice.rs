@@ -60,6 +60,7 @@ fn least(forms: &[(Form, f64)]) -> Form {
 pub(super) fn choose<T: Real>(program: &Program, repeats: usize) -> Result<(Plan, Vec<Times>)> {
     let mut layers = Vec::new();
     let mut times = Vec::new();
+    let all = program.planes();
     for step in &program.steps {
         let Step::Convolution { layer, input, output, residual, is_relu } = step else { continue };
         let layer = &program.layers[*layer];
@@ -68,8 +69,8 @@ pub(super) fn choose<T: Real>(program: &Program, repeats: usize) -> Result<(Plan
         let (many, of_layer) = match repeats {
             0 => (least(&counted()), Vec::new()),
             repeats => {
-                let planes = [*input, *output].map(|value| program.planes(value));
-                let residual = residual.as_ref().map(|(value, picked)| (program.planes(*value), picked));
+                let planes = [*input, *output].map(|value| all[value]);
+                let residual = residual.as_ref().map(|(value, picked)| (all[*value], picked));
                 let times = measure::<T>(layer, &forms, planes, residual, *is_relu, repeats)?;
                 (least(&times), times)
             }

@@ -114,7 +114,11 @@ impl Tensors {
         values[0] = Some(images.clone());
         let mut weights = self.weights.iter();
         let missing = || Error::invalid("Compiled::forward", "a value that no step made");
-        for step in &program.steps {
+        let mut last = vec![usize::MAX; values.len()];
+        program.steps.iter().enumerate().for_each(|(at, step)| {
+            step.inputs().into_iter().filter(|&input| input != program.output).for_each(|input| last[input] = at);
+        });
+        for (at, step) in program.steps.iter().enumerate() {
             let of = |value: usize| values[value].as_ref().ok_or_else(missing);
             let relu = |y: Tensor, is_relu: bool| -> Result<Tensor> { Ok(if is_relu { ops::relu(&y)? } else { y }) };
             let [channels, height, width] = program.values[step.output()];
@@ -174,6 +178,8 @@ impl Tensors {
                 }
             };
             values[step.output()] = Some(y);
+            // what nothing reads any more
+            step.inputs().into_iter().filter(|&input| last[input] == at).for_each(|input| values[input] = None);
         }
         values[program.output].take().ok_or_else(missing)
     }
