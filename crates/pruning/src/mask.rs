@@ -344,7 +344,7 @@ impl Masks {
             .map_err(|error| Error::invalid(OPERATION, error.to_string()))?;
         let masks = file.iter().map(|(name, view)| {
             if view.dtype() != safetensors::Dtype::U8 {
-                return Err(Error::invalid(OPERATION, format!("`{name}` holds {:?}, expected u8", view.dtype())));
+                return Err(Error::invalid(OPERATION, format!("`{name}` holds {:?}, but masks hold u8", view.dtype())));
             }
             Ok((name.to_owned(), Mask::new(view.shape(), view.data().to_vec())?))
         });
@@ -352,10 +352,16 @@ impl Masks {
     }
 }
 
-/// An unknown name, with the most similar one that there is.
+/// An unknown name, with the one that there is which goes on where it ends (`conv2` for `conv2.weight`), or the most similar one.
 pub(crate) fn unknown<'a>(operation: &'static str, name: &str, known: impl IntoIterator<Item = &'a String>) -> Error {
-    let nearest = known.into_iter().min_by_key(|known| distance(name, known)).cloned();
-    let is_near = nearest.as_ref().is_some_and(|nearest| distance(name, nearest) <= name.len() / 3 + 1);
+    let goes_on = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let key = |known: &&String| match goes_on(known) {
+        // a layer is meant by its weight
+        true => (false, usize::from(!known.ends_with(".weight"))),
+        false => (true, distance(name, known)),
+    };
+    let nearest = known.into_iter().min_by_key(key).cloned();
+    let is_near = nearest.as_ref().is_some_and(|near| goes_on(near) || distance(name, near) <= name.len() / 3 + 1);
     Error::UnknownParameter { operation, name: name.to_owned(), nearest: nearest.filter(|_| is_near) }
 }
 

@@ -13,6 +13,8 @@ pub struct Partition {
     pub cut: usize,
     /// Σ (λ − 1) over edges, λ the number of parts that an edge touches.
     pub connectivity: usize,
+    /// The same for each start of the search, in their order: how far they are apart says whether more would help.
+    pub of_starts: Vec<usize>,
 }
 
 /// Starts of the search.
@@ -84,9 +86,10 @@ pub fn hypergraph(vertices: usize, edges: &[Vec<u32>], parts: usize, imbalance: 
             (state.cost(), state)
         })
         .collect();
+    let of_starts = starts.iter().map(|(cost, _)| *cost).collect();
     let best = starts.into_iter().reduce(|best, next| if next.0 < best.0 { next } else { best });
     let Some((connectivity, best)) = best else { return Err(Error::invalid(OPERATION, "no start")) };
-    Ok(Partition { cut: best.cut(), connectivity, parts: best.part_of })
+    Ok(Partition { cut: best.cut(), connectivity, of_starts, parts: best.part_of })
 }
 
 struct Hypergraph {

@@ -171,6 +171,10 @@ impl Regroup {
         if !(density > 0.0 && density < 1.0) {
             return Err(Error::value("Regroup::at_density", "density", density, "in (0, 1)"));
         }
+        let entries = shape.iter().product();
+        if scores.len() != entries {
+            return Err(Error::length("Regroup::at_density", "scores", scores.len(), entries));
+        }
         if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
             return Err(Error::value("Regroup::at_density", format!("score {at}"), scores[at], "a finite number"));
         }

@@ -102,8 +102,14 @@ impl Compiled {
         let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(|error| wrong(error.to_string()))?;
         let metadata = header.metadata().as_ref();
         let entry = |name: &str| metadata.and_then(|metadata| metadata.get(name));
-        if entry("format").map(String::as_str) != Some(FORMAT) {
-            return Err(wrong("no compiled network of this version of the crate".to_owned()));
+        match entry("format").map(String::as_str) {
+            Some(FORMAT) => {}
+            Some(other) => return Err(wrong(format!("it says `{other}`, expected `{FORMAT}`"))),
+            None => {
+                let first = file.names().into_iter().min().unwrap_or_default();
+                let reason = format!("Compiled::save did not write this: tensors such as `{first}`, no description");
+                return Err(wrong(reason));
+            }
         }
         let text = entry("network").ok_or_else(|| wrong("no description of the network".to_owned()))?;
         let Description { mut program, plan, report } =

@@ -68,6 +68,8 @@ pub struct Compiled {
 /// - a weight whose rows share their columns in groups ([`Regroup`](crate::Regroup), [`Refill`](crate::Refill)) keeps dense blocks alone; rows whose zeros are scattered stay dense;
 /// - each layer takes the form that was fastest here ([`Form`]), which is never one slower than dense, as far as its times can be trusted.
 ///
+/// Weights that are zero already count as masked ones do: what [`MaskedOptimizer`](crate::MaskedOptimizer) left in a store stays pruned without its masks, so a dense network to compare with needs the weights from before.
+///
 /// Outputs differ from those of the masked network by rounding. The store's dtype, f32 or f64, is that of the compiled network; others become f32.
 ///
 /// # Errors
@@ -178,7 +180,8 @@ impl Compiled {
         let image = self.program.values[0];
         let n = images.dims().first().copied().unwrap_or(0);
         if images.dims().len() != 4 || images.dims()[1..] != image {
-            let (got, expected) = (images.dims().to_vec(), vec![n, image[0], image[1], image[2]]);
+            let rows = if images.dims().len() == 4 { n } else { 1 };
+            let (got, expected) = (images.dims().to_vec(), vec![rows, image[0], image[1], image[2]]);
             return Err(Error::Shape { operation: OPERATION, what: "images".into(), got, expected });
         }
         if images.dtype() != self.dtype {
