@@ -212,29 +212,32 @@ fn kept() -> Result {
         for channels in 17..=80 {
             layers.push((channels, of_channels(channels, kernel, side)?));
         }
-        let x = Rng::new(1).normal(0.0, 1.0, (64, 3, side, side), DType::F32, &Device::Cpu)?;
-        let mut best = vec![f64::INFINITY; layers.len()];
-        for turn in 0..=TURNS {
-            for ((_, compiled), best) in layers.iter().zip(&mut best) {
-                let start = Instant::now();
-                black_box(compiled.forward(&x)?);
-                if turn > 0 {
-                    *best = best.min(start.elapsed().as_secs_f64());
+        for batch in [64, 1] {
+            let x = Rng::new(1).normal(0.0, 1.0, (batch, 3, side, side), DType::F32, &Device::Cpu)?;
+            let mut best = vec![f64::INFINITY; layers.len()];
+            for turn in 0..=TURNS * 8 / batch.min(8) {
+                for ((_, compiled), best) in layers.iter().zip(&mut best) {
+                    let start = Instant::now();
+                    black_box(compiled.forward(&x)?);
+                    if turn > 0 {
+                        *best = best.min(start.elapsed().as_secs_f64());
+                    }
                 }
             }
+            let ratio = |channels: usize| best[channels - 17] / best[channels.next_multiple_of(16) - 17];
+            let rest = || (17..80usize).filter(|channels| !channels.is_multiple_of(16));
+            let worst = rest().max_by(|&a, &b| ratio(a).total_cmp(&ratio(b))).unwrap_or(17);
+            let above = rest().filter(|&channels| ratio(channels) > 1.1).count();
+            let shown: Vec<String> =
+                (17..=80).step_by(8).map(|channels| format!("{channels} {:.2}", ratio(channels))).collect();
+            let name = format!("{worst} kept channels, {kernel} x {kernel} at {side} x {side}, {batch} images");
+            bench::print(&name, bench::threads()?, best[worst - 17]);
+            println!(
+                "  {:.3} of the next multiple of 16, the worst of 17 to 79; {above} above 1.1; {}",
+                ratio(worst),
+                shown.join(", ")
+            );
         }
-        let ratio = |channels: usize| best[channels - 17] / best[channels.next_multiple_of(16) - 17];
-        let worst = (17..=80).max_by(|&a, &b| ratio(a).total_cmp(&ratio(b))).unwrap_or(17);
-        let above = (17..=80).filter(|&channels| ratio(channels) > 1.1).count();
-        let shown: Vec<String> =
-            (17..=80).step_by(8).map(|channels| format!("{channels} {:.2}", ratio(channels))).collect();
-        let name = format!("{worst} kept channels, {kernel} x {kernel} at {side} x {side}, 64 images");
-        bench::print(&name, bench::threads()?, best[worst - 17]);
-        println!(
-            "  {:.3} of the next multiple of 16, the worst of 17 to 80; {above} above 1.1; {}",
-            ratio(worst),
-            shown.join(", ")
-        );
     }
     Ok(())
 }

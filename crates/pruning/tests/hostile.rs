@@ -483,6 +483,12 @@ fn a_plan_of_another_machine_is_kept_in_a_file_and_refused_for_a_network() -> Re
         change(&mut plan);
         assert!(compile(&network, &store, &masks, &options(&plan)).is_err(), "{plan:?}");
     }
+    // a layer is meant by its weight, a file by what wrote it
+    let bare = std::iter::once(("body".to_owned(), Mask::full(&[8, 8, 3, 3]))).collect();
+    let said = compile(&network, &store, &bare, &counted()).expect_err("an error").to_string();
+    assert!(said.contains("is `body.weight` meant"), "{said}");
+    let said = Compiled::parse(&safetensors::serialize([("a", view(&[1], &[1])?)], None).expect("bytes"));
+    assert!(said.expect_err("an error").to_string().contains("Compiled::save"));
     for text in ["{}", "[]", r#"{"machine":"x","layers":[{"name":"a","many":"fast","few":"dense"}]}"#] {
         assert!(serde_json::from_str::<pruning::Plan>(text).is_err(), "{text}");
     }

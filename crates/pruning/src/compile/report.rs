@@ -100,7 +100,7 @@ impl Layer {
     /// The weights that a form multiplies with.
     fn weights_of(&self, form: Form) -> usize {
         match form {
-            Form::Dense | Form::DenseWinograd => self.targets.len() * self.inputs * self.taps(),
+            Form::Dense | Form::DensePadded | Form::DenseWinograd => self.targets.len() * self.inputs * self.taps(),
             Form::BlocksWinograd => {
                 let blocks = super::lanes::channel_blocks(self);
                 blocks.iter().map(|block| block.rows.len() * block.columns.len() * self.taps()).sum()
