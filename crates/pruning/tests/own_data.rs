@@ -180,7 +180,7 @@ fn prune_images() {
     }
 
     // the same command goes on in its folder, to the same results; another one does not
-    let accuracies = |text: &str| text.lines().map(|line| line.rsplitn(2, ',').nth(1).unwrap().to_owned()).collect();
+    let accuracies = |text: &str| text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect();
     let before: Vec<String> = accuracies(&front);
     let said = succeeds(&run("prune_images", at, &all).unwrap());
     assert!(!said.contains("round 0, density"), "{said}");

@@ -259,7 +259,7 @@ fn by_layer(context: &mut Context, file: &str, of: &Found) -> Result<()> {
         return Ok(());
     }
     let plot =
-        Plot::bars(&format!("Layer by layer: {}", of.name), Axis::linear("share of the dense layer's"), names, bars);
+        Plot::bars(format!("Layer by layer: {}", of.name), Axis::linear("share of the dense layer's"), names, bars);
     let said = "Times are those of sixteen images on one thread when the network was compiled. A layer loses inputs with the layer before it, so that its work may be below its density.";
     context.plot(file, plot.description(said))?;
     Ok(())
