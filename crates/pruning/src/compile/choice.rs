@@ -12,7 +12,7 @@ use core_tensor::random::Rng;
 use std::time::{Duration, Instant};
 
 /// How long the forms of a layer are timed for one image, beyond the repeats that were asked for.
-const FEW: Duration = Duration::from_millis(4);
+const FEW: Duration = Duration::from_millis(12);
 
 pub(super) fn is_winograd_possible(layer: &Layer) -> bool {
     layer.sources.is_none() && layer.kernel == (3, 3) && layer.stride == (1, 1) && layer.dilation == (1, 1)
@@ -133,7 +133,7 @@ fn measure_few(layer: &Layer, [channels, height, width]: [usize; 3], repeats: us
         .collect::<Result<Vec<_>>>()?;
     let mut times: Times = forms.iter().map(|&form| (form, f64::INFINITY)).collect();
     let begin = Instant::now();
-    for round in 0..=8 * repeats {
+    for round in 0..=16 * repeats {
         // one image is little work, of which a few times say little
         if round > repeats && begin.elapsed() > FEW {
             break;
