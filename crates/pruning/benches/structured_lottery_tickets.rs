@@ -12,7 +12,7 @@ use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use pruning::partition::hypergraph;
 use pruning::{
-    BlockSparseLinear, CompileOptions, Compiled, MaskedOptimizer, Masks, Network, Parts, Refill, Regroup, Scope,
+    BlockSparseLinear, CompileOptions, Compiled, Mask, MaskedOptimizer, Masks, Network, Parts, Refill, Regroup, Scope,
     compile, scores,
 };
 use reproduction::bench;
@@ -39,6 +39,9 @@ fn main() -> Result {
         }
         if wants("MobileNet") {
             mobilenet()?;
+        }
+        if wants("kept") {
+            kept()?;
         }
         if wants("linear") {
             linear()?;
@@ -196,6 +199,74 @@ fn mobilenet() -> Result {
         }
     }
     Ok(())
+}
+
+/// 17 to 80 kept channels over the next multiple of sixteen, for which there are no remainders: the time of a convolution from and to so many, where it should not be above 1.1 times.
+fn kept() -> Result {
+    const TURNS: usize = 12;
+    if !is_for_people() {
+        return Ok(());
+    }
+    for (kernel, side) in [(3, 32), (3, 8), (1, 16)] {
+        let mut layers = Vec::new();
+        for channels in 17..=80 {
+            layers.push((channels, of_channels(channels, kernel, side)?));
+        }
+        for batch in [64, 1] {
+            let x = Rng::new(1).normal(0.0, 1.0, (batch, 3, side, side), DType::F32, &Device::Cpu)?;
+            let mut best = vec![f64::INFINITY; layers.len()];
+            for turn in 0..=TURNS * 8 / batch.min(8) {
+                for ((_, compiled), best) in layers.iter().zip(&mut best) {
+                    let start = Instant::now();
+                    black_box(compiled.forward(&x)?);
+                    if turn > 0 {
+                        *best = best.min(start.elapsed().as_secs_f64());
+                    }
+                }
+            }
+            let ratio = |channels: usize| best[channels - 17] / best[channels.next_multiple_of(16) - 17];
+            let rest = || (17..80usize).filter(|channels| !channels.is_multiple_of(16));
+            let worst = rest().max_by(|&a, &b| ratio(a).total_cmp(&ratio(b))).unwrap_or(17);
+            let above = rest().filter(|&channels| ratio(channels) > 1.1).count();
+            let shown: Vec<String> =
+                (17..=80).step_by(8).map(|channels| format!("{channels} {:.2}", ratio(channels))).collect();
+            let name = format!("{worst} kept channels, {kernel} x {kernel} at {side} x {side}, {batch} images");
+            bench::print(&name, bench::threads()?, best[worst - 17]);
+            println!(
+                "  {:.3} of the next multiple of 16, the worst of 17 to 79; {above} above 1.1; {}",
+                ratio(worst),
+                shown.join(", ")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A network of two convolutions from and to so many channels, pruned from 80.
+fn of_channels(channels: usize, kernel: usize, side: usize) -> Result<Compiled> {
+    let padding = kernel / 2;
+    let config = ops::Conv2dConfig { padding: (padding, padding), ..ops::Conv2dConfig::default() };
+    let mut net = pruning::NetworkBuilder::new(3, side, side);
+    let mut x = net.input();
+    for name in ["conv1", "conv2", "conv3"] {
+        let size = if name == "conv1" { (1, 1) } else { (kernel, kernel) };
+        let config = if name == "conv1" { ops::Conv2dConfig::default() } else { config };
+        x = net.conv2d_no_bias(name, x, 80, size, config)?;
+        x = net.relu(x)?;
+    }
+    let x = net.global_average_pool(x)?;
+    let x = net.linear("fc", x, 10)?;
+    let network = net.finish(x)?;
+    let store = ParamStore::new(0, DType::F32, &Device::Cpu);
+    network.build(store.var_builder())?;
+    let mut masks = Masks::default();
+    for (name, var) in Scope::matching("conv*").select(&store)? {
+        let columns = var.elem_count() / 80;
+        let kept = (0..80 * columns).map(|at| u8::from(at / columns < channels)).collect();
+        masks.insert(name, Mask::new(var.dims(), kept)?);
+    }
+    let compiled = compile(&network, &store, &masks, &CompileOptions { repeats: 7, plan: None })?;
+    Ok(compiled)
 }
 
 fn linear() -> Result {

@@ -4,9 +4,13 @@
 //! fifth of what is left and put back to an early step, round after round (iterative magnitude pruning with rewinding). At every `--every`-th round the other methods make whole channels or dense blocks of the scattered mask, and
 //! their tickets are trained from the same step. Every ticket is compiled, compared with its masked network, and timed beside the compiled dense network.
 //!
-//! Written to `--out`: `front.csv` and `front.svg` (accuracy against time), for each ticket `masks-<method>-<round>.safetensors` and `network-<method>-<round>.safetensors`, which `pruning::Compiled::load` runs; rounds, from which an interrupted
-//! search goes on with the same command. The accuracy is that on the test images after the last epoch: nothing is selected by it.
+//! Written to `--out`: `front.csv` and `front.svg` (accuracy against time), for each ticket `masks-<method>-<round>.safetensors` and `network-<method>-<round>.safetensors`, which `pruning::Compiled::load` runs; rounds and `settings.txt`, from which an interrupted
+//! search goes on with the same command, and with more rounds or other methods; a folder with another search is refused without `--force`. The accuracy is that on the test images after the last epoch: nothing is selected by it.
 
+#[path = "own_data/files.rs"]
+mod files;
+#[path = "own_data/folder.rs"]
+mod folder;
 #[path = "own_data/images.rs"]
 mod images;
 #[path = "own_data/networks.rs"]
@@ -82,6 +86,24 @@ struct Arguments {
     /// The folder of the results
     #[arg(long, default_value = "tickets")]
     out: PathBuf,
+    /// Removes another search from the folder
+    #[arg(long)]
+    force: bool,
+}
+
+impl Arguments {
+    /// What the rounds depend on, one a line.
+    fn settings(&self, train: &Images) -> Fallible<Vec<String>> {
+        Ok(vec![
+            format!("--arch {}", self.arch),
+            format!("--epochs {}", self.epochs),
+            format!("--batch {}", self.batch),
+            format!("--learning-rate {}", self.learning_rate),
+            format!("--rewind {}", self.rewind),
+            format!("--seed {}", self.seed),
+            format!("training images: {} of {:?}, {:016x}", train.len(), train.image(), train.fingerprint()?),
+        ])
+    }
 }
 
 fn main() -> ExitCode {
@@ -118,6 +140,9 @@ fn run(arguments: &Arguments) -> Fallible<()> {
     if arguments.every == 0 || arguments.epochs == 0 || arguments.batch == 0 {
         return Err("--every, --epochs and --batch must be at least 1".into());
     }
+    if !(arguments.learning_rate > 0.0 && arguments.learning_rate.is_finite()) {
+        return Err(format!("--learning-rate {} is no number above 0", arguments.learning_rate).into());
+    }
     let (train, test) = (Images::read(&arguments.train)?, Images::read(&arguments.test)?);
     if train.image() != test.image() {
         let (a, b) = (train.image(), test.image());
@@ -137,11 +162,13 @@ fn run(arguments: &Arguments) -> Fallible<()> {
     if arguments.rewind >= steps {
         return Err(format!("--rewind {} is not below the {steps} steps of a training", arguments.rewind).into());
     }
+    let settings = arguments.settings(&train)?;
     let statistics = train.statistics()?;
     let (train, test) = (train.standardized(&statistics)?, test.standardized(&statistics)?);
     let network = networks::by_name(&arguments.arch, train.image(), classes)?;
     let store = ParamStore::new(arguments.seed, DType::F32, &Device::Cpu);
     let model = network.build(store.var_builder())?;
+    folder::prepare(&arguments.out, &settings, arguments.force)?;
     println!(
         "{} images for training, {} for tests, {classes} classes; {:.1} million multiplications an image, {} trainings of {steps} steps",
         train.len(),
@@ -288,7 +315,7 @@ impl Job<'_> {
 }
 
 fn write(arguments: &Arguments, rows: &[Row]) -> Fallible<()> {
-    let mut table = csv::Writer::from_path(arguments.out.join("front.csv"))?;
+    let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(["method", "round", "density", "accuracy_percent", "milliseconds_a_batch"])?;
     for row in rows {
         table.write_record([
@@ -299,7 +326,7 @@ fn write(arguments: &Arguments, rows: &[Row]) -> Fallible<()> {
             format!("{:.4}", row.milliseconds),
         ])?;
     }
-    table.flush()?;
+    files::write(&arguments.out.join("front.csv"), table.into_inner()?)?;
     let mut methods: Vec<&str> = rows.iter().map(|row| row.method.as_str()).collect();
     methods.dedup();
     methods.sort_unstable();
@@ -310,7 +337,7 @@ fn write(arguments: &Arguments, rows: &[Row]) -> Fallible<()> {
     });
     let (x, y) = (Axis::linear("ms for a batch"), Axis::linear("accuracy on the test images, %"));
     let plot = Plot::scatter("Accuracy against time", x, y, series.collect());
-    std::fs::write(arguments.out.join("front.svg"), plot.svg_file("front", "accuracy after the last epoch")?)?;
+    files::write(&arguments.out.join("front.svg"), plot.svg_file("front", "accuracy after the last epoch")?)?;
     println!("written to {}: front.csv, front.svg, masks and compiled networks", arguments.out.display());
     Ok(())
 }

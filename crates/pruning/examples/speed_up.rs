@@ -3,6 +3,8 @@
 //! Prunes every layer to a sparsity by magnitude, compiles the network, compares its outputs with those of the masked one, and times it beside the compiled dense network, by turns. The file that it writes runs without the network:
 //! `pruning::Compiled::load`. Without `--weights` the weights are random: times depend on structure alone. Nothing is trained here, and pruned weights without training lose accuracy.
 
+#[path = "own_data/files.rs"]
+mod files;
 #[path = "own_data/networks.rs"]
 mod networks;
 
@@ -53,6 +55,9 @@ struct Arguments {
     /// The file of the compiled network
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Replaces the file of --out
+    #[arg(long)]
+    force: bool,
 }
 
 fn main() -> ExitCode {
@@ -66,8 +71,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Fallible<()> {
-    if let Some(threads) = arguments.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global()?;
+    match arguments.threads {
+        None => {}
+        Some(0) => return Err("--threads must be at least 1".into()),
+        Some(threads) => rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?,
     }
     let &[channels, height, width] = arguments.image.as_slice() else {
         return Err("--image needs three numbers: channels, height, width".into());
@@ -77,6 +84,9 @@ fn run(arguments: &Arguments) -> Fallible<()> {
     }
     if arguments.batch == 0 {
         return Err("--batch must be at least 1".into());
+    }
+    if let Some(out) = &arguments.out {
+        files::may_write(out, arguments.force)?;
     }
     let network = networks::by_name(&arguments.arch, [channels, height, width], arguments.classes)?;
     let store = ParamStore::new(arguments.seed, DType::F32, &Device::Cpu);

@@ -9,6 +9,7 @@ mod mask;
 mod masked;
 pub mod network;
 pub mod partition;
+mod plain_file;
 mod refill;
 mod regroup;
 mod scope;

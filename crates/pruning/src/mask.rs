@@ -1,6 +1,6 @@
 //! Which entries of parameters are kept.
 
-use crate::{Error, Result};
+use crate::{Error, Result, plain_file};
 use candle_core::{DType, Device, Tensor, Var};
 use core_tensor::params::ParamStore;
 use std::collections::{BTreeMap, HashMap};
@@ -19,9 +19,14 @@ impl Mask {
     /// A mask from its entries in row-major order.
     ///
     /// # Errors
-    /// Another number of entries than the shape has, or an entry other than 0 and 1.
+    /// Another number of entries than the shape has or than can be counted, or an entry other than 0 and 1.
     pub fn new(shape: &[usize], kept: Vec<u8>) -> Result<Self> {
         const OPERATION: &str = "Mask::new";
+        // also what has no entry must have a size for each of its extents
+        if shape.iter().filter(|&&extent| extent > 0).try_fold(1usize, |all, &extent| all.checked_mul(extent)).is_none()
+        {
+            return Err(Error::invalid(OPERATION, format!("a mask of shape {shape:?}: too many entries")));
+        }
         let expected = shape.iter().product();
         if kept.len() != expected {
             return Err(Error::length(OPERATION, format!("a mask of shape {shape:?}"), kept.len(), expected));
@@ -101,7 +106,9 @@ impl Mask {
 
     /// Kept entries of each output.
     pub fn row_counts(&self) -> Vec<usize> {
-        self.kept.chunks(self.columns().max(1)).map(|row| row.iter().map(|&entry| usize::from(entry)).sum()).collect()
+        let columns = self.columns();
+        let of = |row: usize| self.kept[row * columns..][..columns].iter().map(|&entry| usize::from(entry)).sum();
+        (0..self.rows()).map(of).collect()
     }
 
     fn combined(&self, other: &Self, what: impl Fn(u8, u8) -> u8) -> Result<Self> {
@@ -303,8 +310,7 @@ impl Masks {
     /// A file that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let failed =
-            |error: &dyn std::fmt::Display| Error::File { path: path.display().to_string(), reason: error.to_string() };
+        let failed = |reason: &dyn std::fmt::Display| plain_file::error(path, reason);
         let views = self
             .masks
             .iter()
@@ -316,23 +322,16 @@ impl Masks {
         let scope = self.masks.keys().cloned().collect::<Vec<_>>().join("\n");
         let metadata = HashMap::from([("scope".to_owned(), scope)]);
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| failed(&error))?;
-        // beside it first, so that the path never holds half a file
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        std::fs::write(&beside, bytes).map_err(|error| failed(&error))?;
-        std::fs::rename(&beside, path).map_err(|error| failed(&error))
+        plain_file::write(path, &bytes)
     }
 
     /// Reads what [`Masks::save`] wrote.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged, or holds something else than 0 and 1.
+    /// A file that cannot be read (a pipe or a device is not), is damaged, or holds something else than 0 and 1.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let failed =
-            |error: &dyn std::fmt::Display| Error::File { path: path.display().to_string(), reason: error.to_string() };
-        let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
-        Self::parse(&bytes).map_err(|error| failed(&error))
+        Self::parse(&plain_file::read(path)?).map_err(|error| plain_file::error(path, &error))
     }
 
     /// The masks in the bytes of a file.
@@ -345,7 +344,7 @@ impl Masks {
             .map_err(|error| Error::invalid(OPERATION, error.to_string()))?;
         let masks = file.iter().map(|(name, view)| {
             if view.dtype() != safetensors::Dtype::U8 {
-                return Err(Error::invalid(OPERATION, format!("`{name}` holds {:?}, expected u8", view.dtype())));
+                return Err(Error::invalid(OPERATION, format!("`{name}` holds {:?}, but masks hold u8", view.dtype())));
             }
             Ok((name.to_owned(), Mask::new(view.shape(), view.data().to_vec())?))
         });
@@ -353,10 +352,16 @@ impl Masks {
     }
 }
 
-/// An unknown name, with the most similar one that there is.
+/// An unknown name, with the one that there is which goes on where it ends (`conv2` for `conv2.weight`), or the most similar one.
 pub(crate) fn unknown<'a>(operation: &'static str, name: &str, known: impl IntoIterator<Item = &'a String>) -> Error {
-    let nearest = known.into_iter().min_by_key(|known| distance(name, known)).cloned();
-    let is_near = nearest.as_ref().is_some_and(|nearest| distance(name, nearest) <= name.len() / 3 + 1);
+    let goes_on = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    let key = |known: &&String| match goes_on(known) {
+        // a layer is meant by its weight
+        true => (false, usize::from(!known.ends_with(".weight"))),
+        false => (true, distance(name, known)),
+    };
+    let nearest = known.into_iter().min_by_key(key).cloned();
+    let is_near = nearest.as_ref().is_some_and(|near| goes_on(near) || distance(name, near) <= name.len() / 3 + 1);
     Error::UnknownParameter { operation, name: name.to_owned(), nearest: nearest.filter(|_| is_near) }
 }
 

@@ -41,9 +41,10 @@ pub fn channel_importance(mask: &Mask, weights: &[f64], criterion: ChannelCriter
     if let Some(at) = weights.iter().position(|weight| !weight.is_finite()) {
         return Err(Error::value(OPERATION, format!("weight {at}"), weights[at], "a finite number"));
     }
-    let columns = mask.columns().max(1);
-    let rows = mask.kept().chunks(columns).zip(weights.chunks(columns));
-    Ok(rows
+    let columns = mask.columns();
+    let of_row = |row: usize| (&mask.kept()[row * columns..][..columns], &weights[row * columns..][..columns]);
+    Ok((0..mask.rows())
+        .map(of_row)
         .map(|(kept, weights)| match criterion {
             ChannelCriterion::Remain => kept.iter().map(|&kept| f64::from(kept)).sum(),
             ChannelCriterion::Magnitude => {

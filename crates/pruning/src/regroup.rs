@@ -171,6 +171,13 @@ impl Regroup {
         if !(density > 0.0 && density < 1.0) {
             return Err(Error::value("Regroup::at_density", "density", density, "in (0, 1)"));
         }
+        let entries = shape.iter().product();
+        if scores.len() != entries {
+            return Err(Error::length("Regroup::at_density", "scores", scores.len(), entries));
+        }
+        if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(Error::value("Regroup::at_density", format!("score {at}"), scores[at], "a finite number"));
+        }
         let odds = density / (1.0 - density);
         let own = Self { density_threshold: self.density_threshold.max(2.25 * odds), ..*self };
         let scores: Scores = [(String::new(), scores.to_vec())].into_iter().collect();

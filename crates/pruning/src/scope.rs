@@ -16,7 +16,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The paper's: the weight of every convolution but that of the stem, `conv1.weight` by its full name (`layer1.0.conv1.weight` is prunable).
+    /// The paper's: the weight of every convolution but that of the stem, `conv1.weight` by its full name (`layer1.0.conv1.weight` is prunable). A stem of another name is to be added to `exclude`.
     pub fn convolutions() -> Self {
         Self { include: vec!["*".into()], exclude: vec!["conv1.weight".into()], only_convolutions: true }
     }
@@ -43,10 +43,17 @@ impl Scope {
     /// # Errors
     /// None that may be.
     pub fn select(&self, store: &ParamStore) -> Result<Vec<(String, Var)>> {
+        let all = store.vars();
         let chosen: Vec<(String, Var)> =
-            store.vars().into_iter().filter(|(name, var)| self.contains(name, var.dims())).collect();
+            all.iter().filter(|(name, var)| self.contains(name, var.dims())).cloned().collect();
         if chosen.is_empty() {
-            return Err(Error::invalid("Scope::select", format!("no parameter may be pruned by {self:?}")));
+            let reason = match all.iter().find(|(_, var)| var.dims().len() >= 2) {
+                None => "the store has no weights: Network::build makes them".to_owned(),
+                Some((name, var)) => {
+                    format!("no parameter may be pruned by {self:?}; there is `{name}` of shape {:?}", var.dims())
+                }
+            };
+            return Err(Error::invalid("Scope::select", reason));
         }
         Ok(chosen)
     }

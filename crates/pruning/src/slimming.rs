@@ -76,6 +76,10 @@ impl Slimming {
             let Some(gamma) = values.get(&name) else {
                 return Err(Error::invalid(OPERATION, format!("the store has no parameter `{name}`")));
             };
+            if shapes[&name] != gamma.dims() {
+                let (got, expected, what) = (gamma.dims().to_vec(), shapes[&name].clone(), format!("`{name}`"));
+                return Err(Error::Shape { operation: OPERATION, what, got, expected });
+            }
             let gamma: Vec<f64> = gamma.to_dtype(DType::F64)?.to_vec1()?;
             if let Some(at) = gamma.iter().position(|value| !value.is_finite()) {
                 return Err(Error::value(OPERATION, format!("`{name}`[{at}]"), gamma[at], "a finite number"));

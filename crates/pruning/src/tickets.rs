@@ -3,7 +3,7 @@
 use crate::mask::{Mask, Masks};
 use crate::scores::magnitude;
 use crate::select::iterative_round;
-use crate::{Error, Result, Scope};
+use crate::{Error, Result, Scope, plain_file};
 use candle_core::{DType, Tensor};
 use core_tensor::checkpoint::{read_tensors, write_tensors};
 use core_tensor::params::ParamStore;
@@ -168,7 +168,7 @@ impl Tickets {
         let mut own =
             Self { store, scope: scope.clone(), options, initial: copied, start: None, dense: None, found: Vec::new() };
         if let Some(folder) = own.options.folder.clone() {
-            std::fs::create_dir_all(&folder).map_err(|error| file_error(&folder, &error))?;
+            std::fs::create_dir_all(&folder).map_err(|error| plain_file::error(&folder, &error))?;
             own.resume(&folder)?;
         }
         Ok(own)
@@ -326,7 +326,7 @@ impl Tickets {
             })?;
         if !is_same {
             let reason = "it holds a search from other first values";
-            return Err(file_error(folder, &reason));
+            return Err(plain_file::error(folder, &reason));
         }
         (self.start, self.dense) = (Some(part(&first, "start/")), Some(part(&first, "trained/")));
         for round in 1..=self.options.rounds {
@@ -353,8 +353,4 @@ fn shaped(masks: &Masks, scores: &BTreeMap<String, Vec<f64>>, structure: &Struct
         Ok((name.to_owned(), found))
     };
     masks.iter().map(of).collect()
-}
-
-fn file_error(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::File { path: path.display().to_string(), reason: error.to_string() }
 }

@@ -495,3 +495,21 @@ fn descriptions_that_do_not_fit_are_errors() {
     let x = big.input();
     assert!(big.finish(x).is_err());
 }
+
+#[test]
+fn channels_that_are_no_multiple_of_sixteen_are_padded_exactly() -> Result<()> {
+    let mut net = NetworkBuilder::new(3, 9, 8);
+    let x = net.conv2d("first", net.input(), 21, (3, 3), config(1, 1))?;
+    let x = net.relu(x)?;
+    let x = net.conv2d("second", x, 32, (3, 3), config(1, 1))?;
+    let x = net.relu(x)?;
+    let x = net.conv2d("third", x, 10, (3, 3), config(1, 1))?;
+    let case = Case::new(net.finish(x)?, DType::F32, 11)?;
+    let weight = case.network.parameters()["second.weight"].clone();
+    let masks: Masks = std::iter::once(("second.weight".to_owned(), rows(&weight, |row| row % 3 != 0)?)).collect();
+    let mut plan = compile(&case.network, &case.store, &masks, &counted())?.plan().clone();
+    plan.layers.iter_mut().for_each(|layer| layer.few = Form::DensePadded);
+    let compiled = case.assert_equal(&masks, &CompileOptions { plan: Some(plan), ..counted() })?;
+    assert!(compiled.plan().layers.iter().all(|layer| layer.few == Form::DensePadded));
+    Ok(())
+}

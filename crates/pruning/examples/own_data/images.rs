@@ -14,6 +14,7 @@ impl Images {
     /// The arrays `x`, `[n, channels, height, width]` or `[n, height, width]`, and `y`, classes from 0, of an archive.
     pub(crate) fn read(path: &Path) -> Fallible<Self> {
         let fail = |reason: String| -> Box<dyn std::error::Error> { format!("{}: {reason}", path.display()).into() };
+        crate::files::is_file(path)?;
         let archive = datasets::npz::Archive::read(path).map_err(|error| fail(error.to_string()))?;
         let array = |name: &str| archive.array(name).map_err(|error| fail(error.to_string()));
         let (x, y) = (array("x")?, array("y")?);
@@ -46,6 +47,14 @@ impl Images {
         };
         let labels = y.values.to_f64().iter().enumerate().map(class).collect::<Fallible<Vec<u32>>>()?;
         Ok(Self { x: Tensor::from_vec(values, shape.as_slice(), &Device::Cpu)?, labels })
+    }
+
+    /// A number that other images or labels hardly have (FNV-1a).
+    pub(crate) fn fingerprint(&self) -> Fallible<u64> {
+        let values: Vec<f32> = self.x.flatten_all()?.to_vec1()?;
+        let words = self.x.dims().iter().map(|&extent| extent as u32).chain(values.iter().map(|value| value.to_bits()));
+        let fold = |hash: u64, word: u32| (hash ^ u64::from(word)).wrapping_mul(0x0100_0000_01b3);
+        Ok(words.chain(self.labels.iter().copied()).fold(0xcbf2_9ce4_8422_2325, fold))
     }
 
     pub(crate) fn len(&self) -> usize {

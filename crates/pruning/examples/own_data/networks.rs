@@ -1,6 +1,6 @@
 //! Networks by name, and what of them may be pruned.
 
-use pruning::{Network, Refill, Regroup, Result, Scope};
+use pruning::{Network, Refill, Regroup, Scope};
 use vision::{MobileNetConfig, ResNetConfig, VggConfig};
 
 pub(crate) type Fallible<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -48,37 +48,44 @@ pub(crate) fn masks(
     method: Method,
     density: f64,
     seed: u64,
-) -> Result<pruning::Masks> {
+) -> Fallible<pruning::Masks> {
     let prunable = Scope { exclude: vec!["conv1.weight".into(), "features.0.weight".into()], ..Scope::convolutions() }
         .select(store)?;
     let magnitudes = pruning::scores::magnitude(&prunable)?;
     let mut masks = pruning::Masks::default();
     for (name, var) in &prunable {
-        let (shape, scores) = (var.dims(), &magnitudes[name]);
         // kernels of one channel each have nothing to share
-        if shape[0] < 16 || shape[1..].iter().product::<usize>() < 16 {
+        if var.dims()[0] < 16 || var.dims()[1..].iter().product::<usize>() < 16 {
             continue;
         }
-        let mask = match method {
-            Method::Magnitude => {
-                let one = [(name.clone(), scores.clone())].into_iter().collect();
-                let full = pruning::Masks::full([(name.as_str(), shape)]);
-                let found = pruning::select(&one, &full, density, pruning::Selection::Layer, true)?;
-                found.get(name).cloned()
-            }
-            Method::Refill => Some(Refill::default().at_density(shape, scores, density)?),
-            Method::Regroup => {
-                // parts of the same size, since rows are computed eight at a time
-                let regroup =
-                    Regroup { parts: pruning::Parts::PerRows(32), imbalance: 0.0, seed, ..Regroup::default() };
-                let found = regroup.at_density(shape, scores, density)?;
-                // scattered zeros gain nothing
-                found.has_blocks().then_some(found.mask)
-            }
-        };
-        if let Some(mask) = mask {
+        let mask = of_layer((var.dims(), &magnitudes[name]), method, density, seed);
+        if let Some(mask) = mask.map_err(|error| format!("`{name}`: {error}"))? {
             masks.insert(name.clone(), mask);
         }
     }
     Ok(masks)
+}
+
+#[allow(dead_code, reason = "not every program makes them so")]
+fn of_layer(
+    (shape, scores): (&[usize], &[f64]),
+    method: Method,
+    density: f64,
+    seed: u64,
+) -> pruning::Result<Option<pruning::Mask>> {
+    Ok(match method {
+        Method::Magnitude => {
+            let one = [(String::new(), scores.to_vec())].into_iter().collect();
+            let full = pruning::Masks::full([("", shape)]);
+            pruning::select(&one, &full, density, pruning::Selection::Layer, true)?.get("").cloned()
+        }
+        Method::Refill => Some(Refill::default().at_density(shape, scores, density)?),
+        Method::Regroup => {
+            // parts of the same size, since rows are computed eight at a time
+            let regroup = Regroup { parts: pruning::Parts::PerRows(32), imbalance: 0.0, seed, ..Regroup::default() };
+            let found = regroup.at_density(shape, scores, density)?;
+            // scattered zeros gain nothing
+            found.has_blocks().then_some(found.mask)
+        }
+    })
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device};
 use core_tensor::Mode;
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
-use experiment::{Axis, Context, Measured, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext};
+use experiment::{Axis, Bars, Context, Measured, Outcome, Plot, Result, Scale, Series, Table, Trial, TrialContext};
 use pruning::{CompileOptions, Compiled, Masks, Network, Parts, Refill, Regroup, Scope, compile, scores};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -32,6 +32,19 @@ pub(crate) struct Found {
     layers: usize,
     /// Of the file over four bytes for each weight and bias that is left.
     file: f64,
+    #[serde(default)]
+    of_layers: Vec<OfLayer>,
+}
+
+/// What became of a layer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct OfLayer {
+    name: String,
+    density: f64,
+    /// Multiplications that are left.
+    work: f64,
+    /// Time over that of the layer before, of sixteen images.
+    time: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -117,10 +130,7 @@ fn measure(
     let report = pruned.report();
     let (before, after) = report.multiplications();
     Ok(Found {
-        name: match structure {
-            Structure::Channels => format!("{sparsity} % of each layer's channels"),
-            Structure::Blocks => format!("blocks, {sparsity} % of each layer's weights"),
-        },
+        name: name(structure, sparsity),
         density,
         work: after as f64 / before as f64,
         dense,
@@ -129,6 +139,16 @@ fn measure(
         in_blocks: report.layers.iter().filter(|layer| layer.form == pruning::Form::Blocks).count(),
         layers: report.layers.len(),
         file: pruned.to_bytes()?.len() as f64 / report.bytes.1 as f64,
+        of_layers: report
+            .layers
+            .iter()
+            .map(|layer| OfLayer {
+                name: layer.name.clone(),
+                density: layer.density,
+                work: layer.multiplications.1 as f64 / layer.multiplications.0 as f64,
+                time: layer.seconds.zip(layer.dense_seconds).map(|(own, dense)| own / dense),
+            })
+            .collect(),
     })
 }
 
@@ -205,7 +225,43 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Vec<Found>>) -> Res
         "time",
         plot.description("Dense is 1; dense layers multiply less by Winograd's form, which blocks do not have."),
     )?;
+    for (file, structure, sparsity) in
+        [("layers-channels", Structure::Channels, 50), ("layers-blocks", Structure::Blocks, 74)]
+    {
+        if let Some(of) = found.iter().find(|of| of.name == name(structure, sparsity)) {
+            by_layer(context, file, of)?;
+        }
+    }
     context.table("ResNet-18 for 32 x 32, compiled, 64 images, one thread: medians of seven runs by turns", table);
+    Ok(())
+}
+
+fn name(structure: Structure, sparsity: u32) -> String {
+    match structure {
+        Structure::Channels => format!("{sparsity} % of each layer's channels"),
+        Structure::Blocks => format!("blocks, {sparsity} % of each layer's weights"),
+    }
+}
+
+/// Density, work and time of each layer.
+fn by_layer(context: &mut Context, file: &str, of: &Found) -> Result<()> {
+    let layers = || of.of_layers.iter().filter_map(|layer| layer.time.map(|time| (layer, time)));
+    let bars = |name: &str, what: &dyn Fn(&OfLayer, f64) -> f64| {
+        Bars::new(name, layers().map(|(layer, time)| what(layer, time)).collect())
+    };
+    let bars = vec![
+        bars("density", &|layer, _| layer.density),
+        bars("multiplications that are left", &|layer, _| layer.work),
+        bars("time", &|_, time| time),
+    ];
+    let names: Vec<String> = layers().map(|(layer, _)| layer.name.clone()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let plot =
+        Plot::bars(format!("Layer by layer: {}", of.name), Axis::linear("share of the dense layer's"), names, bars);
+    let said = "Times are those of sixteen images on one thread when the network was compiled. A layer loses inputs with the layer before it, so that its work may be below its density.";
+    context.plot(file, plot.description(said))?;
     Ok(())
 }
 

@@ -43,11 +43,17 @@ const SLIMMING: f64 = 1e-4;
 pub(crate) struct Point {
     pub(crate) density: f64,
     pub(crate) accuracy: f64,
+    /// Milliseconds of a batch in the compiled network.
+    #[serde(default)]
+    pub(crate) milliseconds: Option<f64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) dense: f64,
+    /// Milliseconds of a batch in the compiled dense network.
+    #[serde(default)]
+    dense_milliseconds: Option<f64>,
     /// The dense network once more, from the rewinding step, with the steps of a ticket.
     longer: f64,
     /// The scattered ticket of each round, from the first.
@@ -181,8 +187,14 @@ pub(crate) fn follow(
         .found()
         .iter()
         .zip(&accuracies[1..])
-        .map(|(ticket, &accuracy)| Point { density: ticket.masks.density(), accuracy })
-        .collect();
+        .map(|(ticket, &accuracy)| {
+            network.store.restore(&ticket.trained)?;
+            let milliseconds = Some(network.milliseconds(test, &ticket.masks)?);
+            Ok(Point { density: ticket.masks.density(), accuracy, milliseconds })
+        })
+        .collect::<Result<_>>()?;
+    network.store.restore(tickets.dense()?)?;
+    let dense_milliseconds = Some(network.milliseconds(test, &full)?);
     let retrain = |masks: &Masks, round: usize, start: &dyn Fn(&Masks) -> Result<()>| -> Result<Point> {
         start(masks)?;
         network.train(train, masks, &settings(round), None, trial)?;
@@ -191,7 +203,8 @@ pub(crate) fn follow(
             .filter(|(name, _)| full.get(name).is_some())
             .map(|(name, mask)| (name.to_owned(), mask.clone()))
             .collect();
-        Ok(Point { density: weights.density(), accuracy: network.accuracy(test)? })
+        let milliseconds = Some(network.milliseconds(test, masks)?);
+        Ok(Point { density: weights.density(), accuracy: network.accuracy(test)?, milliseconds })
     };
     let rewound = |masks: &Masks| -> Result<()> { Ok(tickets.rewind(masks)?) };
     let anew = |masks: &Masks| -> Result<()> {
@@ -241,7 +254,7 @@ pub(crate) fn follow(
             methods.entry(method.to_owned()).or_default().push((round, point));
         }
     }
-    Ok(Found { dense, longer, imp, methods, with_blocks })
+    Ok(Found { dense, dense_milliseconds, longer, imp, methods, with_blocks })
 }
 
 /// A narrower network with as many multiplications in what may be pruned, trained from its first values.
@@ -260,7 +273,8 @@ fn narrow(
     let network = Network::new(&graph, settings.seed, DType::F32, device)?;
     network.train(train, &Masks::default(), settings, None, trial)?;
     let left = (16 * width + 2 * width * width) as f64 / ((16.0 + 2.0 * 64.0) * 64.0);
-    Ok(Point { density: left, accuracy: network.accuracy(test)? })
+    let milliseconds = Some(network.milliseconds(test, &Masks::default())?);
+    Ok(Point { density: left, accuracy: network.accuracy(test)?, milliseconds })
 }
 
 /// What methods make masks of.
@@ -424,12 +438,12 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Found>) -> Result<(
     let of = |method: &str, round: usize| -> Vec<Point> {
         let pick = |found: &Found| match method {
             "IMP" => found.imp[round - 1],
-            "dense" => Point { density: 1.0, accuracy: found.dense },
-            "dense, longer" => Point { density: 1.0, accuracy: found.longer },
+            "dense" => Point { density: 1.0, accuracy: found.dense, milliseconds: found.dense_milliseconds },
+            "dense, longer" => Point { density: 1.0, accuracy: found.longer, milliseconds: None },
             other => found.methods[other]
                 .iter()
                 .find(|(at, _)| *at == round)
-                .map_or(Point { density: f64::NAN, accuracy: f64::NAN }, |(_, point)| *point),
+                .map_or(Point { density: f64::NAN, accuracy: f64::NAN, milliseconds: None }, |(_, point)| *point),
         };
         found.iter().map(pick).collect()
     };
@@ -516,5 +530,29 @@ pub(crate) fn report(context: &mut Context, results: Outcome<Found>) -> Result<(
         "tickets",
         plot.description("Means of five seeds with 95 % intervals; compare methods at one density."),
     )?;
+    let mut fronts = vec![front("dense", vec![of("dense", 0)])];
+    for method in ["IMP", "Refill", "Refill+", "Regroup", "small dense"] {
+        fronts.push(front(method, [2, 4, 6, 8].map(|round| of(method, round)).to_vec()));
+    }
+    let fronts: Vec<Series> = fronts.into_iter().flatten().collect();
+    if !fronts.is_empty() {
+        let (x, y) = (Axis::linear("ms for 128 images, compiled"), Axis::linear("test accuracy, %"));
+        let plot = Plot::lines("MNIST 14 x 14: accuracy against time", x, y, fronts);
+        let said = "Means of five seeds at rounds 2, 4, 6 and 8, on one thread; trials side by side disturb times. Small dense networks have as many multiplications as the scattered ticket of the round.";
+        context.plot("front", plot.description(said))?;
+    }
     Ok(())
+}
+
+/// Accuracy against time, in the order of time; none where a run from before times were taken is reported.
+fn front(name: &str, rounds: Vec<Vec<Point>>) -> Option<Series> {
+    let mean = |points: &Vec<Point>| -> Option<(f64, f64)> {
+        let times: Vec<f64> = points.iter().map(|point| point.milliseconds).collect::<Option<_>>()?;
+        let accuracies: Vec<f64> = points.iter().map(|point| point.accuracy).collect();
+        Some((statistics::mean(&times), statistics::mean(&accuracies)))
+    };
+    let mut points: Vec<(f64, f64)> = rounds.iter().map(mean).collect::<Option<_>>()?;
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (x, y) = points.into_iter().unzip();
+    Some(Series::new(name, x, y))
 }

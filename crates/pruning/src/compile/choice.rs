@@ -1,7 +1,7 @@
 //! Which form of a layer is taken, by its time or by its multiplications.
 
 use super::lanes;
-use super::plan::{Form, LayerPlan, Plan, Times, machine};
+use super::plan::{Form, LayerPlan, MULTIPLE, Plan, Times, machine};
 use super::program::{Layer, Program, Step};
 use super::tensors;
 use crate::{Error, Result};
@@ -9,7 +9,10 @@ use candle_core::{DType, Device, Tensor};
 use core_tensor::inference::Scratch;
 use core_tensor::kernel::Real;
 use core_tensor::random::Rng;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the forms of a layer are timed for one image, beyond the repeats that were asked for.
+const FEW: Duration = Duration::from_millis(12);
 
 pub(super) fn is_winograd_possible(layer: &Layer) -> bool {
     layer.sources.is_none() && layer.kernel == (3, 3) && layer.stride == (1, 1) && layer.dilation == (1, 1)
@@ -41,7 +44,7 @@ fn cost(layer: &Layer, form: Form) -> f64 {
     let whole = layer.targets.len() * layer.inputs;
     let winograd = 1.2 * 16.0 / 4.0;
     match form {
-        Form::Dense => (whole * layer.taps()) as f64,
+        Form::Dense | Form::DensePadded => (whole * layer.taps()) as f64,
         Form::DenseWinograd => whole as f64 * winograd,
         Form::Blocks => 1.1 * layer.weights() as f64,
         Form::BlocksWinograd => {
@@ -60,6 +63,7 @@ fn least(forms: &[(Form, f64)]) -> Form {
 pub(super) fn choose<T: Real>(program: &Program, repeats: usize) -> Result<(Plan, Vec<Times>)> {
     let mut layers = Vec::new();
     let mut times = Vec::new();
+    let all = program.planes();
     for step in &program.steps {
         let Step::Convolution { layer, input, output, residual, is_relu } = step else { continue };
         let layer = &program.layers[*layer];
@@ -68,8 +72,8 @@ pub(super) fn choose<T: Real>(program: &Program, repeats: usize) -> Result<(Plan
         let (many, of_layer) = match repeats {
             0 => (least(&counted()), Vec::new()),
             repeats => {
-                let planes = [*input, *output].map(|value| program.planes(value));
-                let residual = residual.as_ref().map(|(value, picked)| (program.planes(*value), picked));
+                let planes = [*input, *output].map(|value| all[value]);
+                let residual = residual.as_ref().map(|(value, picked)| (all[*value], picked));
                 let times = measure::<T>(layer, &forms, planes, residual, *is_relu, repeats)?;
                 (least(&times), times)
             }
@@ -118,20 +122,30 @@ pub(super) fn measure<T: Real>(
 
 fn measure_few(layer: &Layer, [channels, height, width]: [usize; 3], repeats: usize) -> Result<Times> {
     let x = Rng::new(0).uniform(-0.5, 0.5, (1, channels, height, width), DType::F32, &Device::Cpu)?;
-    let forms = [Form::Dense, Form::Blocks];
     let outputs = layer.bias.len();
+    let mut forms = vec![Form::Dense, Form::Blocks];
+    if is_winograd_possible(layer) && !(channels.is_multiple_of(MULTIPLE) && outputs.is_multiple_of(MULTIPLE)) {
+        forms.push(Form::DensePadded);
+    }
     let built = forms
         .iter()
         .map(|&form| tensors::Weights::new(layer, outputs, form, DType::F32, &Device::Cpu))
         .collect::<Result<Vec<_>>>()?;
     let mut times: Times = forms.iter().map(|&form| (form, f64::INFINITY)).collect();
-    for _ in 0..=repeats {
+    let begin = Instant::now();
+    for round in 0..=16 * repeats {
+        // one image is little work, of which a few times say little
+        if round > repeats && begin.elapsed() > FEW {
+            break;
+        }
         for (weights, (_, shortest)) in built.iter().zip(&mut times) {
             let start = Instant::now();
             let _: Tensor = weights.forward(&x, layer)?;
             *shortest = shortest.min(start.elapsed().as_secs_f64());
         }
     }
+    // copies must clearly pay
+    times.iter_mut().filter(|(form, _)| *form == Form::DensePadded).for_each(|(_, seconds)| *seconds *= 1.05);
     Ok(times)
 }
 
@@ -155,7 +169,7 @@ impl Plan {
             }
             let is_few = matches!(
                 (plan.few, layer.sources.is_some()),
-                (Form::Dense | Form::Blocks, false) | (Form::Depthwise, true)
+                (Form::Dense | Form::DensePadded | Form::Blocks, false) | (Form::Depthwise, true)
             );
             let is_many = match plan.many {
                 // what one block makes pointless still computes the same

@@ -1,11 +1,13 @@
 //! A compiled network as one safetensors file.
 
-use super::Compiled;
 use super::plan::Plan;
 use super::program::{Before, Layer, Picked, Program, Step};
 use super::report::Report;
-use crate::{Error, Result};
+use super::{Compiled, lanes};
+use crate::network::MOST_OF_WINDOW;
+use crate::{Error, Result, plain_file};
 use candle_core::DType;
+use core_tensor::inference::IMAGES;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -13,7 +15,7 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 const FORMAT: &str = "compiled network of the crate pruning, 1";
-/// Numbers of a value: what 32-bit indices can address.
+/// Numbers of a value for sixteen images, which 32-bit indices address, and of all that are there at a time.
 const MOST: usize = u32::MAX as usize;
 
 #[derive(Serialize, Deserialize)]
@@ -29,13 +31,7 @@ impl Compiled {
     /// # Errors
     /// A file that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let bytes = self.to_bytes()?;
-        let failed = |error: std::io::Error| file_error(path, &error);
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        std::fs::write(&beside, bytes).map_err(failed)?;
-        std::fs::rename(&beside, path).map_err(failed)
+        plain_file::write(path.as_ref(), &self.to_bytes()?)
     }
 
     /// The bytes of the file.
@@ -90,11 +86,10 @@ impl Compiled {
     /// Reads what [`Compiled::save`] wrote, without the network that it was made of. A plan of another kind of machine is kept: it computes the same, but other forms might be faster here.
     ///
     /// # Errors
-    /// A file that cannot be read, is no compiled network, or is damaged.
+    /// A file that cannot be read (a pipe or a device is not), is no compiled network, or is damaged.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| file_error(path, &error))?;
-        Self::parse(&bytes).map_err(|error| file_error(path, &error))
+        Self::parse(&plain_file::read(path)?).map_err(|error| plain_file::error(path, &error))
     }
 
     /// The compiled network in the bytes of a file.
@@ -107,8 +102,14 @@ impl Compiled {
         let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(|error| wrong(error.to_string()))?;
         let metadata = header.metadata().as_ref();
         let entry = |name: &str| metadata.and_then(|metadata| metadata.get(name));
-        if entry("format").map(String::as_str) != Some(FORMAT) {
-            return Err(wrong("no compiled network of this version of the crate".to_owned()));
+        match entry("format").map(String::as_str) {
+            Some(FORMAT) => {}
+            Some(other) => return Err(wrong(format!("it says `{other}`, expected `{FORMAT}`"))),
+            None => {
+                let first = file.names().into_iter().min().unwrap_or_default();
+                let reason = format!("Compiled::save did not write this: tensors such as `{first}`, no description");
+                return Err(wrong(reason));
+            }
         }
         let text = entry("network").ok_or_else(|| wrong("no description of the network".to_owned()))?;
         let Description { mut program, plan, report } =
@@ -157,51 +158,49 @@ impl Compiled {
     }
 }
 
-fn file_error(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::File { path: path.display().to_string(), reason: error.to_string() }
-}
-
 fn read_blocks(layer: &Layer, indices: &[u32]) -> Option<Vec<(Vec<u32>, Vec<u32>)>> {
-    let mut left = indices;
-    let mut take = |count: u32| {
-        let (own, rest) = left.split_at_checked(count as usize)?;
-        left = rest;
-        Some(own.to_vec())
-    };
-    let whole = layer.targets.len().checked_mul(layer.inputs)?.checked_mul(layer.taps())?;
+    let depth = layer.kernel.0.checked_mul(layer.kernel.1)?.checked_mul(layer.inputs)?;
+    let whole = layer.targets.len().checked_mul(depth)?;
     let is_whole = layer.sources.is_none() && layer.values.len() == whole;
     let mut blocks = Vec::new();
-    let mut read = 0;
-    while read < indices.len() {
-        let head = take(2)?;
-        let rows = take(head[0])?;
-        let columns = if is_whole { (0..head[1]).collect() } else { take(head[1])? };
-        read += 2 + rows.len() + if is_whole { 0 } else { columns.len() };
-        blocks.push((rows, columns));
+    let mut left = indices;
+    while let Some((&[rows, columns], rest)) = left.split_first_chunk() {
+        let (rows, rest) = rest.split_at_checked(rows as usize)?;
+        left = rest;
+        let columns = if is_whole {
+            // a number from outside says how long the list is: no longer than there are values
+            (rows.len() == layer.targets.len() && !rows.is_empty() && columns as usize == depth).then_some(())?;
+            (0..columns).collect()
+        } else {
+            let (columns, rest) = left.split_at_checked(columns as usize)?;
+            left = rest;
+            columns.to_vec()
+        };
+        blocks.push((rows.to_vec(), columns));
         if is_whole && blocks.len() > 1 {
             return None;
         }
     }
-    Some(blocks)
+    left.is_empty().then_some(blocks)
 }
 
 impl Program {
-    /// Whether every number of a program from outside fits the others; else what does not.
-    fn check(&self) -> Result<(), String> {
+    /// Whether every number of a program, perhaps from outside, fits the others; else what does not.
+    pub(super) fn check(&self) -> Result<(), String> {
         let fail = |what: String| Err(what);
-        for (at, shape) in self.values.iter().enumerate() {
-            let margins = 2 * self.layers.iter().map(|layer| layer.padding.0.max(layer.padding.1)).max().unwrap_or(0);
-            let extent = |extent: usize| extent.checked_add(margins);
-            let plane = extent(shape[1]).zip(extent(shape[2])).and_then(|(height, width)| height.checked_mul(width));
-            let len = plane.and_then(|plane| plane.checked_mul(shape[0])).and_then(|len| len.checked_mul(16));
+        let margin = self.layers.iter().map(|layer| layer.padding.0.max(layer.padding.1)).max().unwrap_or(0);
+        for (at, &[channels, height, width]) in self.values.iter().enumerate() {
+            let extent = |extent: usize| extent.checked_add(margin.checked_mul(2)?);
+            let plane = extent(height).zip(extent(width)).and_then(|(height, width)| height.checked_mul(width));
+            let len = plane.and_then(|plane| plane.checked_mul(channels)).and_then(|len| len.checked_mul(IMAGES));
             if len.is_none_or(|len| len > MOST) {
-                return fail(format!("value {at} has the shape {shape:?}"));
+                return fail(format!("value {at} has the shape {:?}, which is too large", [channels, height, width]));
             }
         }
         let mut is_written = vec![false; self.values.len()];
         match is_written.first_mut() {
-            Some(images) => *images = true,
-            None => return fail("no values".to_owned()),
+            Some(images) if !self.values[0].contains(&0) => *images = true,
+            _ => return fail("no images".to_owned()),
         }
         let mut is_used = vec![false; self.layers.len()];
         for (at, step) in self.steps.iter().enumerate() {
@@ -227,13 +226,14 @@ impl Program {
                     }
                     _ => false,
                 },
-                Step::Sum { inputs, bias, .. } => bias.len() == out[0] && inputs.iter().all(fits),
+                Step::Sum { inputs, bias, .. } => !inputs.is_empty() && bias.len() == out[0] && inputs.iter().all(fits),
                 Step::Affine { input, scale, shift, .. } => {
                     of(*input) == out && scale.len() == out[0] && shift.len() == out[0]
                 }
                 Step::Pool { pool, input, .. } => {
                     let along = |axis: usize, kernel: usize, stride: usize, padding: usize| {
                         let is_possible = kernel > 0 && stride > 0 && padding <= kernel / 2;
+                        let is_possible = is_possible && kernel.max(stride) < MOST_OF_WINDOW;
                         let padded = padding.checked_mul(2).and_then(|both| both.checked_add(of(*input)[axis]));
                         let left = padded.and_then(|padded| padded.checked_sub(kernel));
                         is_possible && left.is_some_and(|left| left / stride + 1 == out[axis])
@@ -247,7 +247,8 @@ impl Program {
                 }
                 Step::Flatten { input, .. } => out == [of(*input).iter().product(), 1, 1],
                 Step::Concat { inputs, .. } => {
-                    inputs.iter().all(|&input| of(input)[1..] == out[1..])
+                    !inputs.is_empty()
+                        && inputs.iter().all(|&input| of(input)[1..] == out[1..])
                         && inputs.iter().map(|&input| of(input)[0]).sum::<usize>() == out[0]
                 }
             };
@@ -256,11 +257,17 @@ impl Program {
             }
         }
         let is_output = is_written.get(self.output).copied().unwrap_or(false);
+        let is_output = is_output && !self.values[self.output].contains(&0);
         if !is_output || (self.is_flat && self.values[self.output][1..] != [1, 1]) {
             return fail("the output is no value".to_owned());
         }
         if let Some(layer) = is_used.iter().position(|is_used| !is_used) {
             return fail(format!("no step uses layer {layer}"));
+        }
+        // a small file must not ask for any memory that it likes
+        let numbers: usize = lanes::buffers(self).iter().sum();
+        if numbers > MOST {
+            return fail(format!("sixteen images take {numbers} numbers, more than {MOST}"));
         }
         Ok(())
     }
@@ -274,7 +281,8 @@ impl Layer {
                 kernel.checked_sub(1).and_then(|kernel| kernel.checked_mul(dilation)).and_then(|r| r.checked_add(1));
             let padded = padding.checked_mul(2).and_then(|both| both.checked_add(input[axis]));
             let left = padded.zip(reach).and_then(|(padded, reach)| padded.checked_sub(reach));
-            stride > 0 && dilation > 0 && left.is_some_and(|left| left / stride + 1 == output[axis])
+            let is_possible = stride > 0 && dilation > 0 && stride.max(dilation).max(padding) < MOST_OF_WINDOW;
+            is_possible && left.is_some_and(|left| left / stride + 1 == output[axis])
         };
         let rows = self.targets.len();
         let Some(taps) = self.kernel.0.checked_mul(self.kernel.1) else { return false };

@@ -203,7 +203,8 @@ fn parameters(network: &Network, store: &ParamStore, masks: &Masks) -> Result<BT
     let mut all = BTreeMap::new();
     for (name, shape) in network.parameters() {
         let Some(tensor) = stored.get(&name) else {
-            return Err(Error::invalid(OPERATION, format!("the store has no parameter `{name}`")));
+            let reason = format!("the store has no parameter `{name}`: Network::build makes those of the network");
+            return Err(Error::invalid(OPERATION, reason));
         };
         if tensor.dims() != shape {
             let (got, what) = (tensor.dims().to_vec(), format!("`{name}`"));

@@ -5,20 +5,21 @@ use super::program::{Layer, Picked, Pool, Program, Step};
 use crate::Result;
 use core_tensor::inference::{Block, Convolution, Finish, IMAGES, Planes, Residual, Scratch};
 use core_tensor::kernel::{Real, for_slices};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 impl Program {
-    /// How a value lies in memory: with margins for the padding of what reads it.
-    pub(super) fn planes(&self, value: usize) -> Planes {
-        let [channels, height, width] = self.values[value];
-        let of_step = |step: &Step| match step {
-            Step::Convolution { layer, input, .. } if *input == value => {
+    /// How values lie in memory: with margins for the padding of what reads them.
+    pub(super) fn planes(&self) -> Vec<Planes> {
+        let of = |&[channels, height, width]: &[usize; 3]| Planes { channels, height, width, margin: 0 };
+        let mut planes: Vec<Planes> = self.values.iter().map(of).collect();
+        for step in &self.steps {
+            if let Step::Convolution { layer, input, .. } = step {
                 let padding = self.layers[*layer].padding;
-                padding.0.max(padding.1)
+                planes[*input].margin = planes[*input].margin.max(padding.0.max(padding.1));
             }
-            _ => 0,
-        };
-        Planes { channels, height, width, margin: self.steps.iter().map(of_step).max().unwrap_or(0) }
+        }
+        planes
     }
 }
 
@@ -107,7 +108,7 @@ pub(super) struct Lanes<T> {
 
 impl<T: Real> Lanes<T> {
     pub(super) fn new(program: &Program, plan: &Plan) -> Result<Self> {
-        let planes: Vec<Planes> = (0..program.values.len()).map(|value| program.planes(value)).collect();
+        let planes = program.planes();
         let mut forms = plan.layers.iter();
         let mut runs = Vec::new();
         for step in &program.steps {
@@ -314,6 +315,11 @@ fn pooled<T: Real>(pool: &Pool, x: &[T], input: &Planes, y: &mut [T], output: &P
     }
 }
 
+/// How many numbers each buffer of a group has.
+pub(super) fn buffers(program: &Program) -> Vec<usize> {
+    places(program, &program.planes()).1
+}
+
 /// Buffers for values, where one is used again once nothing needs it. Only values of the same planes share one, so that margins stay zero.
 fn places(program: &Program, planes: &[Planes]) -> (Vec<usize>, Vec<usize>) {
     let mut last = vec![0; planes.len()];
@@ -323,17 +329,17 @@ fn places(program: &Program, planes: &[Planes]) -> (Vec<usize>, Vec<usize>) {
     }
     last[program.output] = usize::MAX;
     let mut places = vec![usize::MAX; planes.len()];
-    let (mut lens, mut kinds, mut free): (Vec<usize>, Vec<Planes>, Vec<usize>) = Default::default();
-    let mut take = |value: usize, free: &mut Vec<usize>| {
-        let fitting = free.iter().position(|&place| kinds[place] == planes[value]);
-        match fitting {
-            Some(at) => free.swap_remove(at),
-            None => {
-                kinds.push(planes[value]);
-                lens.push(planes[value].len());
-                kinds.len() - 1
-            }
-        }
+    let mut lens: Vec<usize> = Vec::new();
+    let mut free: BTreeMap<[usize; 4], Vec<usize>> = BTreeMap::new();
+    let kind = |value: usize| {
+        let Planes { channels, height, width, margin } = planes[value];
+        [channels, height, width, margin]
+    };
+    let mut take = |value: usize, free: &mut BTreeMap<[usize; 4], Vec<usize>>| {
+        free.get_mut(&kind(value)).and_then(Vec::pop).unwrap_or_else(|| {
+            lens.push(planes[value].len());
+            lens.len() - 1
+        })
     };
     places[0] = take(0, &mut free);
     for (at, step) in program.steps.iter().enumerate() {
@@ -343,7 +349,9 @@ fn places(program: &Program, planes: &[Planes]) -> (Vec<usize>, Vec<usize>) {
         inputs.sort_unstable();
         inputs.dedup();
         // the images' buffer too, once nothing reads them
-        free.extend(inputs.into_iter().filter(|&input| last[input] == at).map(|input| places[input]));
+        for input in inputs.into_iter().filter(|&input| last[input] == at) {
+            free.entry(kind(input)).or_default().push(places[input]);
+        }
     }
     (places, lens)
 }

@@ -68,11 +68,13 @@ pub struct Compiled {
 /// - a weight whose rows share their columns in groups ([`Regroup`](crate::Regroup), [`Refill`](crate::Refill)) keeps dense blocks alone; rows whose zeros are scattered stay dense;
 /// - each layer takes the form that was fastest here ([`Form`]), which is never one slower than dense, as far as its times can be trusted.
 ///
+/// Weights that are zero already count as masked ones do: what [`MaskedOptimizer`](crate::MaskedOptimizer) left in a store stays pruned without its masks, so a dense network to compare with needs the weights from before.
+///
 /// Outputs differ from those of the masked network by rounding. The store's dtype, f32 or f64, is that of the compiled network; others become f32.
 ///
 /// # Errors
-/// Parameters that the store lacks or has in other shapes, masks of unknown parameters or other shapes, a mask that deletes an output of the network, numbers that are not finite, or a plan for another network or
-/// machine.
+/// Parameters that the store lacks or has in other shapes, masks of unknown parameters or other shapes, a mask that deletes an output of the network, numbers that are not finite, a plan for another network or
+/// machine, or planes of which sixteen images have more than 2³² numbers at a time.
 pub fn compile(network: &Network, store: &ParamStore, masks: &Masks, options: &CompileOptions) -> Result<Compiled> {
     let (nodes, output) = fold::fold(network, store, masks)?;
     let is_flat = network.nodes[network.output].is_flat;
@@ -85,6 +87,7 @@ pub fn compile(network: &Network, store: &ParamStore, masks: &Masks, options: &C
 }
 
 fn finish<T: Real>(program: Program, options: &CompileOptions, dtype: DType) -> Result<Compiled> {
+    program.check().map_err(|reason| Error::invalid("compile", reason))?;
     let (plan, times) = match &options.plan {
         Some(plan) => {
             plan.check(&program, true)?;
@@ -118,6 +121,7 @@ fn before<T: Real>(program: &Program, times: &[plan::Times], repeats: usize) -> 
         _ => None,
     });
     let mut all = Vec::new();
+    let of_values = program.planes();
     for ((layer, input, output, residual), times) in steps.zip(times) {
         let shortest = |times: &plan::Times| times.iter().map(|(_, seconds)| *seconds).min_by(f64::total_cmp);
         let is_same =
@@ -128,12 +132,12 @@ fn before<T: Real>(program: &Program, times: &[plan::Times], repeats: usize) -> 
             continue;
         }
         let dense = layer.before_removal();
-        let mut planes = [input, output].map(|value| program.planes(value));
+        let mut planes = [input, output].map(|value| of_values[value]);
         (planes[0].channels, planes[1].channels) = (layer.before.inputs, layer.before.outputs);
         let forms = choice::forms(&dense);
         let channels = (0..planes[1].channels).map(Some).collect();
         let residual = residual.map(|(value, _)| {
-            (core_tensor::inference::Planes { channels: planes[1].channels, ..program.planes(*value) }, &channels)
+            (core_tensor::inference::Planes { channels: planes[1].channels, ..of_values[*value] }, &channels)
         });
         all.push(shortest(&choice::measure::<T>(&dense, &forms, planes, residual, true, repeats)?));
     }
@@ -176,7 +180,8 @@ impl Compiled {
         let image = self.program.values[0];
         let n = images.dims().first().copied().unwrap_or(0);
         if images.dims().len() != 4 || images.dims()[1..] != image {
-            let (got, expected) = (images.dims().to_vec(), vec![n, image[0], image[1], image[2]]);
+            let rows = if images.dims().len() == 4 { n } else { 1 };
+            let (got, expected) = (images.dims().to_vec(), vec![rows, image[0], image[1], image[2]]);
             return Err(Error::Shape { operation: OPERATION, what: "images".into(), got, expected });
         }
         if images.dtype() != self.dtype {

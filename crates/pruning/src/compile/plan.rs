@@ -11,6 +11,8 @@ pub enum Form {
     Dense,
     /// The same by Winograd's F(2×2, 3×3).
     DenseWinograd,
+    /// As [`Form::Dense`], with channels of zeros up to multiples of sixteen, so that core-tensor's convolution takes Winograd's F(2×2, 3×3): for few images.
+    DensePadded,
     /// Dense blocks alone.
     Blocks,
     /// Blocks of whole input channels by Winograd's F(2×2, 3×3).
@@ -24,6 +26,7 @@ impl std::fmt::Display for Form {
         f.write_str(match self {
             Self::Dense => "dense",
             Self::DenseWinograd => "dense, Winograd",
+            Self::DensePadded => "dense, padded",
             Self::Blocks => "blocks",
             Self::BlocksWinograd => "blocks, Winograd",
             Self::Depthwise => "depthwise",
@@ -59,6 +62,9 @@ pub fn machine() -> String {
     let instructions = "";
     format!("{}{instructions}", std::env::consts::ARCH)
 }
+
+/// Channels of which core-tensor's convolution wants multiples for Winograd's form.
+pub(super) const MULTIPLE: usize = 16;
 
 /// Seconds of each form that a layer can take, for sixteen images.
 pub(super) type Times = Vec<(Form, f64)>;

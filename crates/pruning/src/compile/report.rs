@@ -39,7 +39,8 @@ pub struct LayerReport {
 impl Report {
     /// Multiplications of an image before and after.
     pub fn multiplications(&self) -> (u64, u64) {
-        let sum = |of: fn(&LayerReport) -> u64| self.layers.iter().map(of).sum();
+        // a report may come from a file
+        let sum = |of: fn(&LayerReport) -> u64| self.layers.iter().map(of).fold(0, u64::saturating_add);
         (sum(|layer| layer.multiplications.0), sum(|layer| layer.multiplications.1))
     }
 
@@ -99,7 +100,7 @@ impl Layer {
     /// The weights that a form multiplies with.
     fn weights_of(&self, form: Form) -> usize {
         match form {
-            Form::Dense | Form::DenseWinograd => self.targets.len() * self.inputs * self.taps(),
+            Form::Dense | Form::DensePadded | Form::DenseWinograd => self.targets.len() * self.inputs * self.taps(),
             Form::BlocksWinograd => {
                 let blocks = super::lanes::channel_blocks(self);
                 blocks.iter().map(|block| block.rows.len() * block.columns.len() * self.taps()).sum()

@@ -1,6 +1,6 @@
 //! Runs a program with operations on tensors: for a few images, where sixteen side by side would be mostly empty, and for other devices.
 
-use super::plan::{Form, Plan};
+use super::plan::{Form, MULTIPLE, Plan};
 use super::program::{Layer, Picked, Program, Step};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -28,6 +28,7 @@ impl Weights {
         let tensor = |values: Vec<f64>, shape: &[usize]| -> Result<Tensor> {
             Ok(Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)?)
         };
+        let mut bias = layer.bias.clone();
         let weight = match (&layer.sources, form) {
             (Some(sources), _) => {
                 let mut all = vec![0u32; outputs];
@@ -48,28 +49,47 @@ impl Weights {
                 let blocks = RowBlocks::new(outputs, layer.inputs * layer.taps(), &blocks)?;
                 Weight::Blocks(blocks, tensor(layer.values.clone(), &[layer.values.len()])?)
             }
-            (None, _) => {
-                let depth = layer.inputs * layer.taps();
+            (None, form) => {
+                let wide = |channels: usize| match form {
+                    Form::DensePadded => channels.next_multiple_of(MULTIPLE),
+                    _ => channels,
+                };
+                let (inputs, rows) = (wide(layer.inputs), wide(outputs));
+                let (depth, own) = (inputs * layer.taps(), layer.inputs * layer.taps());
                 let dense = layer.dense();
-                let mut values = vec![0.0; outputs * depth];
-                for (&target, row) in layer.targets.iter().zip(dense.chunks_exact(depth.max(1))) {
-                    values[target * depth..][..depth].copy_from_slice(row);
+                let mut values = vec![0.0; rows * depth];
+                for (&target, row) in layer.targets.iter().zip(dense.chunks_exact(own.max(1))) {
+                    values[target * depth..][..own].copy_from_slice(row);
                 }
-                Weight::Dense(tensor(values, &[outputs, layer.inputs, height, width])?)
+                bias.resize(rows, 0.0);
+                Weight::Dense(tensor(values, &[rows, inputs, height, width])?)
             }
         };
         let map = match &layer.map {
             Some(map) => Some(tensor(map.clone(), &[map.len()])?),
             None => None,
         };
-        Ok(Self { weight, bias: tensor(layer.bias.clone(), &[outputs])?, map })
+        let rows = bias.len();
+        Ok(Self { weight, bias: tensor(bias, &[rows])?, map })
     }
 
     /// The layer without residual and ReLU.
     pub(super) fn forward(&self, x: &Tensor, layer: &Layer) -> Result<Tensor> {
         let config = layer.config();
         let y = match &self.weight {
-            Weight::Dense(weight) => ops::conv2d(x, weight, Some(&self.bias), &config)?,
+            Weight::Dense(weight) => {
+                let (n, inputs, height, width) = x.dims4()?;
+                let (rows, padded, ..) = weight.dims4()?;
+                let more = padded - inputs;
+                let y = if more == 0 {
+                    ops::conv2d(x, weight, Some(&self.bias), &config)?
+                } else {
+                    let zeros = Tensor::zeros((n, more, height, width), x.dtype(), x.device())?;
+                    ops::conv2d(&ops::cat(&[x, &zeros], 1)?, weight, Some(&self.bias), &config)?
+                };
+                let outputs = layer.bias.len();
+                if rows == outputs { y } else { y.narrow(1, 0, outputs)?.contiguous()? }
+            }
             Weight::Blocks(blocks, values) => blocks.conv2d(x, values, Some(&self.bias), layer.kernel, &config)?,
             Weight::Depthwise { weight, sources } => {
                 let groups = weight.dims()[0];
@@ -114,7 +134,11 @@ impl Tensors {
         values[0] = Some(images.clone());
         let mut weights = self.weights.iter();
         let missing = || Error::invalid("Compiled::forward", "a value that no step made");
-        for step in &program.steps {
+        let mut last = vec![usize::MAX; values.len()];
+        program.steps.iter().enumerate().for_each(|(at, step)| {
+            step.inputs().into_iter().filter(|&input| input != program.output).for_each(|input| last[input] = at);
+        });
+        for (at, step) in program.steps.iter().enumerate() {
             let of = |value: usize| values[value].as_ref().ok_or_else(missing);
             let relu = |y: Tensor, is_relu: bool| -> Result<Tensor> { Ok(if is_relu { ops::relu(&y)? } else { y }) };
             let [channels, height, width] = program.values[step.output()];
@@ -174,6 +198,8 @@ impl Tensors {
                 }
             };
             values[step.output()] = Some(y);
+            // what nothing reads any more
+            step.inputs().into_iter().filter(|&input| last[input] == at).for_each(|input| values[input] = None);
         }
         values[program.output].take().ok_or_else(missing)
     }

@@ -1,6 +1,6 @@
 //! How a network is described.
 
-use super::{Network, Node, Operation};
+use super::{MOST_OF_WINDOW, Network, Node, Operation};
 use crate::{Error, Result};
 use core_tensor::ops::{Conv2dConfig, Pool2dConfig};
 
@@ -9,6 +9,11 @@ const OPERATION: &str = "NetworkBuilder";
 /// What an operation of a [`NetworkBuilder`] gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value(usize);
+
+/// Whether a tensor of this shape is one that a network may have.
+fn is_countable(shape: &[usize]) -> bool {
+    shape.iter().try_fold(1usize, |all, &extent| all.checked_mul(extent)).is_some_and(|all| all <= 1 << 32)
+}
 
 /// Describes a network, operation by operation; every size is checked where it is said.
 ///
@@ -91,8 +96,18 @@ impl NetworkBuilder {
         if shape.contains(&0) {
             return Err(Error::invalid(OPERATION, format!("{} leaves nothing", what())));
         }
-        if shape.iter().try_fold(1usize, |all, &extent| all.checked_mul(extent)).is_none_or(|all| all > 1 << 32) {
+        if !is_countable(&shape) {
             return Err(Error::invalid(OPERATION, format!("{} has more than 2^32 numbers", what())));
+        }
+        let weights = match operation {
+            Operation::Convolution { channels: (inputs, outputs), kernel, config, .. } => {
+                vec![outputs, inputs / config.groups, kernel.0, kernel.1]
+            }
+            Operation::Linear { features: (inputs, outputs), .. } => vec![outputs, inputs],
+            _ => Vec::new(),
+        };
+        if !is_countable(&weights) {
+            return Err(Error::invalid(OPERATION, format!("{} has more than 2^32 weights", what())));
         }
         if self.nodes.iter().any(|node| node.name == name) {
             return Err(Error::invalid(OPERATION, format!("two operations have the name `{name}`")));
@@ -150,7 +165,8 @@ impl NetworkBuilder {
         let along = |size: usize, kernel: usize, stride: usize, padding: usize, dilation: usize| {
             let reach = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
             let padded = size.checked_add(padding.checked_mul(2)?)?;
-            (dilation > 0 && stride > 0).then_some(())?;
+            let is_possible = dilation > 0 && stride > 0 && stride.max(dilation).max(padding) < MOST_OF_WINDOW;
+            is_possible.then_some(())?;
             Some(padded.checked_sub(reach)? / stride + 1)
         };
         let out = (
@@ -270,7 +286,9 @@ impl NetworkBuilder {
         let [channels, height, width] = self.of_kind(name, x, false)?.shape;
         let along = |size: usize, kernel: usize, stride: usize, padding: usize| {
             let is_possible = kernel > 0 && stride > 0 && padding <= kernel / 2;
-            is_possible.then(|| (size + 2 * padding).checked_sub(kernel).map(|left| left / stride + 1)).flatten()
+            let is_possible = is_possible && kernel.max(stride) < MOST_OF_WINDOW;
+            let padded = padding.checked_mul(2).and_then(|both| both.checked_add(size));
+            is_possible.then(|| padded?.checked_sub(kernel).map(|left| left / stride + 1)).flatten()
         };
         let out = (
             along(height, config.kernel.0, config.stride.0, config.padding.0),
@@ -306,7 +324,7 @@ impl NetworkBuilder {
     /// A value of another network, no channels of the input, or operations that the output does not need.
     pub fn finish(self, output: Value) -> Result<Network> {
         self.node(output)?;
-        if self.nodes[0].shape.contains(&0) {
+        if self.nodes[0].shape.contains(&0) || !is_countable(&self.nodes[0].shape) {
             return Err(Error::invalid(OPERATION, format!("images of {:?}", self.nodes[0].shape)));
         }
         let mut is_needed = vec![false; self.nodes.len()];

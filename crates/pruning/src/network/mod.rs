@@ -14,6 +14,9 @@ use crate::{Error, Masks, Result};
 use core_tensor::ops::{Conv2dConfig, Pool2dConfig};
 use std::collections::BTreeMap;
 
+/// Kernels, strides, paddings and dilations are smaller: what core-tensor computes with.
+pub(crate) const MOST_OF_WINDOW: usize = 1 << 31;
+
 /// What a node of a [`Network`] does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -133,7 +136,7 @@ impl Network {
 
     /// Multiplications of an image.
     pub fn multiplications(&self) -> u64 {
-        self.nodes.iter().map(Node::multiplications).sum()
+        self.nodes.iter().map(Node::multiplications).fold(0, u64::saturating_add)
     }
 
     /// The same masks and those of the batch norms (and biases) behind convolutions that they take whole output channels from: `weight` and `bias` of a deleted channel are deleted too. Without them a deleted
@@ -190,7 +193,7 @@ impl Node {
         let positions = (self.shape[1] * self.shape[2]) as u64;
         match self.operation {
             Operation::Convolution { channels: (inputs, outputs), kernel, config, .. } => {
-                positions * (outputs * (inputs / config.groups) * kernel.0 * kernel.1) as u64
+                positions.saturating_mul((outputs * (inputs / config.groups) * kernel.0 * kernel.1) as u64)
             }
             Operation::Linear { features: (inputs, outputs), .. } => (inputs * outputs) as u64,
             _ => 0,

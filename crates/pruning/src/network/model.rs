@@ -117,7 +117,8 @@ impl Model {
     pub fn forward(&self, images: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let image = self.network.image();
         if images.dims().len() != 4 || images.dims()[1..] != image {
-            let expected = vec![images.dims().first().copied().unwrap_or(0), image[0], image[1], image[2]];
+            let n = if images.dims().len() == 4 { images.dims()[0] } else { 1 };
+            let expected = vec![n, image[0], image[1], image[2]];
             let (operation, what, got) = ("Model::forward", "images".to_owned(), images.dims().to_vec());
             return Err(Error::Shape { operation, what, got, expected });
         }
