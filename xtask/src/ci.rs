@@ -65,7 +65,8 @@ impl Step {
                 command.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
                 succeeded(&mut command)
             }
-            Self::Hygiene => cargo(&["test", "--package", "integration-tests", "--test", "hygiene"]),
+            // in the profile of the step `test`, which uses what is built here
+            Self::Hygiene => cargo(&["test", "--profile", "checked", "--package", "integration-tests", "--test", "hygiene"]),
             Self::Licences => dependencies::licences(),
             Self::Advisories => dependencies::advisories(),
             Self::Unused => dependencies::unused(),
