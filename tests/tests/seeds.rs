@@ -112,7 +112,8 @@ fn run_all(runs: &[(&Paper, u64, Option<&str>)]) -> Vec<BTreeMap<(String, String
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some((paper, seed, shard)) = runs.get(at) else { break };
             let out = tempfile::tempdir().expect("a temporary folder can be made");
-            let code = start(&paper.program, *seed, *shard, out.path()).wait().expect("a child can be waited for").code();
+            let code =
+                start(&paper.program, *seed, *shard, out.path()).wait().expect("a child can be waited for").code();
             // 4: a shard is done
             let is_done = matches!((code, shard), (Some(0 | 3), _) | (Some(4), Some(_)));
             assert!(is_done, "{} with seed {seed} ended with {code:?}", paper.slug);

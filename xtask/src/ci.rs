@@ -66,7 +66,9 @@ impl Step {
                 succeeded(&mut command)
             }
             // in the profile of the step `test`, which uses what is built here
-            Self::Hygiene => cargo(&["test", "--profile", "checked", "--package", "integration-tests", "--test", "hygiene"]),
+            Self::Hygiene => {
+                cargo(&["test", "--profile", "checked", "--package", "integration-tests", "--test", "hygiene"])
+            }
             Self::Licences => dependencies::licences(),
             Self::Advisories => dependencies::advisories(),
             Self::Unused => dependencies::unused(),
