@@ -9,29 +9,68 @@ pub(crate) type Term<T> = (usize, T);
 /// Elements that are summed in registers before they are written.
 const WIDTH: usize = 32;
 
-/// `out = y + Σ c k[j]` with slopes of `y.len()` elements one after the other in `k`.
-pub(crate) fn combine<T: Real>(y: &[T], k: &[T], terms: &[Term<T>], out: &mut [T]) {
+/// `out = y + h Σ c k[j]` with slopes of `y.len()` elements one after the other in `k`.
+pub(crate) fn combine<T: Real>(y: &[T], h: T, k: &[T], terms: &[Term<T>], out: &mut [T]) {
     let n = y.len();
-    if n < 4 * WIDTH {
-        return few(y, k, n, terms, out);
-    }
-    for_slices(out, 1, terms.len() + 1, &|first, out| piece(&y[first..], k, [n, first], terms, out));
+    for_slices(out, 1, terms.len() + 1, &|first, out| piece(&y[first..], h, k, [n, first], terms, out));
 }
 
-/// [`combine`] of a few elements, where the choice of instructions would cost more than it gives.
+/// Systems up to this size have loops of their own, whose lengths the compiler knows.
+pub(crate) const FEW: usize = 4;
+
+/// [`combine`] for at most [`FEW`] elements, with a factor for each of the first slopes, zeros too.
 #[inline(always)]
-fn few<T: Real>(y: &[T], k: &[T], n: usize, terms: &[Term<T>], out: &mut [T]) {
-    for (at, (out, &y)) in out.iter_mut().zip(y).enumerate() {
-        let mut sum = T::ZERO;
-        for &(j, c) in terms {
-            sum += c * k[j * n + at];
+pub(crate) fn combine_few<T: Real>(y: &[T], h: T, k: &[T], factors: &[T], out: &mut [T]) {
+    let mut sums = [T::ZERO; FEW];
+    weighted(y.len(), k, factors, &mut sums);
+    for ((out, &y), &sum) in out.iter_mut().zip(y).zip(&sums) {
+        *out = y + h * sum;
+    }
+}
+
+/// `Σ c k[j]` of systems of at most [`FEW`] elements.
+#[inline(always)]
+fn weighted<T: Real>(n: usize, k: &[T], factors: &[T], out: &mut [T; FEW]) {
+    match n {
+        1 => weighted_of::<T, 1>(k, factors, out),
+        2 => weighted_of::<T, 2>(k, factors, out),
+        3 => weighted_of::<T, 3>(k, factors, out),
+        _ => weighted_of::<T, 4>(k, factors, out),
+    }
+}
+
+#[inline(always)]
+fn weighted_of<T: Real, const N: usize>(k: &[T], factors: &[T], out: &mut [T; FEW]) {
+    match factors.len() {
+        1 => fixed::<T, N, 1>(k, factors, out),
+        2 => fixed::<T, N, 2>(k, factors, out),
+        3 => fixed::<T, N, 3>(k, factors, out),
+        4 => fixed::<T, N, 4>(k, factors, out),
+        5 => fixed::<T, N, 5>(k, factors, out),
+        6 => fixed::<T, N, 6>(k, factors, out),
+        7 => fixed::<T, N, 7>(k, factors, out),
+        _ => {
+            for (slope, &c) in k.chunks_exact(N).zip(factors) {
+                for (out, &slope) in out.iter_mut().zip(slope) {
+                    *out += c * slope;
+                }
+            }
         }
-        *out = y + sum;
+    }
+}
+
+#[inline(always)]
+fn fixed<T: Real, const N: usize, const M: usize>(k: &[T], factors: &[T], out: &mut [T; FEW]) {
+    let (k, factors) = (&k[..N * M], &factors[..M]);
+    for m in 0..M {
+        for i in 0..N {
+            out[i] += factors[m] * k[m * N + i];
+        }
     }
 }
 
 multiversion! {
-    fn piece<T>(y: &[T], k: &[T], place: [usize; 2], terms: &[Term<T>], out: &mut [T]) {
+    fn piece<T>(y: &[T], h: T, k: &[T], place: [usize; 2], terms: &[Term<T>], out: &mut [T]) {
         let [n, first] = place;
         let mut at = 0;
         while at + WIDTH <= out.len() {
@@ -43,7 +82,7 @@ multiversion! {
                 }
             }
             for ((out, &y), &sum) in out[at..at + WIDTH].iter_mut().zip(&y[at..at + WIDTH]).zip(&sums) {
-                *out = y + sum;
+                *out = h.mul_add(sum, y);
             }
             at += WIDTH;
         }
@@ -52,7 +91,7 @@ multiversion! {
             for &(j, c) in terms {
                 sum = c.mul_add(k[j * n + first + at], sum);
             }
-            out[at] = y[at] + sum;
+            out[at] = h.mul_add(sum, y[at]);
         }
     }
 }
@@ -79,50 +118,66 @@ impl<T: Real> Scale<T> {
     pub(crate) fn of(&self, at: usize, size: T) -> T {
         let atol = if self.atol.len() == 1 { self.atol[0] } else { self.atol[at % self.atol.len()] };
         // nothing may be divided by 0
-        self.rtol.mul_add(size, atol).larger(T::of(1e-37))
+        (self.rtol * size + atol).larger(T::of(1e-37))
     }
 }
 
 /// Elements of an error's norm that are summed at once, so that the sum does not depend on threads.
 const BLOCK: usize = 4096;
 
-/// The sum of `(Σ c k[j] / tolerance)²` over the elements `range`, where the tolerance follows from the larger of `|y0|` and `|y1|`.
+/// The sum of `(h Σ c k[j] / tolerance)²` over the elements `range`, where the tolerance follows from the larger of `|y0|` and `|y1|`.
 pub(crate) fn error_sum<T: Real>(
     [y0, y1]: [&[T]; 2],
+    (h, terms): (T, &[Term<T>]),
     k: &[T],
-    terms: &[Term<T>],
     scale: &Scale<T>,
     range: std::ops::Range<usize>,
 ) -> f64 {
-    let n = y0.len();
-    if range.len() < 4 * WIDTH {
-        let mut total = 0.;
-        for at in range {
-            let mut error = T::ZERO;
-            for &(j, c) in terms {
-                error += c * k[j * n + at];
-            }
-            let ratio = (error / scale.of(at, y0[at].abs().larger(y1[at].abs()))).to_f64();
-            total += ratio * ratio;
-        }
-        return total;
+    in_blocks(range, terms.len() + 4, &|start, end, out| error_piece([y0, y1], h, k, [start, end], terms, scale, out))
+}
+
+/// [`error_sum`] for at most [`FEW`] elements.
+#[inline]
+pub(crate) fn error_sum_few<T: Real>([y0, y1]: [&[T]; 2], (h, factors): (T, &[T]), k: &[T], scale: &Scale<T>) -> f64 {
+    let mut sums = [T::ZERO; FEW];
+    weighted(y0.len(), k, factors, &mut sums);
+    let mut total = T::ZERO;
+    for (at, ((&y0, &y1), &sum)) in y0.iter().zip(y1).zip(&sums).enumerate() {
+        let ratio = h * sum / scale.of(at, y0.abs().larger(y1.abs()));
+        total += ratio * ratio;
     }
-    let mut sums = vec![0.; range.len().div_ceil(BLOCK)];
-    for_slices(&mut sums, 1, BLOCK * (terms.len() + 4), &|first, sums| {
+    total.to_f64()
+}
+
+/// The sum of what `body` adds up in blocks, which do not depend on threads.
+fn in_blocks<T: Real>(
+    range: std::ops::Range<usize>,
+    work: usize,
+    body: &(impl Fn(usize, usize, &mut [T; 1]) + Sync),
+) -> f64 {
+    let block_sum = |block: usize| {
+        let start = range.start + block * BLOCK;
+        let mut out = [T::ZERO];
+        body(start, (start + BLOCK).min(range.end), &mut out);
+        out[0].to_f64()
+    };
+    let count = range.len().div_ceil(BLOCK);
+    if count == 1 {
+        return block_sum(0);
+    }
+    let mut sums = vec![0.; count];
+    for_slices(&mut sums, 1, BLOCK * work, &|first, sums| {
         for (block, sum) in sums.iter_mut().enumerate() {
-            let start = range.start + (first + block) * BLOCK;
-            let end = (start + BLOCK).min(range.end);
-            let mut out = [T::ZERO];
-            error_piece([y0, y1], k, [n, start, end], terms, scale, &mut out);
-            *sum = out[0].to_f64();
+            *sum = block_sum(first + block);
         }
     });
     sums.iter().sum()
 }
 
 multiversion! {
-    fn error_piece<T>(ends: [&[T]; 2], k: &[T], range: [usize; 3], terms: &[Term<T>], scale: &Scale<T>, out: &mut [T; 1]) {
-        let ([y0, y1], [n, start, end]) = (ends, range);
+    fn error_piece<T>(ends: [&[T]; 2], h: T, k: &[T], range: [usize; 2], terms: &[Term<T>], scale: &Scale<T>, out: &mut [T; 1]) {
+        let ([y0, y1], [start, end]) = (ends, range);
+        let n = y0.len();
         let mut lanes = [T::ZERO; WIDTH];
         let is_scalar = scale.atol.len() == 1;
         let (rtol, atol) = (scale.rtol, scale.atol[0]);
@@ -136,11 +191,18 @@ multiversion! {
                     *error = c.mul_add(slope, *error);
                 }
             }
-            for i in 0..width {
-                let size = y0[at + i].abs().larger(y1[at + i].abs());
-                let tolerance = if is_scalar { rtol.mul_add(size, atol).larger(T::of(1e-37)) } else { scale.of(at + i, size) };
-                let ratio = errors[i] / tolerance;
-                lanes[i] += ratio * ratio;
+            let (y0, y1) = (&y0[at..at + width], &y1[at..at + width]);
+            if is_scalar && width == WIDTH {
+                for i in 0..WIDTH {
+                    let tolerance = (rtol * y0[i].abs().larger(y1[i].abs()) + atol).larger(T::of(1e-37));
+                    let ratio = h * errors[i] / tolerance;
+                    lanes[i] += ratio * ratio;
+                }
+            } else {
+                for i in 0..width {
+                    let ratio = h * errors[i] / scale.of(at + i, y0[i].abs().larger(y1[i].abs()));
+                    lanes[i] += ratio * ratio;
+                }
             }
             at += width;
         }
@@ -153,10 +215,15 @@ multiversion! {
 }
 
 /// The ratios of the error to its tolerance, one by one, for norms of one's own and for messages.
-pub(crate) fn error_ratios<T: Real>([y0, y1]: [&[T]; 2], k: &[T], terms: &[Term<T>], scale: &Scale<T>) -> Vec<f64> {
+pub(crate) fn error_ratios<T: Real>(
+    [y0, y1]: [&[T]; 2],
+    (h, terms): (T, &[Term<T>]),
+    k: &[T],
+    scale: &Scale<T>,
+) -> Vec<f64> {
     let n = y0.len();
     let ratio = |at: usize| {
-        let error = terms.iter().fold(T::ZERO, |sum, &(j, c)| c.mul_add(k[j * n + at], sum));
+        let error = h * terms.iter().fold(T::ZERO, |sum, &(j, c)| c.mul_add(k[j * n + at], sum));
         (error / scale.of(at, y0[at].abs().larger(y1[at].abs()))).to_f64()
     };
     (0..n).map(ratio).collect()
@@ -167,16 +234,30 @@ pub(crate) fn scaled_norm<T: Real>(x: &[T], y: &[T], scale: &Scale<T>, parts: &[
     let mut start = 0;
     let mut largest = 0f64;
     for &part in parts {
-        let sum: f64 = (start..start + part)
-            .map(|at| {
-                let ratio = (x[at] / scale.of(at, y[at].abs())).to_f64();
-                ratio * ratio
-            })
-            .sum();
+        let sum = in_blocks(start..start + part, 4, &|start, end, out| scaled_piece(x, y, scale, [start, end], out));
         largest = larger((sum / part.max(1) as f64).sqrt(), largest);
         start += part;
     }
     largest
+}
+
+multiversion! {
+    fn scaled_piece<T>(x: &[T], y: &[T], scale: &Scale<T>, range: [usize; 2], out: &mut [T; 1]) {
+        let mut lanes = [T::ZERO; WIDTH];
+        let mut at = range[0];
+        while at < range[1] {
+            let width = WIDTH.min(range[1] - at);
+            let (x, y) = (&x[at..at + width], &y[at..at + width]);
+            for i in 0..width {
+                let ratio = x[i] / scale.of(at + i, y[i].abs());
+                lanes[i] += ratio * ratio;
+            }
+            at += width;
+        }
+        for &lane in &lanes {
+            out[0] += lane;
+        }
+    }
 }
 
 /// The larger number, or NaN if one is.
@@ -212,6 +293,9 @@ multiversion! {
 
 /// The first element that is not finite.
 pub(crate) fn first_not_finite<T: Real>(x: &[T]) -> Option<usize> {
+    if is_finite(x) {
+        return None;
+    }
     x.iter().position(|x| !x.to_f64().is_finite())
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn no_derivative() -> Error {
 }
 
 impl<T: Real, F: Fn(f64, &[T], &mut [T])> VectorField<T> for F {
+    #[inline(always)]
     fn eval(&self, at: At<'_, T>, dy: &mut [T]) -> Result<()> {
         self(at.t, at.y, dy);
         Ok(())

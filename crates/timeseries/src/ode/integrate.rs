@@ -1,6 +1,8 @@
 //! The loop over steps.
 
-use super::combine::{Scale, error_ratios, error_sum, first_not_finite, is_finite, larger, scaled_norm};
+use super::combine::{
+    FEW, Scale, error_ratios, error_sum, error_sum_few, first_not_finite, is_finite, larger, scaled_norm,
+};
 use super::control::{Adaptive, Control, ErrorNorm, Tolerance};
 use super::event::Occurrence;
 use super::failure::{Failure, Reason};
@@ -451,15 +453,19 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         change / (h.abs() * size(&self.y))
     }
 
-    fn error(&mut self, mark: &Mark, control: &Adaptive, scale: &Scale<T>) -> f64 {
-        let terms = self.stepper.error_terms(mark.h);
+    fn error(&self, mark: &Mark, control: &Adaptive, scale: &Scale<T>) -> f64 {
+        let terms = (T::of(mark.h), self.stepper.errors());
         if let ErrorNorm::Given(norm) = &control.norm {
-            return norm(&error_ratios([&self.y, &self.y1], &self.k, terms, scale));
+            return norm(&error_ratios([&self.y, &self.y1], terms, &self.k, scale));
+        }
+        if let ([_], ..=FEW) = (self.system.parts, self.y.len()) {
+            let sum = error_sum_few([&self.y, &self.y1], (T::of(mark.h), self.stepper.dense_errors()), &self.k, scale);
+            return (sum / self.y.len() as f64).sqrt();
         }
         let mut start = 0;
         let mut largest = 0f64;
         for &part in self.system.parts {
-            let sum = error_sum([&self.y, &self.y1], &self.k, terms, scale, start..start + part);
+            let sum = error_sum([&self.y, &self.y1], terms, &self.k, scale, start..start + part);
             largest = larger((sum / part.max(1) as f64).sqrt(), largest);
             start += part;
         }
@@ -467,9 +473,9 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
     }
 
     /// The component with the largest error.
-    fn worst(&mut self, mark: &Mark, scale: &Scale<T>) -> Option<usize> {
-        let terms = self.stepper.error_terms(mark.h);
-        let ratios = error_ratios([&self.y, &self.y1], &self.k, terms, scale);
+    fn worst(&self, mark: &Mark, scale: &Scale<T>) -> Option<usize> {
+        let terms = (T::of(mark.h), self.stepper.errors());
+        let ratios = error_ratios([&self.y, &self.y1], terms, &self.k, scale);
         let not_finite = ratios.iter().position(|ratio| !ratio.is_finite());
         not_finite.or_else(|| (0..ratios.len()).max_by(|&a, &b| ratios[a].abs().total_cmp(&ratios[b].abs())))
     }
@@ -485,7 +491,7 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
             Landing::Interpolate => h0,
         };
         let n = self.y.len();
-        super::combine::combine(&self.y, &self.k, &[(0, T::of(self.sign * h0))], &mut self.y1);
+        super::combine::combine(&self.y, T::of(self.sign * h0), &self.k, &[(0, T::ONE)], &mut self.y1);
         let last = self.stepper.num_stages();
         self.eval(self.t + self.sign * h0, Which::End, last)?;
         let difference: Vec<T> = (0..n).map(|at| self.k[last * n + at] - self.k[at]).collect();

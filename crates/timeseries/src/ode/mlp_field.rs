@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use core_tensor::init::fan_in_uniform;
-use core_tensor::kernel::{Matrix, Real, for_slices, gemm, gemm_strided, multiversion};
+use core_tensor::kernel::{Matrix, Real, for_slices, gemm, gemm_strided, multiversion, product};
 use serde::{Deserialize, Serialize};
 
 /// The function between two layers.
@@ -163,10 +163,8 @@ impl MlpField {
             }
             let (done, rest) = all.split_at_mut(number);
             let x: &[T] = if number == 0 { at.y } else { &done[number - 1] };
-            let out = &mut rest[0];
-            out.resize(rows * layer.outputs, T::ZERO);
             let time = (self.has_time && number == 0).then_some(at.t);
-            layer.forward(x, at.parameters, rows, time, (number < last).then_some(self.activation), out);
+            rest[0] = layer.output(x, at.parameters, rows, time, (number < last).then_some(self.activation));
         }
         Ok(())
     }
@@ -189,6 +187,51 @@ impl Layer {
         &parameters[self.weight..self.weight + self.columns * self.outputs]
     }
 
+    /// [`Layer::forward`] into new memory, which is written once.
+    fn output<T: Real>(
+        &self,
+        x: &[T],
+        parameters: &[T],
+        rows: usize,
+        time: Option<f64>,
+        activation: Option<Activation>,
+    ) -> Vec<T> {
+        if self.is_small(rows) {
+            let mut out = vec![T::ZERO; rows * self.outputs];
+            self.forward(x, parameters, rows, time, activation, &mut out);
+            return out;
+        }
+        let right = Matrix::strided(self.weight(parameters), self.outputs, self.inputs, self.columns).t();
+        let mut out = product(Matrix::new(x, rows, self.inputs), right);
+        self.finish(parameters, time, activation, &mut out);
+        out
+    }
+
+    fn is_small(&self, rows: usize) -> bool {
+        rows < FEW_ROWS || rows * self.inputs * self.outputs < 2048
+    }
+
+    /// What every row begins with.
+    fn shift<T: Real>(&self, parameters: &[T], time: Option<f64>) -> Vec<T> {
+        let weight = self.weight(parameters);
+        let bias = &parameters[self.bias..self.bias + self.outputs];
+        match time {
+            Some(t) => bias
+                .iter()
+                .enumerate()
+                .map(|(o, &b)| T::of(t).mul_add(weight[o * self.columns + self.inputs], b))
+                .collect(),
+            None => bias.to_vec(),
+        }
+    }
+
+    /// Adds the bias and applies the activation.
+    fn finish<T: Real>(&self, parameters: &[T], time: Option<f64>, activation: Option<Activation>, out: &mut [T]) {
+        let shift = self.shift(parameters, time);
+        let width = self.outputs;
+        for_slices(out, width, 8 * width, &|_, out| activate(out, &shift, width, activation));
+    }
+
     fn forward<T: Real>(
         &self,
         x: &[T],
@@ -199,19 +242,10 @@ impl Layer {
         out: &mut [T],
     ) {
         let weight = self.weight(parameters);
-        let bias = &parameters[self.bias..self.bias + self.outputs];
-        // what every row begins with
-        let shift: Vec<T> = match time {
-            Some(t) => {
-                let t = T::of(t);
-                bias.iter().enumerate().map(|(o, &b)| t.mul_add(weight[o * self.columns + self.inputs], b)).collect()
-            }
-            None => Vec::new(),
-        };
-        let shift: &[T] = if time.is_some() { &shift } else { bias };
-        if rows < FEW_ROWS || rows * self.inputs * self.outputs < 2048 {
+        if self.is_small(rows) {
+            let shift = self.shift(parameters, time);
             for (x, out) in x.chunks_exact(self.inputs).zip(out.chunks_exact_mut(self.outputs)) {
-                for (o, (out, &shift)) in out.iter_mut().zip(shift).enumerate() {
+                for (o, (out, &shift)) in out.iter_mut().zip(&shift).enumerate() {
                     let row = &weight[o * self.columns..o * self.columns + self.inputs];
                     *out = row.iter().zip(x).fold(shift, |sum, (&w, &x)| sum + w * x);
                 }
@@ -220,8 +254,7 @@ impl Layer {
         }
         let right = Matrix::strided(weight, self.outputs, self.inputs, self.columns).t();
         gemm(Matrix::new(x, rows, self.inputs), right, out, false);
-        let width = self.outputs;
-        for_slices(out, width, 8 * width, &|_, out| activate(out, shift, width, activation));
+        self.finish(parameters, time, activation, out);
     }
 
     /// Given the derivative by the layer's result, adds those by weight and bias, and returns `aᵀ W`, and the derivative by time.
@@ -236,7 +269,7 @@ impl Layer {
         out: Option<&mut [T]>,
     ) -> f64 {
         let weight = self.weight(parameters);
-        let is_small = rows < FEW_ROWS || rows * self.inputs * self.outputs < 2048;
+        let is_small = self.is_small(rows);
         let mut of_time = 0.;
         if !gradient.is_empty() || time.is_some() {
             let mut sums = vec![T::ZERO; self.outputs];
@@ -398,17 +431,18 @@ impl Dynamics for MlpField {
             let time = (self.has_time && last == 0).then_some(at.t);
             layers[last].forward(x, at.parameters, rows, time, None, dy);
         }
-        let mut a = a.to_vec();
+        let mut own: Option<Vec<T>> = None;
         let mut of_time = 0.;
         for (number, layer) in layers.iter().enumerate().rev() {
             let x: &[T] = if number == 0 { at.y } else { &all[number - 1] };
             let time = (self.has_time && number == 0).then_some(at.t);
+            let a: &[T] = own.as_deref().unwrap_or(a);
             if number == 0 {
-                of_time = layer.backward(x, &a, at.parameters, rows, time, into.parameters, Some(&mut *into.y));
+                of_time = layer.backward(x, a, at.parameters, rows, time, into.parameters, Some(&mut *into.y));
                 break;
             }
             let mut next = vec![T::ZERO; rows * layer.inputs];
-            layer.backward(x, &a, at.parameters, rows, time, into.parameters, Some(&mut next));
+            layer.backward(x, a, at.parameters, rows, time, into.parameters, Some(&mut next));
             match self.activation {
                 Activation::Tanh => of_tanh(&mut next, x),
                 Activation::Softplus => of_softplus(&mut next, x),
@@ -423,7 +457,7 @@ impl Dynamics for MlpField {
                     of_silu(&mut next, &before);
                 }
             }
-            a = next;
+            own = Some(next);
         }
         Ok(of_time)
     }

@@ -116,7 +116,7 @@ impl<T: Real> Solution<T> {
         let k = &slopes[step * width..(step + 1) * width];
         if is_derivative {
             let terms: Vec<(usize, T)> = interpolant.slopes(x).into_iter().map(T::of).enumerate().collect();
-            combine(&vec![T::ZERO; n], k, &terms, &mut out);
+            combine(&vec![T::ZERO; n], T::ONE, k, &terms, &mut out);
         } else if x == 1. && step + 1 < self.times.len() {
             // equal to what was saved, to the bit
             out.copy_from_slice(&self.values[(step + 1) * n..(step + 2) * n]);

@@ -1,6 +1,6 @@
 //! One step of a method.
 
-use super::combine::{Term, combine};
+use super::combine::{FEW, Term, combine, combine_few};
 use super::field::{At, VectorField};
 use super::tableau::Tableau;
 use crate::Result;
@@ -22,12 +22,13 @@ pub(crate) struct System<'a, T, F: ?Sized> {
 }
 
 impl<T: Real, F: VectorField<T> + ?Sized> System<'_, T, F> {
+    #[inline(always)]
     pub(crate) fn at<'b>(&'b self, t: f64, y: &'b [T]) -> At<'b, T> {
         let Self { parameters, context, shapes, context_shape, .. } = *self;
         At { t, y, parameters, context, shapes, context_shape }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn eval(&self, t: f64, y: &[T], dy: &mut [T]) -> Result<()> {
         self.field.eval(self.at(t, y), dy)
     }
@@ -60,17 +61,24 @@ impl Mark {
     }
 }
 
-/// A method's coefficients without its zeros, and memory for its factors in one step.
+/// A method's coefficients without its zeros.
 pub(crate) struct Stepper<T> {
-    rows: Vec<Vec<(usize, f64)>>,
+    rows: Vec<Vec<Term<T>>>,
     nodes: Vec<f64>,
-    weights: Vec<(usize, f64)>,
-    errors: Vec<(usize, f64)>,
-    pub(crate) terms: Vec<Term<T>>,
+    weights: Vec<Term<T>>,
+    errors: Vec<Term<T>>,
+    /// The same with their zeros, for small systems.
+    dense_rows: Vec<Vec<T>>,
+    dense_weights: Vec<T>,
+    dense_errors: Vec<T>,
 }
 
-fn nonzero(coefficients: &[f64]) -> Vec<(usize, f64)> {
-    coefficients.iter().copied().enumerate().filter(|(_, c)| *c != 0.).collect()
+fn nonzero<T: Real>(coefficients: &[f64]) -> Vec<Term<T>> {
+    coefficients.iter().enumerate().filter(|(_, c)| **c != 0.).map(|(j, c)| (j, T::of(*c))).collect()
+}
+
+fn dense<T: Real>(coefficients: &[f64]) -> Vec<T> {
+    coefficients.iter().map(|&c| T::of(c)).collect()
 }
 
 impl<T: Real> Stepper<T> {
@@ -80,7 +88,9 @@ impl<T: Real> Stepper<T> {
             nodes: method.nodes().to_vec(),
             weights: nonzero(method.weights()),
             errors: method.error_weights().map(nonzero).unwrap_or_default(),
-            terms: Vec::with_capacity(method.num_stages() + 2),
+            dense_rows: method.rows().iter().map(|row| dense(row)).collect(),
+            dense_weights: dense(method.weights()),
+            dense_errors: method.error_weights().map(dense).unwrap_or_default(),
         }
     }
 
@@ -92,32 +102,37 @@ impl<T: Real> Stepper<T> {
         self.nodes[stage]
     }
 
-    fn scaled(terms: &mut Vec<Term<T>>, coefficients: &[(usize, f64)], h: f64) {
-        terms.clear();
-        terms.extend(coefficients.iter().map(|&(j, c)| (j, T::of(h * c))));
-    }
-
     /// The state at a stage.
-    pub(crate) fn stage(&mut self, stage: usize, h: f64, y: &[T], k: &[T], out: &mut [T]) {
-        Self::scaled(&mut self.terms, &self.rows[stage], h);
-        combine(y, k, &self.terms, out);
+    #[inline(always)]
+    pub(crate) fn stage(&self, stage: usize, h: f64, y: &[T], k: &[T], out: &mut [T]) {
+        match y.len() {
+            ..=FEW => combine_few(y, T::of(h), k, &self.dense_rows[stage], out),
+            _ => combine(y, T::of(h), k, &self.rows[stage], out),
+        }
     }
 
     /// The state after the step.
-    pub(crate) fn result(&mut self, h: f64, y: &[T], k: &[T], out: &mut [T]) {
-        Self::scaled(&mut self.terms, &self.weights, h);
-        combine(y, k, &self.terms, out);
+    #[inline(always)]
+    pub(crate) fn result(&self, h: f64, y: &[T], k: &[T], out: &mut [T]) {
+        match y.len() {
+            ..=FEW => combine_few(y, T::of(h), k, &self.dense_weights, out),
+            _ => combine(y, T::of(h), k, &self.weights, out),
+        }
     }
 
-    /// The factors of the error's estimate.
-    pub(crate) fn error_terms(&mut self, h: f64) -> &[Term<T>] {
-        Self::scaled(&mut self.terms, &self.errors, h);
-        &self.terms
+    /// The weights of the error's estimate.
+    pub(crate) fn errors(&self) -> &[Term<T>] {
+        &self.errors
+    }
+
+    /// The same with their zeros.
+    pub(crate) fn dense_errors(&self) -> &[T] {
+        &self.dense_errors
     }
 
     /// All stages after the first, whose slope stands in `k`, and the state after the step, in `y1`; `stage` is memory.
     pub(crate) fn run<F: VectorField<T> + ?Sized>(
-        &mut self,
+        &self,
         system: &System<'_, T, F>,
         mark: &Mark,
         y: &[T],
@@ -134,7 +149,7 @@ impl<T: Real> Stepper<T> {
     }
 
     /// How the state after a step, and stages after a given one, depend on a slope: `(stage or s for the result, coefficient)`.
-    pub(crate) fn uses(&self, slope: usize) -> Vec<(usize, f64)> {
+    pub(crate) fn uses(&self, slope: usize) -> Vec<Term<T>> {
         let mut uses = Vec::new();
         for (stage, row) in self.rows.iter().enumerate() {
             uses.extend(row.iter().filter(|(j, _)| *j == slope).map(|&(_, c)| (stage, c)));
@@ -146,7 +161,5 @@ impl<T: Real> Stepper<T> {
 
 /// The state inside of a step, by weights of a polynomial.
 pub(crate) fn inside<T: Real>(weights: &[f64], h: f64, y: &[T], k: &[T], out: &mut [T]) {
-    let terms: Vec<Term<T>> =
-        weights.iter().enumerate().filter(|(_, w)| **w != 0.).map(|(j, w)| (j, T::of(h * w))).collect();
-    combine(y, k, &terms, out);
+    combine(y, T::of(h), k, &nonzero(weights), out);
 }

@@ -32,7 +32,7 @@ pub(crate) fn through<T: Real, F: VectorField<T> + ?Sized>(
     wants: [bool; 2],
 ) -> Result<Derivatives<T>> {
     let n = run.end.len();
-    let mut stepper = Stepper::<T>::new(&options.method);
+    let stepper = Stepper::<T>::new(&options.method);
     let stages = stepper.num_stages();
     let sizes = wants.map(usize::from);
     let found = Derivatives::zeros(n, sizes[0] * system.parameters.len(), sizes[1] * system.context.len());
@@ -94,7 +94,7 @@ pub(crate) fn through<T: Real, F: VectorField<T> + ?Sized>(
             };
             let own: Vec<(f64, &[T])> =
                 saved.iter().filter(|(of, ..)| *of == step).map(|&(_, x, grad)| (x, grad)).collect();
-            pass.step(&mut stepper, &trace.marks[step], y, k, &own)?;
+            pass.step(&stepper, &trace.marks[step], y, k, &own)?;
         }
         end = start;
     }
@@ -109,7 +109,7 @@ struct Pass<'a, T, F: ?Sized> {
     system: &'a System<'a, T, F>,
     interpolant: Interpolant,
     /// Where each slope is used.
-    uses: Vec<Vec<(usize, f64)>>,
+    uses: Vec<Vec<Term<T>>>,
     found: Derivatives<T>,
     /// The derivative by the state at the end of the step.
     lambda: Vec<T>,
@@ -142,7 +142,7 @@ impl<T: Real, F: VectorField<T> + ?Sized> Pass<'_, T, F> {
 
     fn step(
         &mut self,
-        stepper: &mut Stepper<T>,
+        stepper: &Stepper<T>,
         mark: &super::step::Mark,
         y: &[T],
         k: &[T],
@@ -188,10 +188,8 @@ impl<T: Real, F: VectorField<T> + ?Sized> Pass<'_, T, F> {
         self.adjoints[stages * n..].copy_from_slice(&self.lambda);
         let zeros = vec![T::ZERO; n];
         for stage in (0..stages).rev() {
-            self.terms.clear();
-            self.terms.extend(self.uses[stage].iter().map(|&(of, c)| (of, T::of(mark.h * c))));
             let base = if is_inside { &self.inner[stage * n..(stage + 1) * n] } else { &zeros };
-            combine(base, &self.adjoints, &self.terms, &mut self.of_slope);
+            combine(base, T::of(mark.h), &self.adjoints, &self.uses[stage], &mut self.of_slope);
             if stage == 0 && !mark.is_fresh {
                 // the first slope is the one at the end of the step before
                 self.carried = Some(self.of_slope.clone());
@@ -214,7 +212,7 @@ impl<T: Real, F: VectorField<T> + ?Sized> Pass<'_, T, F> {
         }
         self.terms.clear();
         self.terms.extend((0..=stages).map(|stage| (stage, T::ONE)));
-        combine(&self.of_state, &self.adjoints, &self.terms, &mut self.lambda);
+        combine(&self.of_state, T::ONE, &self.adjoints, &self.terms, &mut self.lambda);
         Ok(())
     }
 }
