@@ -174,8 +174,11 @@ fn errors(data: &Observations, fitted: &Fitted) -> Result<Vec<(&'static str, Vec
     Ok(["equation", "last observation", "straight line"].into_iter().zip(sums.iter().map(root)).collect())
 }
 
+/// Times, and a state at each.
+type Path = (Vec<f64>, Vec<Vec<f64>>);
+
 /// Times and states of a series on a fine grid: what was fitted, from the first observation on, and what is forecast.
-fn fine(series: &Series, fitted: &Fitted) -> Result<[(Vec<f64>, Vec<Vec<f64>>); 2]> {
+fn fine(series: &Series, fitted: &Fitted) -> Result<[Path; 2]> {
     let split = series.split();
     let grid =
         |from: f64, to: f64| -> Vec<f64> { (0..=200).map(|at| from + (to - from) * f64::from(at) / 200.).collect() };

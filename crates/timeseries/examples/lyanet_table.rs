@@ -248,7 +248,7 @@ fn radius(net: &LyaNet<Map>, rows: &Rows, seed: u64) -> Result<f64> {
     let options = Solve::default().tolerance(1e-3).at([0.1, 0.5, 1.]).gradient(Gradient::None);
     let states = net.solve(&x, &options, &mut Mode::evaluate())?;
     let mut total = 0.;
-    for row in 0..count {
+    for (row, norm) in norms.iter().enumerate() {
         let mut largest = 1e-9f64;
         for at in 0..3 {
             let h = states.states().get(at)?.narrow(0, row, 1)?;
@@ -256,7 +256,7 @@ fn radius(net: &LyaNet<Map>, rows: &Rows, seed: u64) -> Result<f64> {
                 Ok(net.dynamics.pairs(&maps.narrow(0, row, 1)?, &h)?.flatten_all()?.to_vec1()?)
             };
             let change: f64 = f(&clean)?.iter().zip(f(&moved)?).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-            largest = largest.max(change.sqrt() / f64::from(norms[row]));
+            largest = largest.max(change.sqrt() / f64::from(*norm));
         }
         let start = (net.dynamics.config().classes as f64).ln();
         let bound = ExponentialBound::new(net.dynamics.rate(), start, std::f64::consts::SQRT_2, largest)?;

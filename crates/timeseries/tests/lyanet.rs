@@ -235,11 +235,11 @@ fn training_reaches_all_classes_early_and_the_path_form_runs() {
     let times = [0.05, 0.5, 1.];
     let options = Solve::default().method(Tableau::rk4()).fixed(0.05).at(times);
     let solution = model.solve(&x, &options, &mut Mode::evaluate()).unwrap();
-    for at in 0..times.len() {
+    for (at, t) in times.iter().enumerate() {
         let logits = solution.states().get(at).unwrap();
         let right =
             logits.argmax(1).unwrap().to_vec1::<u32>().unwrap().iter().zip(&labels).filter(|(a, b)| a == b).count();
-        assert!(right >= 57, "{right} of 60 at {}", times[at]);
+        assert!(right >= 57, "{right} of 60 at {t}");
     }
     // states on the trajectories
     let solver = Solve::default().tolerance(1e-3);
@@ -309,7 +309,7 @@ fn schedules_samplers_and_diagnostics() {
     let v: Vec<f64> = t.iter().map(|t| 3. * (-2.5 * t).exp()).collect();
     assert!((empirical_rate(&t, &v).unwrap() - 2.5).abs() < 1e-12);
     assert!(satisfies_bound(&t, &v, 2.5, 1e-9) && !satisfies_bound(&t, &v, 2.6, 1e-9));
-    assert_eq!(empirical_rate(&t, &vec![0.; 21]), None);
+    assert_eq!(empirical_rate(&t, &[0.; 21]), None);
     let found = violation(&[0., 2., 0., 4.]);
     assert_eq!((found.fraction, found.mean, found.worst), (0.5, 1.5, 4.));
 }

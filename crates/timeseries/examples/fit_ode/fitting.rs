@@ -39,10 +39,10 @@ impl Scale {
         let (mut change, mut time) = (0., 0.);
         for series in series {
             for at in 1..series.split() {
-                for k in 0..quantities {
+                for (k, deviation) in deviations.iter().enumerate() {
                     let (a, b) = (series.values[at - 1][k], series.values[at][k]);
                     if a.is_finite() && b.is_finite() {
-                        change += (b - a).abs() / deviations[k];
+                        change += (b - a).abs() / deviation;
                         time += series.times[at] - series.times[at - 1];
                     }
                 }

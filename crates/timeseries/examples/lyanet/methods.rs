@@ -102,7 +102,7 @@ pub(crate) struct Model {
 pub(crate) enum Kind {
     Dynamics(LyaNet<Map>),
     Plain(Map),
-    Continuous(ContinuousNet),
+    Continuous(Box<ContinuousNet>),
 }
 
 fn spiral_map(outputs: usize, store: &ParamStore) -> Result<Map> {
@@ -147,7 +147,7 @@ impl Model {
             Method::Direct => Kind::Plain(map(classes)?),
             Method::ContinuousNet | Method::ContinuousLyaNet => {
                 let config = ContinuousNetConfig { width: 8, ..ContinuousNetConfig::new(1, classes) };
-                Kind::Continuous(ContinuousNet::new(config, store.var_builder())?)
+                Kind::Continuous(Box::new(ContinuousNet::new(config, store.var_builder())?))
             }
             _ => {
                 let config = ClassDynamicsConfig::new(classes, width);

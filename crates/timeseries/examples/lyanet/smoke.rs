@@ -28,7 +28,7 @@ struct Found {
     trajectories: Trajectories,
     attacked: Attacked,
     /// Some trajectories in the first two coordinates.
-    paths: Vec<(u32, Vec<f64>, Vec<f64>)>,
+    paths: Vec<Path>,
 }
 
 fn data(seed: u64) -> Result<(Points, Points)> {
@@ -49,7 +49,10 @@ fn trial_of(method: Method, seed: u64, trial: &experiment::TrialContext) -> Resu
     Ok(Found { history, trajectories: all, attacked, paths: paths(&model, &test)? })
 }
 
-fn paths(model: &Model, test: &Points) -> Result<Vec<(u32, Vec<f64>, Vec<f64>)>> {
+/// A class, and the first two coordinates along a trajectory.
+type Path = (u32, Vec<f64>, Vec<f64>);
+
+fn paths(model: &Model, test: &Points) -> Result<Vec<Path>> {
     let Kind::Dynamics(net) = &model.kind else { return Ok(Vec::new()) };
     let count = 30;
     let solution = net.solve(&test.x.narrow(0, 0, count)?, &steps(20).at(grid()), &mut Mode::evaluate())?;

@@ -32,10 +32,12 @@ pub(crate) enum Found {
     Orders(Vec<(String, usize, f64)>),
     Adjoint(f64),
     /// For each method its name, and evaluations and errors.
-    Work(Vec<(String, Vec<f64>, Vec<f64>)>),
+    Work(Vec<Curve>),
 }
 
-fn field(problem: &str) -> Option<fn(f64, &[f64], &mut [f64])> {
+type Field = fn(f64, &[f64], &mut [f64]);
+
+fn field(problem: &str) -> Option<Field> {
     Some(match problem {
         "exp_decay" | "reverse_time" => |_, y, dy| dy.iter_mut().zip(y).for_each(|(dy, y)| *dy = -2. * y),
         "spiral" => |_, y, dy| {
@@ -124,7 +126,7 @@ fn orders() -> Result<Vec<(String, usize, f64)>> {
     let mut found = Vec::new();
     for method in Tableau::all() {
         // steps in the asymptotic range, above rounding
-        let (field, y0, end, steps): (fn(f64, &[f64], &mut [f64]), _, _, _) = match method.order() {
+        let (field, y0, end, steps): (Field, _, _, _) = match method.order() {
             8 => (oscillator, [1., 0.5], 3., 20.),
             _ => (pendulum, [1.2, 0.1], 4., 160.),
         };
@@ -157,7 +159,10 @@ fn adjoint(seed: u64) -> Result<f64> {
     Ok(error(&a, &b) / b.iter().fold(0f64, |a, b| a.max(b.abs())))
 }
 
-fn work() -> Result<Vec<(String, Vec<f64>, Vec<f64>)>> {
+/// A method, its evaluations and its errors.
+type Curve = (String, Vec<f64>, Vec<f64>);
+
+fn work() -> Result<Vec<Curve>> {
     let (y0, end) = ([1., 0.5], 10.);
     let exact = solve(&oscillator, &y0, (0., end), &Solve::default().method(Tableau::dopri8()).tolerance(1e-14))?;
     let mut all = Vec::new();

@@ -293,7 +293,7 @@ impl ClassField {
     fn check<T>(&self, at: &At<'_, T>) -> Result<usize> {
         let Packed { n, m } = self.packed();
         let rows = at.y.len() / n;
-        if at.y.len() % n != 0 || rows * m * m != at.context.len() {
+        if !at.y.len().is_multiple_of(n) || rows * m * m != at.context.len() {
             let got = at.shapes.first().cloned().unwrap_or_default();
             let expected = format!("[{}, {n}]", at.context.len() / (m * m));
             return Err(Error::Shape { operation: "ClassField", what: "the state", got, expected });

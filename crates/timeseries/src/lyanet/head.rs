@@ -175,7 +175,7 @@ multiversion! {
             let mut turned = [T::ZERO; W];
             for i in 0..W {
                 // the mean of d q, and the derivative by it
-                weighted[i] = weighted[i] / (total[i] * count);
+                weighted[i] /= total[i] * count;
                 total[i] = T::ONE / total[i];
                 along[i] *= speed;
             }

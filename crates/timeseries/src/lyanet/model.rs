@@ -65,6 +65,7 @@ impl<P: ParameterMap> LyaNet<P> {
     /// # Errors
     ///
     /// Those of the map, of the solve, and of [`LyapunovLoss::forward`].
+    #[allow(clippy::too_many_arguments, reason = "each is a part that the caller chooses")]
     pub fn path_loss(
         &self,
         x: &Tensor,

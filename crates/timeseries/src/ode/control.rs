@@ -42,6 +42,9 @@ impl From<f64> for Tolerance {
     }
 }
 
+/// A norm of the ratios of all errors to their tolerances.
+pub type RatioNorm = Arc<dyn Fn(&[f64]) -> f64 + Send + Sync>;
+
 /// What becomes one number `E` of the errors' ratios to their tolerances; a step is accepted if `E ≤ 1`.
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -52,7 +55,7 @@ pub enum ErrorNorm {
     /// Each sample is solved by itself, with its own steps, and done when it is done; its result does not depend on the batch.
     PerSample,
     /// One's own, of all ratios. Not for gradients by the adjoint.
-    Given(Arc<dyn Fn(&[f64]) -> f64 + Send + Sync>),
+    Given(RatioNorm),
 }
 
 impl fmt::Debug for ErrorNorm {

@@ -340,7 +340,7 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         let scale = Scale::<T>::new(control.rtol, &control.atol);
         if let Tolerance::PerComponent(atol) = &control.atol {
             let n = self.y.len();
-            if atol.is_empty() || n % atol.len() != 0 {
+            if atol.is_empty() || !n.is_multiple_of(atol.len()) {
                 return Err(Error::Length {
                     operation: "ode::solve",
                     what: "atol",

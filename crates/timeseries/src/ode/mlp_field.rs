@@ -258,6 +258,7 @@ impl Layer {
     }
 
     /// Given the derivative by the layer's result, adds those by weight and bias, and returns `aᵀ W`, and the derivative by time.
+    #[allow(clippy::too_many_arguments)]
     fn backward<T: Real>(
         &self,
         x: &[T],
@@ -344,14 +345,12 @@ macro_rules! activation {
             fn $name<T>(out: &mut [T], shift: &[T], width: usize) {
                 if shift.is_empty() {
                     for out in out {
-                        let $x = *out;
-                        *out = $value;
+                        *out = (|$x: T| $value)(*out);
                     }
                 } else {
                     for row in out.chunks_exact_mut(width) {
                         for (out, &shift) in row.iter_mut().zip(shift) {
-                            let $x = *out + shift;
-                            *out = $value;
+                            *out = (|$x: T| $value)(*out + shift);
                         }
                     }
                 }

@@ -49,7 +49,7 @@ mod tensors;
 mod through;
 mod trace;
 
-pub use control::{Adaptive, Control, ErrorNorm, Pid, Tolerance};
+pub use control::{Adaptive, Control, ErrorNorm, Pid, RatioNorm, Tolerance};
 pub use event::{Direction, Event, Occurrence};
 pub use failure::{Failure, Reason};
 pub use field::{At, Pullback, VectorField};

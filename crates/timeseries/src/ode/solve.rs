@@ -43,7 +43,7 @@ pub fn solve_each<T: Real, F: VectorField<T> + Sync + ?Sized>(
     options: &Solve,
 ) -> Result<Vec<Solution<T>>> {
     options.check(interval)?;
-    if width == 0 || y0.is_empty() || y0.len() % width != 0 {
+    if width == 0 || y0.is_empty() || !y0.len().is_multiple_of(width) {
         return Err(Error::Length { operation: "ode::solve_each", what: "y0", got: y0.len(), expected: width });
     }
     run_each(y0.len() / width, |sample| {

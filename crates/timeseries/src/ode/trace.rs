@@ -37,7 +37,7 @@ impl<T: Copy> Trace<T> {
     pub(crate) fn push(&mut self, mark: Mark, y: &[T], k: &[T]) {
         let number = self.marks.len();
         self.marks.push(mark);
-        if number % self.stride == 0 {
+        if number.is_multiple_of(self.stride) {
             self.states.extend_from_slice(y);
         }
         if let Some(slopes) = &mut self.slopes {
