@@ -10,63 +10,28 @@ pub(crate) type Term<T> = (usize, T);
 const WIDTH: usize = 32;
 
 /// `out = y + h Σ c k[j]` with slopes of `y.len()` elements one after the other in `k`.
+#[inline]
 pub(crate) fn combine<T: Real>(y: &[T], h: T, k: &[T], terms: &[Term<T>], out: &mut [T]) {
     let n = y.len();
+    if n <= FEW {
+        for (at, (out, &y)) in out.iter_mut().zip(y).enumerate() {
+            *out = y + h * weighted(n, at, k, terms);
+        }
+        return;
+    }
     for_slices(out, 1, terms.len() + 1, &|first, out| piece(&y[first..], h, k, [n, first], terms, out));
 }
 
-/// Systems up to this size have loops of their own, whose lengths the compiler knows.
-pub(crate) const FEW: usize = 4;
-
-/// [`combine`] for at most [`FEW`] elements, with a factor for each of the first slopes, zeros too.
-#[inline(always)]
-pub(crate) fn combine_few<T: Real>(y: &[T], h: T, k: &[T], factors: &[T], out: &mut [T]) {
-    let mut sums = [T::ZERO; FEW];
-    weighted(y.len(), k, factors, &mut sums);
-    for ((out, &y), &sum) in out.iter_mut().zip(y).zip(&sums) {
-        *out = y + h * sum;
-    }
-}
-
-/// `Σ c k[j]` of systems of at most [`FEW`] elements.
-#[inline(always)]
-fn weighted<T: Real>(n: usize, k: &[T], factors: &[T], out: &mut [T; FEW]) {
-    match n {
-        1 => weighted_of::<T, 1>(k, factors, out),
-        2 => weighted_of::<T, 2>(k, factors, out),
-        3 => weighted_of::<T, 3>(k, factors, out),
-        _ => weighted_of::<T, 4>(k, factors, out),
-    }
-}
+/// Systems up to this size are summed element by element: what a field has just written as single numbers cannot be read as a vector without waiting.
+const FEW: usize = 8;
 
 #[inline(always)]
-fn weighted_of<T: Real, const N: usize>(k: &[T], factors: &[T], out: &mut [T; FEW]) {
-    match factors.len() {
-        1 => fixed::<T, N, 1>(k, factors, out),
-        2 => fixed::<T, N, 2>(k, factors, out),
-        3 => fixed::<T, N, 3>(k, factors, out),
-        4 => fixed::<T, N, 4>(k, factors, out),
-        5 => fixed::<T, N, 5>(k, factors, out),
-        6 => fixed::<T, N, 6>(k, factors, out),
-        7 => fixed::<T, N, 7>(k, factors, out),
-        _ => {
-            for (slope, &c) in k.chunks_exact(N).zip(factors) {
-                for (out, &slope) in out.iter_mut().zip(slope) {
-                    *out += c * slope;
-                }
-            }
-        }
+fn weighted<T: Real>(n: usize, at: usize, k: &[T], terms: &[Term<T>]) -> T {
+    let mut sum = T::ZERO;
+    for &(j, c) in terms {
+        sum += c * k[j * n + at];
     }
-}
-
-#[inline(always)]
-fn fixed<T: Real, const N: usize, const M: usize>(k: &[T], factors: &[T], out: &mut [T; FEW]) {
-    let (k, factors) = (&k[..N * M], &factors[..M]);
-    for m in 0..M {
-        for i in 0..N {
-            out[i] += factors[m] * k[m * N + i];
-        }
-    }
+    sum
 }
 
 multiversion! {
@@ -133,17 +98,24 @@ pub(crate) fn error_sum<T: Real>(
     scale: &Scale<T>,
     range: std::ops::Range<usize>,
 ) -> f64 {
+    if y0.len() <= FEW {
+        return few_errors([y0, y1], (h, terms), k, scale, range);
+    }
     in_blocks(range, terms.len() + 4, &|start, end, out| error_piece([y0, y1], h, k, [start, end], terms, scale, out))
 }
 
-/// [`error_sum`] for at most [`FEW`] elements.
 #[inline]
-pub(crate) fn error_sum_few<T: Real>([y0, y1]: [&[T]; 2], (h, factors): (T, &[T]), k: &[T], scale: &Scale<T>) -> f64 {
-    let mut sums = [T::ZERO; FEW];
-    weighted(y0.len(), k, factors, &mut sums);
+fn few_errors<T: Real>(
+    [y0, y1]: [&[T]; 2],
+    (h, terms): (T, &[Term<T>]),
+    k: &[T],
+    scale: &Scale<T>,
+    range: std::ops::Range<usize>,
+) -> f64 {
     let mut total = T::ZERO;
-    for (at, ((&y0, &y1), &sum)) in y0.iter().zip(y1).zip(&sums).enumerate() {
-        let ratio = h * sum / scale.of(at, y0.abs().larger(y1.abs()));
+    for at in range {
+        let error = h * weighted(y0.len(), at, k, terms);
+        let ratio = error / scale.of(at, y0[at].abs().larger(y1[at].abs()));
         total += ratio * ratio;
     }
     total.to_f64()

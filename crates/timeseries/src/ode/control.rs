@@ -174,7 +174,8 @@ impl Adaptive {
             return self.max_factor;
         }
         let Pid { proportional: p, integral: i, derivative: d } = self.pid;
-        let mut factor = self.safety * e.powf(-(p + i + d) / k);
+        // half as long as a power
+        let mut factor = self.safety * (-(p + i + d) / k * e.ln()).exp();
         if p != 0. || d != 0. {
             factor *= before[0].powf((p + 2. * d) / k) * before[1].powf(-d / k);
         }

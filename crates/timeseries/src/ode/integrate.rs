@@ -1,8 +1,6 @@
 //! The loop over steps.
 
-use super::combine::{
-    FEW, Scale, error_ratios, error_sum, error_sum_few, first_not_finite, is_finite, larger, scaled_norm,
-};
+use super::combine::{Scale, error_ratios, error_sum, first_not_finite, is_finite, larger, scaled_norm};
 use super::control::{Adaptive, Control, ErrorNorm, Tolerance};
 use super::event::Occurrence;
 use super::failure::{Failure, Reason};
@@ -457,10 +455,6 @@ impl<'a, T: Real, F: VectorField<T> + ?Sized> Loop<'a, T, F> {
         let terms = (T::of(mark.h), self.stepper.errors());
         if let ErrorNorm::Given(norm) = &control.norm {
             return norm(&error_ratios([&self.y, &self.y1], terms, &self.k, scale));
-        }
-        if let ([_], ..=FEW) = (self.system.parts, self.y.len()) {
-            let sum = error_sum_few([&self.y, &self.y1], (T::of(mark.h), self.stepper.dense_errors()), &self.k, scale);
-            return (sum / self.y.len() as f64).sqrt();
         }
         let mut start = 0;
         let mut largest = 0f64;

@@ -1,6 +1,6 @@
 //! One step of a method.
 
-use super::combine::{FEW, Term, combine, combine_few};
+use super::combine::{Term, combine};
 use super::field::{At, VectorField};
 use super::tableau::Tableau;
 use crate::Result;
@@ -67,18 +67,10 @@ pub(crate) struct Stepper<T> {
     nodes: Vec<f64>,
     weights: Vec<Term<T>>,
     errors: Vec<Term<T>>,
-    /// The same with their zeros, for small systems.
-    dense_rows: Vec<Vec<T>>,
-    dense_weights: Vec<T>,
-    dense_errors: Vec<T>,
 }
 
 fn nonzero<T: Real>(coefficients: &[f64]) -> Vec<Term<T>> {
     coefficients.iter().enumerate().filter(|(_, c)| **c != 0.).map(|(j, c)| (j, T::of(*c))).collect()
-}
-
-fn dense<T: Real>(coefficients: &[f64]) -> Vec<T> {
-    coefficients.iter().map(|&c| T::of(c)).collect()
 }
 
 impl<T: Real> Stepper<T> {
@@ -88,9 +80,6 @@ impl<T: Real> Stepper<T> {
             nodes: method.nodes().to_vec(),
             weights: nonzero(method.weights()),
             errors: method.error_weights().map(nonzero).unwrap_or_default(),
-            dense_rows: method.rows().iter().map(|row| dense(row)).collect(),
-            dense_weights: dense(method.weights()),
-            dense_errors: method.error_weights().map(dense).unwrap_or_default(),
         }
     }
 
@@ -103,31 +92,20 @@ impl<T: Real> Stepper<T> {
     }
 
     /// The state at a stage.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn stage(&self, stage: usize, h: f64, y: &[T], k: &[T], out: &mut [T]) {
-        match y.len() {
-            ..=FEW => combine_few(y, T::of(h), k, &self.dense_rows[stage], out),
-            _ => combine(y, T::of(h), k, &self.rows[stage], out),
-        }
+        combine(y, T::of(h), k, &self.rows[stage], out);
     }
 
     /// The state after the step.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn result(&self, h: f64, y: &[T], k: &[T], out: &mut [T]) {
-        match y.len() {
-            ..=FEW => combine_few(y, T::of(h), k, &self.dense_weights, out),
-            _ => combine(y, T::of(h), k, &self.weights, out),
-        }
+        combine(y, T::of(h), k, &self.weights, out);
     }
 
     /// The weights of the error's estimate.
     pub(crate) fn errors(&self) -> &[Term<T>] {
         &self.errors
-    }
-
-    /// The same with their zeros.
-    pub(crate) fn dense_errors(&self) -> &[T] {
-        &self.dense_errors
     }
 
     /// All stages after the first, whose slope stands in `k`, and the state after the step, in `y1`; `stage` is memory.
