@@ -159,16 +159,6 @@ impl ClassDynamics {
         Ok(field)
     }
 
-    /// `f` for all pairs of matrices `B` `[b, m · m]` and states `[s, n]`, by operations on the tape: `[b, s, n]`. For checks and for what the fused operations do not cover.
-    ///
-    /// # Errors
-    ///
-    /// When shapes or dtypes do not fit.
-    pub fn pairs(&self, maps: &Tensor, states: &Tensor) -> Result<Tensor> {
-        let maps = self.check_maps("ClassDynamics::pairs", maps)?;
-        super::tape::pairs(self, &maps, states)
-    }
-
     pub(crate) fn packed(&self) -> Result<Tensor> {
         let flat = self.parameters.iter().map(|x| Ok(x.flatten_all()?)).collect::<Result<Vec<_>>>()?;
         Ok(ops::cat(&flat, 0)?)

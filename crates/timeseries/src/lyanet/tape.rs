@@ -15,9 +15,16 @@ struct Values {
     f: Tensor,
 }
 
-/// `f` of all pairs, `[b, s, n]`.
-pub(super) fn pairs(dynamics: &ClassDynamics, maps: &Tensor, states: &Tensor) -> Result<Tensor> {
-    Ok(values(dynamics, maps, states)?.f)
+impl ClassDynamics {
+    /// `f` for all pairs of matrices `B` `[b, m · m]` and states `[s, n]`, by operations on the tape: `[b, s, n]`. For checks and for what the fused operations do not cover.
+    ///
+    /// # Errors
+    ///
+    /// When shapes or dtypes do not fit.
+    pub fn pairs(&self, maps: &Tensor, states: &Tensor) -> Result<Tensor> {
+        let maps = self.check_maps("ClassDynamics::pairs", maps)?;
+        Ok(values(self, &maps, states)?.f)
+    }
 }
 
 fn slopes(z: &Tensor, slope: &Tensor) -> Result<Tensor> {
