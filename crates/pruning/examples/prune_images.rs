@@ -5,7 +5,7 @@
 //! their tickets are trained from the same step. Every ticket is compiled, compared with its masked network, and timed beside the compiled dense network.
 //!
 //! Written to `--out`: `front.csv` and `front.svg` (accuracy against time), for each ticket `masks-<method>-<round>.safetensors` and `network-<method>-<round>.safetensors`, which `pruning::Compiled::load` runs; rounds, from which an interrupted
-//! search goes on with the same command. The accuracy is that on the test images after the last epoch: nothing is selected by it.
+//! search goes on with the same command (with other settings it refuses, or begins anew by `--force`). The accuracy is that on the test images after the last epoch: nothing is selected by it.
 
 #[path = "own_data/images.rs"]
 mod images;
@@ -69,6 +69,7 @@ struct Arguments {
     /// Epochs of each training
     #[arg(long, default_value_t = 4)]
     epochs: usize,
+    /// Images of a step
     #[arg(long, default_value_t = 128)]
     batch: usize,
     /// The first learning rate; a tenth of it from half of the epochs on, a hundredth from three quarters on
@@ -77,11 +78,15 @@ struct Arguments {
     /// The step to which weights go back
     #[arg(long, default_value_t = 20)]
     rewind: usize,
+    /// From which all random numbers follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The folder of the results
     #[arg(long, default_value = "tickets")]
     out: PathBuf,
+    /// Begin anew where the folder holds rounds of other settings
+    #[arg(long)]
+    force: bool,
 }
 
 fn main() -> ExitCode {
@@ -137,6 +142,7 @@ fn run(arguments: &Arguments) -> Fallible<()> {
     if arguments.rewind >= steps {
         return Err(format!("--rewind {} is not below the {steps} steps of a training", arguments.rewind).into());
     }
+    begin(arguments, &train)?;
     let statistics = train.statistics()?;
     let (train, test) = (train.standardized(&statistics)?, test.standardized(&statistics)?);
     let network = networks::by_name(&arguments.arch, train.image(), classes)?;
@@ -185,6 +191,32 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         }
     }
     write(arguments, &rows)
+}
+
+/// Makes the folder of the results; refuses one with rounds that were trained with other settings, which would be taken for those of this run.
+fn begin(arguments: &Arguments, train: &Images) -> Fallible<()> {
+    let (rounds, path) = (arguments.out.join("rounds"), arguments.out.join("settings.json"));
+    let sum = f64::from(train.x.sum_all()?.to_scalar::<f32>()?);
+    let settings = serde_json::to_string_pretty(&serde_json::json!({
+        "images": { "shape": train.x.dims(), "sum": format!("{sum:e}") },
+        "arch": arguments.arch,
+        "epochs": arguments.epochs,
+        "batch": arguments.batch,
+        "learning_rate": arguments.learning_rate,
+        "rewind": arguments.rewind,
+        "seed": arguments.seed,
+    }))?;
+    let fail = |error: std::io::Error| format!("{}: {error}", arguments.out.display());
+    let is_other = rounds.exists() && std::fs::read_to_string(&path).ok().as_deref() != Some(settings.as_str());
+    if is_other && !arguments.force {
+        let reason = "holds rounds of other images or settings (settings.json): name another folder, or add --force to begin anew";
+        return Err(format!("{} {reason}", arguments.out.display()).into());
+    }
+    if is_other {
+        std::fs::remove_dir_all(&rounds).map_err(fail)?;
+    }
+    std::fs::create_dir_all(&arguments.out).map_err(fail)?;
+    Ok(std::fs::write(&path, settings).map_err(fail)?)
 }
 
 /// The methods that need trainings of their own.

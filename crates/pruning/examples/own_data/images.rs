@@ -14,7 +14,8 @@ impl Images {
     /// The arrays `x`, `[n, channels, height, width]` or `[n, height, width]`, and `y`, classes from 0, of an archive.
     pub(crate) fn read(path: &Path) -> Fallible<Self> {
         let fail = |reason: String| -> Box<dyn std::error::Error> { format!("{}: {reason}", path.display()).into() };
-        let archive = datasets::npz::Archive::read(path).map_err(|error| fail(error.to_string()))?;
+        let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+        let archive = datasets::npz::Archive::parse(&bytes).map_err(|error| fail(error.to_string()))?;
         let array = |name: &str| archive.array(name).map_err(|error| fail(error.to_string()));
         let (x, y) = (array("x")?, array("y")?);
         let shape = match x.shape[..] {
