@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -66,6 +67,23 @@ pub fn xtask() -> Command {
 /// When it does not build.
 pub fn example(package: &str, name: &str) -> PathBuf {
     build(&["--profile", "checked", "--package", package, "--example", name])
+}
+
+/// Builds examples of any members in the profile of `cargo xtask test`, with the features that a build of the whole workspace has, and returns the programs by their names.
+///
+/// # Panics
+/// When one does not build.
+pub fn examples<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, PathBuf> {
+    let chosen = names.into_iter().flat_map(|name| ["--example", name]);
+    let build = ["build", "--profile", "checked", "--workspace", "--message-format", "json-render-diagnostics"];
+    let text = stdout(cargo().args(build).args(chosen));
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages
+        .filter_map(|message| {
+            let (name, program) = (message["target"]["name"].as_str()?, message["executable"].as_str()?);
+            Some((name.to_owned(), PathBuf::from(program)))
+        })
+        .collect()
 }
 
 /// Builds the development form of an example and returns the program.

@@ -48,7 +48,7 @@ fn a_paper_is_implemented_exactly_when_its_example_exists() {
 #[test]
 fn every_command_explains_itself() {
     let help = ended_with(0, &["--help"]);
-    for command in ["list", "reproduce", "download", "data", "report", "test", "bench", "ci", "doctor"] {
+    for command in ["list", "reproduce", "download", "data", "report", "test", "bench", "ci", "docs", "doctor"] {
         assert!(help.contains(&format!("\n  {command} ")), "--help does not list {command}");
         assert!(ended_with(0, &[command, "--help"]).contains("Usage:"), "{command}");
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::reproduce;
 use crate::test::{self, Test};
 use crate::type_check::{self, Outcome};
-use crate::{api, dependencies, exit, miri, process, report, text_table, workspace};
+use crate::{api, dependencies, docs, exit, miri, process, report, text_table, workspace};
 
 /// Run the steps of continuous integration: one, several, or all
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ enum Step {
     Format,
     /// clippy without warnings
     Lints,
-    /// rustdoc without warnings
+    /// rustdoc without warnings; the book of docs/ where mdBook is installed
     Docs,
     /// Dependencies and unsafe code as ARCHITECTURE.md promises them
     Hygiene,
@@ -60,11 +60,7 @@ impl Step {
         match self {
             Self::Format => cargo(&["fmt", "--all", "--check"]),
             Self::Lints => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-            Self::Docs => {
-                let mut command = workspace::cargo();
-                command.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-                succeeded(&mut command)
-            }
+            Self::Docs => docs::run(),
             // in the profile of the step `test`, which uses what is built here
             Self::Hygiene => {
                 cargo(&["test", "--profile", "checked", "--package", "integration-tests", "--test", "hygiene"])

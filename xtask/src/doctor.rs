@@ -135,6 +135,7 @@ fn development_tools() -> Vec<Finding> {
             answer(workspace::nightly_cargo().args(["miri", "--version"])),
             "rustup toolchain install nightly --profile minimal -c miri -c rust-src",
         ),
+        optional("mdBook (docs)", version("mdbook", "--version"), "cargo install --locked mdbook"),
         optional("git (commits in reports)", version("git", "--version"), "apt-get install git"),
     ]
 }

@@ -15,6 +15,7 @@ mod ci;
 mod data;
 mod data_sets;
 mod dependencies;
+mod docs;
 mod doctor;
 mod download;
 mod error;
@@ -39,6 +40,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::type_check::Outcome;
+
 /// Reproduce the papers, and everything around it
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = exit::HELP, arg_required_else_help = true)]
@@ -59,6 +62,8 @@ enum Command {
     Bench(bench::Bench),
     Ci(ci::Ci),
     Api(api::Api),
+    /// Build the documentation of the libraries (target/doc) and, where mdBook is installed, the book of docs/ (target/book)
+    Docs,
     /// Say what this machine has and lacks for building, running on GPUs, and MPI; exit code 1 when the default build lacks
     /// something
     Doctor,
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Ci(arguments) => ci::run(arguments),
         Command::Api(arguments) => api::run(arguments),
+        Command::Docs => docs::run().map(|outcome| Outcome::code(&outcome)),
         Command::Doctor => Ok(doctor::run()),
     };
     let code = outcome.unwrap_or_else(|error| {

@@ -27,6 +27,11 @@ impl Outcome {
         if code == exit::OK { Self::Passed } else { Self::Failed }
     }
 
+    /// The exit code: only a failure is one.
+    pub(crate) fn code(&self) -> u8 {
+        if *self == Self::Failed { exit::ERROR } else { exit::OK }
+    }
+
     pub(crate) fn word(&self) -> String {
         match self {
             Self::Passed => "passed".to_owned(),

@@ -75,6 +75,7 @@ struct Arguments {
     /// Queries of the attack without gradients
     #[arg(long, default_value_t = 5000)]
     queries: usize,
+    /// From which all random numbers follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The folder of the results

@@ -50,6 +50,9 @@ fn robustness() {
         assert!(at.join("robustness").join(name).is_file(), "{name}");
     }
     fails_naming(&run("robustness", at, &with(&["--epsilon", "-1"])).unwrap(), "epsilon");
+    let missing = [&["--images", "no.npy"], &base[2..], &["--epsilon", "0.1"]].concat();
+    let said = text(&run("robustness", at, &missing).unwrap().stderr);
+    assert_eq!(said.matches("no.npy").count(), 1, "{said}");
     fails_naming(&run("robustness", at, &with(&["--epsilon", "0.1", "--bounds", "0", "0.5"])).unwrap(), "range from");
     fails_naming(
         &run("robustness", at, &[&base[..2], &["--labels", "x.npy"], &base[4..], &["--epsilon", "0.1"]].concat())

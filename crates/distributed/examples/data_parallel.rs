@@ -35,8 +35,8 @@ struct Arguments {
     /// Width of the hidden layer, which decides how much there is to send
     #[arg(long, default_value_t = 1024, value_parser = hidden)]
     hidden: usize,
-    /// none, dragonn or top-k
-    #[arg(long, default_value = "dragonn")]
+    /// What is sent of a gradient
+    #[arg(long, default_value = "dragonn", value_parser = ["none", "dragonn", "top-k"])]
     compression: String,
     /// Fraction of the elements to send
     #[arg(long, default_value_t = 0.01)]

@@ -45,9 +45,9 @@ struct Arguments {
     /// Features, a NumPy array [examples, width]
     #[arg(long)]
     features: Option<PathBuf>,
-    /// Passes over the examples for NPC
-    #[arg(long, default_value_t = 10)]
-    epochs: usize,
+    /// Passes over the examples for NPC [default: 10, or as many as make 1,000 steps of 128 examples]
+    #[arg(long)]
+    epochs: Option<usize>,
     /// Neighbours that vote
     #[arg(long, default_value_t = 10)]
     neighbours: usize,
@@ -75,6 +75,9 @@ fn main() -> ExitCode {
 
 /// Examples among which all pairs are compared without being asked.
 const ALL_PAIRS: usize = 50_000;
+
+/// Steps that NPC is trained for at least, unless `--epochs` says otherwise.
+const LEAST_STEPS: usize = 1_000;
 
 fn run(arguments: &Arguments) -> Fallible<()> {
     let predicted = arrays::matrix(&arguments.probabilities)?;
@@ -111,7 +114,18 @@ fn run(arguments: &Arguments) -> Fallible<()> {
             // Small sets have smaller batches, so that there are several references for each neighbour.
             let batch_size = (labels.len() * classes / (4 * arguments.neighbours.max(1))).min(128).max(classes.max(2));
             let prior = Prior::Neighbours { k: arguments.neighbours, batch_size, top: None };
-            let training = NpcConfig { epochs: arguments.epochs, seed: arguments.seed, ..NpcConfig::default() };
+            let training = NpcConfig { seed: arguments.seed, ..NpcConfig::default() };
+            // Few examples make few steps a pass, and NPC that is not trained to the end changes labels at random.
+            let steps_of_pass = labels.len().div_ceil(training.batch_size);
+            let epochs = arguments.epochs.unwrap_or(LEAST_STEPS.div_ceil(steps_of_pass).max(training.epochs));
+            let steps = epochs * steps_of_pass;
+            println!("NPC: {epochs} passes of {steps_of_pass} steps");
+            if steps < LEAST_STEPS / 4 {
+                println!(
+                    "warning: {steps} steps are few, and the corrections may be worse than the labels; leave --epochs out"
+                );
+            }
+            let training = NpcConfig { epochs, ..training };
             let config = CalibratorConfig { prior, training, ..CalibratorConfig::default() };
             let calibrator = Calibrator::fit(p, points, &config, &Cancellation::never())?;
             let rows = calibrator.correct(p, points)?.to_dtype(candle_core::DType::F64)?;

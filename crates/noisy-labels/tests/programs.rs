@@ -189,7 +189,11 @@ fn labels_are_corrected_from_files() {
     write_npy(&folder.join("p.npy"), &p, 3);
     write_npy(&folder.join("x.npy"), &features, 3);
     let files = ["--labels", "labels.csv", "--probabilities", "p.npy"];
-    for (out, more) in [("npc", vec!["--features", "x.npy", "--epochs", "60"]), ("joint", vec![])] {
+    // With few examples and no number of passes there are enough of them; with too few passes the program says so.
+    let done = run(&program, folder, &[&files[..], &["--features", "x.npy", "--epochs", "2", "--out", "few"]].concat());
+    assert!(String::from_utf8(done.stdout).unwrap().contains("warning: 14 steps are few"));
+    let with_passes = vec!["--features", "x.npy", "--epochs", "60"];
+    for (out, more) in [("npc", with_passes), ("default", vec!["--features", "x.npy"]), ("joint", vec![])] {
         let done = run(&program, folder, &[&files[..], &["--out", out], &more].concat());
         assert!(done.status.success(), "{done:?}");
         let text = std::fs::read_to_string(folder.join(out).join("corrected.csv")).unwrap();

@@ -50,6 +50,7 @@ struct Arguments {
     /// Threads of the timed networks [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
+    /// From which all random numbers follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// The file of the compiled network

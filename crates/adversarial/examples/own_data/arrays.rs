@@ -7,7 +7,8 @@ pub(crate) type Fallible<T> = std::result::Result<T, Box<dyn std::error::Error>>
 
 /// An array of any shape as numbers.
 pub(crate) fn numbers(path: &Path) -> Fallible<(Vec<usize>, Vec<f64>)> {
-    let array = datasets::npy::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let array = datasets::npy::parse(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok((array.shape, array.values.to_f64()))
 }
 
