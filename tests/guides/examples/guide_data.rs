@@ -11,6 +11,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use timeseries::ode::{Solve, solve};
 use vision::small::{ConvPoolCnnConfig, conv_pool_cnn};
 use vision::{ImageNetwork, ImageShape};
 
@@ -18,7 +19,7 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 type Make = fn(&mut Files) -> Fallible<()>;
 
 /// The sets, what they hold, and what makes them.
-const SETS: [(&str, &str, Make); 9] = [
+const SETS: [(&str, &str, Make); 10] = [
     ("ensemble", "votes of 11 sub-classifiers for 60 samples of 3 classes", ensemble),
     (
         "labels",
@@ -32,6 +33,7 @@ const SETS: [(&str, &str, Make); 9] = [
     ),
     ("losses", "25 trained models, one of which failed", losses),
     ("sensors", "hourly readings of 4 sensors over 12 days", sensors),
+    ("animals", "prey and predators at two sites, on 120 irregular days each, a tenth of the counts missing", animals),
     ("images", "bars in 12 by 12 images, 4 classes, for training and for tests", images),
     ("network", "a small network that was trained on such bars, and images that it has not seen", network),
     ("signals", "signals of 3 classes, what two attacks add to them, and attacked signals", signals),
@@ -206,6 +208,29 @@ fn sensors(files: &mut Files) -> Fallible<()> {
         writeln!(text, "2024-03-{day:02} {:02}:00,{},{},{},{}", step % 24, cell(0), cell(1), cell(2), cell(3))?;
     }
     files.text("readings.csv", &text)
+}
+
+fn animals(files: &mut Files) -> Fallible<()> {
+    let field = |_: f64, y: &[f64], dy: &mut [f64]| {
+        dy[0] = y[0] * (1.1 - 0.4 * y[1]);
+        dy[1] = y[1] * (0.1 * y[0] - 0.4);
+    };
+    let mut rng = Rng::new(4);
+    let mut table = String::from("day,site,prey,predators\n");
+    for (site, y0) in [("north", [10., 5.]), ("south", [6., 2.])] {
+        let mut times: Vec<f64> = (0..120).map(|at| f64::from(at) * 0.25 + 0.1 * rng.unit()).collect();
+        times[0] = 0.;
+        let options = Solve::default().tolerance(1e-9).at(times.clone());
+        let solution = solve(&field, &y0, (0., times[119]), &options)?;
+        for (t, state) in times.iter().zip(solution.values.chunks(2)) {
+            let mut cell = |x: f64| match rng.unit() < 0.1 {
+                true => String::new(),
+                false => format!("{:.3}", x * (1. + 0.01 * (rng.unit() - 0.5))),
+            };
+            writeln!(table, "{t:.4},{site},{},{}", cell(state[0]), cell(state[1]))?;
+        }
+    }
+    files.text("animals.csv", &table)
 }
 
 /// Noisy images of bars, lying, standing or in one of two diagonals, `[n, 1, size, size]` between 0 and 1, and their classes.
