@@ -92,7 +92,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         data.names.join(", "),
         arguments.table.display()
     ));
-    say(&format!("fitting for {} epochs: seconds for some hundred observations, minutes for thousands", arguments.epochs));
+    say(&format!(
+        "fitting for {} epochs: seconds for some hundred observations, minutes for thousands",
+        arguments.epochs
+    ));
     let settings = Settings {
         width: arguments.width as usize,
         epochs: arguments.epochs as usize,
