@@ -7,6 +7,7 @@ mod context;
 mod error;
 mod interruption;
 mod lifeline;
+mod page;
 mod paper;
 mod plot;
 mod progress;
@@ -25,6 +26,7 @@ mod verdict;
 
 pub use context::{Context, Table};
 pub use error::{BoxError, Error, Result};
+pub use page::Page;
 pub use paper::{Claim, Judge, Paper, Published};
 pub use plot::{Axis, Bars, Node, Plot, Samples, Series, Tile};
 pub use report::{Scale, Verdict};

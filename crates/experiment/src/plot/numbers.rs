@@ -5,7 +5,7 @@ use crate::statistics::mean;
 
 impl Plot {
     /// The raw numbers, one row per point, with a header; of images a summary, one row per image.
-    pub(crate) fn csv(&self) -> String {
+    pub fn csv(&self) -> String {
         let mut lines = Vec::new();
         match &self.drawing {
             Drawing::Lines { series, .. } | Drawing::Scatter { series, .. } => {

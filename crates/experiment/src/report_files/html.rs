@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::plot::PLOT_STYLE;
 use crate::trial_store::file_name;
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 impl FullReport<'_> {
     pub(crate) fn html(&self) -> Result<String, Error> {
@@ -176,13 +176,13 @@ fn banner(class: &str, text: &str) -> String {
 }
 
 /// A part that scrolls sideways on narrow screens, also with the keyboard.
-fn scrolling(label: &str, inner: &str) -> String {
+pub(crate) fn scrolling(label: &str, inner: &str) -> String {
     let label = escape(label);
     format!("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\">{inner}</div>\n")
 }
 
 /// A table; `caption` is HTML. Columns whose cells all read as numbers are set flush right.
-fn html_table(caption: &str, table: &Table) -> String {
+pub(crate) fn html_table(caption: &str, table: &Table) -> String {
     let cell_text = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
     let is_number =
         |text: &str| text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '–');

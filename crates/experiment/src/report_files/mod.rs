@@ -13,6 +13,7 @@ use std::time::Duration;
 use report::{ClaimResult, REPORT_FILE, Report, SCHEMA, Verdict};
 
 pub(crate) use escape::html as escape_html;
+pub(crate) use html::{STYLE, html_table, scrolling};
 
 use crate::atomic_file;
 use crate::context::Context;

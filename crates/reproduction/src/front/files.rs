@@ -1,0 +1,155 @@
+use experiment::{BoxError, Result};
+use std::path::{Path, PathBuf};
+
+fn fail(path: &Path, reason: impl std::fmt::Display) -> BoxError {
+    format!("{}: {reason}", path.display()).into()
+}
+
+/// Reads a plain file. A folder, or a pipe whose reading may never end, is an error.
+///
+/// # Errors
+///
+/// When it is no plain file or cannot be read; names the path.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let found = std::fs::metadata(path).map_err(|error| fail(path, error))?;
+    if !found.is_file() {
+        return Err(fail(path, "it is no plain file"));
+    }
+    std::fs::read(path).map_err(|error| fail(path, error))
+}
+
+/// Whether one file can be written there, before any work is done for it: the folder exists, and where the file does, `force` is given.
+///
+/// # Errors
+///
+/// When it cannot; names the path.
+pub fn may_write(path: &Path, force: bool) -> Result<()> {
+    if path.file_name().is_none() {
+        return Err(fail(path, "a file to be written needs a name"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(fail(path, format_args!("there is no folder {}", folder.display())));
+    }
+    match std::fs::metadata(path) {
+        Err(_) => Ok(()),
+        Ok(found) if !found.is_file() => Err(fail(path, "it is no plain file")),
+        Ok(_) if force => Ok(()),
+        Ok(_) => Err(format!("{} exists: --force replaces it", path.display()).into()),
+    }
+}
+
+/// Writes a file beside the path and renames it.
+///
+/// # Errors
+///
+/// When it cannot be written; names the path.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&beside);
+        fail(path, error)
+    })
+}
+
+/// The arguments `--out` and `--force`, to be flattened into a program's own. The program gives the folder's name: `#[command(mut_arg("out", |out| out.default_value("fitted")))]`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Output {
+    /// Folder for the results
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub out: PathBuf,
+    /// Replace results in a folder that holds files
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Output {
+    /// See [`Folder::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Folder::prepare`].
+    pub fn folder(&self) -> Result<Folder> {
+        Folder::prepare(&self.out, self.force)
+    }
+}
+
+/// A folder for results.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder, before any work is done for it. One that holds files is an error unless `force`, which lets files of the same name be replaced.
+    ///
+    /// # Errors
+    ///
+    /// As above, and when it cannot be made.
+    pub fn prepare(path: &Path, force: bool) -> Result<Self> {
+        if path.exists() && !path.is_dir() {
+            return Err(fail(path, "it is no folder"));
+        }
+        std::fs::create_dir_all(path).map_err(|error| fail(path, error))?;
+        let is_empty = std::fs::read_dir(path).map_err(|error| fail(path, error))?.next().is_none();
+        match is_empty || force {
+            true => Ok(Self { path: path.to_owned() }),
+            false => Err(fail(path, "it holds files: take another --out, or --force replaces what has the same names")),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file, beside its place first.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; names the path.
+    pub fn save(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+        write(&self.path.join(name), bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_keep_what_is_in_them() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new");
+        let folder = Folder::prepare(&path, false).unwrap();
+        folder.save("a.txt", "one").unwrap();
+        assert_eq!(read(&folder.join("a.txt")).unwrap(), b"one");
+        assert!(Folder::prepare(&path, false).unwrap_err().to_string().contains("--force"));
+        Folder::prepare(&path, true).unwrap().save("a.txt", "two").unwrap();
+        assert_eq!(read(&path.join("a.txt")).unwrap(), b"two");
+        assert!(
+            read(&path).is_err()
+                && read(&path.join("b")).is_err()
+                && Folder::prepare(&path.join("a.txt"), true).is_err()
+        );
+    }
+
+    #[test]
+    fn a_file_is_replaced_only_when_asked() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a.npy");
+        may_write(&path, false).unwrap();
+        write(&path, "x").unwrap();
+        assert!(may_write(&path, false).unwrap_err().to_string().contains("--force"));
+        may_write(&path, true).unwrap();
+        assert!(may_write(place.path(), true).is_err() && may_write(&place.path().join("no/b"), true).is_err());
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}
