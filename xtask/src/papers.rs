@@ -205,7 +205,7 @@ pub(crate) static PAPERS: [Paper; 15] = [
         authors: "Jimenez Rodriguez et al.",
         url: "https://arxiv.org/abs/2202.02526",
         laptop_data: &["mnist"],
-        paper_data: &["mnist", "fashion-mnist", "cifar-10"],
+        paper_data: &["mnist", "fashion-mnist", "cifar-10", "cifar-100"],
     },
     Paper {
         slug: "routed-scaling-laws",

@@ -112,6 +112,22 @@ pub fn load_cifar_10(store: &Store) -> Result<ImageSplit> {
     Ok(ImageSplit { train, test: batch("test_batch")? })
 }
 
+/// Loads CIFAR-100 with its fine labels (`cifar-100-binary.tar.gz`): 50,000 training and 10,000 test images, 3 × 32 × 32, in data-set order.
+///
+/// # Errors
+/// What [`Store::file`], [`archive::members`] and [`parse_cifar_100`] report.
+pub fn load_cifar_100(store: &Store) -> Result<ImageSplit> {
+    let bytes = std::fs::read(store.file("cifar-100", "cifar-100-binary.tar.gz")?);
+    let bytes = bytes.map_err(|source| Error::io("read", "cifar-100-binary.tar.gz".as_ref(), source))?;
+    let members = archive::members(&bytes, &Limits::default())?;
+    let part = |name: &str| {
+        let path = format!("cifar-100-binary/{name}.bin");
+        let bytes = members.get(&path).ok_or_else(|| Error::invalid_data("CIFAR-100", path, "absent"))?;
+        parse_cifar_100(bytes)
+    };
+    Ok(ImageSplit { train: part("train")?, test: part("test")? })
+}
+
 /// Loads the first 4000 training images of CIFAR-10, pixel-exact (`train-first-4000-lossless.bin.gz`).
 ///
 /// # Errors
@@ -214,24 +230,30 @@ pub fn parse_jpeg(bytes: &[u8]) -> Result<Picture> {
 /// # Errors
 /// [`Error::InvalidData`]: not a whole number of records, or a label above 9.
 pub fn parse_cifar_10(bytes: &[u8]) -> Result<LabelledImages> {
-    const RECORD: usize = 1 + 3 * 32 * 32;
+    parse_cifar::<{ 1 + 3 * 32 * 32 }>("CIFAR-10", bytes, 9)
+}
+
+/// Reads the "binary version" of CIFAR-100: per record the byte of a coarse label, which is left out, that of a fine one, and 3072 bytes `[3, 32, 32]`.
+///
+/// # Errors
+/// [`Error::InvalidData`]: not a whole number of records, or a fine label above 99.
+pub fn parse_cifar_100(bytes: &[u8]) -> Result<LabelledImages> {
+    parse_cifar::<{ 2 + 3 * 32 * 32 }>("CIFAR-100", bytes, 99)
+}
+
+fn parse_cifar<const RECORD: usize>(format: &'static str, bytes: &[u8], largest: u8) -> Result<LabelledImages> {
     let (records, []) = bytes.as_chunks::<RECORD>() else {
-        return Err(Error::invalid_data(
-            "CIFAR-10",
-            "the end",
-            format!("{} bytes, not records of {RECORD}", bytes.len()),
-        ));
+        return Err(Error::invalid_data(format, "the end", format!("{} bytes, not records of {RECORD}", bytes.len())));
     };
     let mut images = LabelledImages { channels: 3, height: 32, width: 32, pixels: Vec::new(), labels: Vec::new() };
-    for (index, [label, pixels @ ..]) in records.iter().enumerate() {
-        if *label > 9 {
-            return Err(Error::invalid_data(
-                "CIFAR-10",
-                format!("record {index}"),
-                format!("label {label}, expected 0 to 9"),
-            ));
+    for (index, record) in records.iter().enumerate() {
+        let (labels, pixels) = record.split_at(RECORD - 3 * 32 * 32);
+        let label = labels[labels.len() - 1];
+        if label > largest {
+            let problem = format!("label {label}, expected 0 to {largest}");
+            return Err(Error::invalid_data(format, format!("record {index}"), problem));
         }
-        images.labels.push(*label);
+        images.labels.push(label);
         images.pixels.extend(pixels);
     }
     Ok(images)

@@ -94,6 +94,7 @@ fn read_as_everything(bytes: &[u8]) {
     let _ = sparse_graph::parse(bytes);
     let _ = idx::parse(bytes);
     let _ = images::parse_cifar_10(bytes);
+    let _ = images::parse_cifar_100(bytes);
     let _ = human_labels::parse_work(bytes);
     let _ = images::parse_jpeg(bytes);
     let _ = images::parse_faces(bytes);

@@ -312,6 +312,13 @@ fn images_whose_labels_do_not_fit_are_refused() {
     assert!(is_format_error(images::parse_cifar_10(&[0; 3072])));
     assert!(is_format_error(images::parse_cifar_10(&[10; 3073])));
     assert_eq!(images::parse_cifar_10(&[9; 3073]).unwrap().labels, [9]);
+    assert!(is_format_error(images::parse_cifar_100(&[0; 3073])));
+    assert!(is_format_error(images::parse_cifar_100(&[100; 3074])));
+    // the coarse label is the first byte
+    let mut record = [7; 3074];
+    (record[0], record[1]) = (255, 99);
+    let found = images::parse_cifar_100(&record).unwrap();
+    assert_eq!((found.labels, found.pixels), (vec![99], vec![7; 3072]));
     assert!(is_format_error(images::parse_faces(b"")));
 }
 

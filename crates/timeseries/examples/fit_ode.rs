@@ -7,7 +7,7 @@
 //! pieces of the rest that grow from 4 to 32 observations, through the steps of an adaptive solver, and then forecasts what was held out from the last state before it, beside what costs nothing: repeating the last
 //! observation, and the straight line through the last two.
 //!
-//! **What it writes** to `--out`: `fitted.csv` (the trajectory at many times, with the part `fitted` or `forecast`), `errors.csv`, `trajectory-….svg` for each series (at most 6), `phase.svg` where there are two quantities or more,
+//! **What it writes** to `--out`: `index.html` with all of it; `fitted.csv` (the trajectory at many times, with the part `fitted` or `forecast`), `errors.csv`, `trajectory-….svg` for each series (at most 6), `phase.svg` where there are two quantities or more,
 //! `model.safetensors`, and `model.json` with scales and widths.
 //!
 //! **Limits.** The equation knows no inputs from outside and no time; quantities that are needed and not observed it cannot invent. Stiff systems are not for explicit methods.
@@ -18,11 +18,10 @@ mod fitting;
 mod observations;
 
 use clap::Parser;
-use experiment::{Axis, Plot, Result, Series as Line};
+use experiment::{Axis, Plot, Result, Series as Line, Table};
 use fitting::{Fitted, Settings};
 use observations::{Observations, Series};
-use reproduction::front::{Folder, cell, quoted, read, say};
-use std::fmt::Write as _;
+use reproduction::front::{self, Columns, Output, Progress, Results, cell, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,10 +30,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Fit a neural differential equation to observations at irregular times
 ///
-/// Example: fit_ode observations.csv --time t --group experiment --out fitted
+/// The table has a header, a column of times (numbers), and a column for each quantity:
+///
+///   t,site,prey,predators
+///   0.0,north,10.0,5.0
+///   0.3,north,11.2,
+///
+/// An empty cell was not observed. `--group site` names the column that tells series apart. Arrays of an .npz are columns by their names.
+///
+/// The last fifth of each series is held out, the equation is fitted to the rest, and its forecast of the held-out part stands beside two naive ones.
+///
+/// Example: fit_ode observations.csv --time t --group site --out fitted
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment, mut_arg("out", |out| out.default_value("fitted")))]
 struct Arguments {
-    /// A CSV file with a header: times, and a column for each quantity; empty cells were not observed
+    /// A table: .csv with a header, or .npz
     table: PathBuf,
     /// The column of times
     #[arg(long, default_value = "t")]
@@ -42,12 +52,8 @@ struct Arguments {
     /// The column that names series
     #[arg(long)]
     group: Option<String>,
-    /// Folder for the results
-    #[arg(long, default_value = "fitted")]
-    out: PathBuf,
-    /// Replace results in a folder that holds files
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    output: Output,
     /// Width of the two hidden layers
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=1024))]
     width: u64,
@@ -63,38 +69,24 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    core_tensor::memory::configure();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    front::main(run)
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     if !(arguments.tolerance > 0. && arguments.tolerance < 1.) {
         return Err("--tolerance: expected a number in (0, 1)".into());
     }
-    let bytes = read(&arguments.table)?;
-    let data = Observations::parse(&bytes, &arguments.time, arguments.group.as_deref())
-        .map_err(|error| format!("{}: {error}", arguments.table.display()))?;
-    let folder = Folder::prepare(&arguments.out, arguments.force)?;
+    let data = Observations::of(&Columns::read(&arguments.table)?, &arguments.time, arguments.group.as_deref())?;
+    let mut results = Results::prepare("An equation fitted to observations", &arguments.output)?;
     let (count, held): (usize, usize) = data
         .series
         .iter()
         .fold((0, 0), |(count, held), series| (count + series.times.len(), held + series.times.len() - series.split()));
-    say(&format!(
+    results.say(&format!(
         "{} series of {} ({}), {count} times, of which the last {held} are held out",
         data.series.len(),
         data.names.join(", "),
         arguments.table.display()
-    ));
-    say(&format!(
-        "fitting for {} epochs: seconds for some hundred observations, minutes for thousands",
-        arguments.epochs
     ));
     let settings = Settings {
         width: arguments.width as usize,
@@ -103,45 +95,42 @@ fn run(arguments: &Arguments) -> Result<()> {
         seed: arguments.seed,
     };
     let every = (settings.epochs / 10).max(1);
+    let mut progress = Progress::new("fitting", "epochs", settings.epochs);
     let fitted = fitting::fit(&data.series, data.names.len(), &settings, |epoch, loss| {
+        progress.at(epoch, || format!("mean squared error {loss:.5}"));
         if epoch % every == 0 {
             say(&format!("epoch {epoch}: mean squared error {loss:.5} (standardised)"));
         }
     })?;
+    drop(progress);
     let errors = errors(&data, &fitted)?;
-    let mut table = String::from("quantity,forecast,root mean squared error\n");
-    say("held-out root mean squared errors:");
+    let mut table = Table::new(["quantity", "forecast", "root mean squared error"]);
+    results.say("held-out root mean squared errors:");
     for (at, name) in data.names.iter().enumerate() {
-        for (method, values) in &errors {
-            writeln!(table, "{},{method},{}", quoted(name), cell(values[at]))?;
-        }
+        let row = |(method, values): &(&str, Vec<f64>)| vec![name.clone(), (*method).to_owned(), cell(values[at])];
+        table.rows.extend(errors.iter().map(row));
         let shown: Vec<String> = errors.iter().map(|(method, values)| format!("{method} {:.4}", values[at])).collect();
         say(&format!("  {name}: {}", shown.join(", ")));
     }
-    folder.save("errors.csv", table)?;
-    folder.save("fitted.csv", trajectories(&data, &fitted, arguments)?)?;
-    figures(&data, &fitted, &folder)?;
-    fitted.store.save(folder.join("model.safetensors"))?;
+    results.table("errors", "Errors of forecasts of the held-out part", &table)?;
+    figures(&data, &fitted, &mut results)?;
+    results.table("fitted", "The trajectory of the equation", &trajectories(&data, &fitted, arguments)?)?;
+    fitted.store.save(results.path("model.safetensors", "weights of the equation"))?;
     let model = serde_json::json!({
         "quantities": data.names, "widths": [data.names.len(), arguments.width, arguments.width, data.names.len()], "activation": "tanh",
         "means": fitted.scale.means, "deviations": fitted.scale.deviations, "time_unit": fitted.scale.unit,
     });
-    folder.save("model.json", serde_json::to_string_pretty(&model)?)?;
+    results.json("model", "scales and widths of the equation", &model)?;
     let worse = data
         .names
         .iter()
         .enumerate()
         .filter(|(at, _)| errors[1..].iter().any(|(_, values)| values[*at] <= errors[0].1[*at]));
     let worse: Vec<&str> = worse.map(|(_, name)| name.as_str()).collect();
-    say(&format!(
-        "written to {}: fitted.csv, errors.csv, model.safetensors, model.json and figures",
-        arguments.out.display()
-    ));
-    say(&match worse.is_empty() {
-        true => "next: the forecast beats both naive ones; look at trajectory-….svg, and try --width and --seed to see how far it can be trusted".to_owned(),
-        false => format!("next: for {} a naive forecast is as good: more observations, more --epochs, or quantities that the equation needs and the table lacks", worse.join(", ")),
-    });
-    Ok(())
+    results.finish(&match worse.is_empty() {
+        true => "the forecast beats both naive ones; look at trajectory-….svg, and try --width and --seed to see how far it can be trusted".to_owned(),
+        false => format!("for {} a naive forecast is as good: more observations, more --epochs, or quantities that the equation needs and the table lacks", worse.join(", ")),
+    })
 }
 
 /// The state before what is held out, its time, and the held-out times.
@@ -193,21 +182,21 @@ fn fine(series: &Series, fitted: &Fitted) -> Result<[Path; 2]> {
     Ok([(first, fit), (second, forecast)])
 }
 
-fn trajectories(data: &Observations, fitted: &Fitted, arguments: &Arguments) -> Result<String> {
-    let names: Vec<String> = data.names.iter().map(|name| quoted(name)).collect();
-    let mut text = format!("series,part,{},{}\n", quoted(&arguments.time), names.join(","));
+fn trajectories(data: &Observations, fitted: &Fitted, arguments: &Arguments) -> Result<Table> {
+    let head = ["series".to_owned(), "part".to_owned(), arguments.time.clone()];
+    let mut table = Table::new(head.into_iter().chain(data.names.iter().cloned()));
     for series in &data.series {
         for (part, (times, states)) in ["fitted", "forecast"].iter().zip(fine(series, fitted)?) {
             for (t, state) in times.iter().zip(states) {
-                let cells: Vec<String> = state.into_iter().map(cell).collect();
-                writeln!(text, "{},{part},{t},{}", quoted(&series.name), cells.join(","))?;
+                let first = [series.name.clone(), (*part).to_owned(), t.to_string()];
+                table.rows.push(first.into_iter().chain(state.into_iter().map(cell)).collect());
             }
         }
     }
-    Ok(text)
+    Ok(table)
 }
 
-fn figures(data: &Observations, fitted: &Fitted, folder: &Folder) -> Result<()> {
+fn figures(data: &Observations, fitted: &Fitted, results: &mut Results) -> Result<()> {
     let mut phase = Vec::new();
     for (number, series) in data.series.iter().take(6).enumerate() {
         let [(first, fit), (second, forecast)] = fine(series, fitted)?;
@@ -230,7 +219,8 @@ fn figures(data: &Observations, fitted: &Fitted, folder: &Folder) -> Result<()> 
             format!("Series {}", series.name)
         };
         let plot = Plot::lines(title, Axis::linear("time"), Axis::linear("quantity"), lines);
-        folder.save(&format!("trajectory-{}.svg", number + 1), plot.svg_file("trajectory", "")?)?;
+        let caption = "What was observed, what was fitted to it, and the forecast of the held-out part.";
+        results.figure(&format!("trajectory-{}", number + 1), &plot, caption)?;
         if data.names.len() > 1 {
             let of = |k: usize| fit.iter().chain(&forecast).map(|state| state[k]).collect::<Vec<f64>>();
             let label = if series.name.is_empty() { "trajectory".to_owned() } else { series.name.clone() };
@@ -244,7 +234,7 @@ fn figures(data: &Observations, fitted: &Fitted, folder: &Folder) -> Result<()> 
             Axis::linear(data.names[1].clone()),
             phase,
         );
-        folder.save("phase.svg", plot.svg_file("phase", "")?)?;
+        results.figure("phase", &plot, "The first two quantities against each other.")?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@
 //! next 10 % (`--epochs`, `--patience`), and the best state stays. The 10 % after them serve only for prediction intervals (`--coverage 0.9`, split conformal); the last 20 % for errors, next to
 //! those of what costs nothing. A table that is too short for intervals is split 60 : 20 : 20.
 //!
-//! **What it writes** to `--out`: `forecast.csv`, the steps after the table's end (columns `step`, `time`, then sensors); `intervals.csv`, a row for each of them with the ends of its
+//! **What it writes** to `--out`: `index.html` with all of it; `forecast.csv`, the steps after the table's end (columns `step`, `time`, then sensors); `intervals.csv`, a row for each of them with the ends of its
 //! interval; `errors.csv` by step and `errors_by_sensor.csv`, with the scaled error MASE, which does not depend on units (mean absolute error over that of repeating the last reading, one step ahead,
 //! in training); `forecast.svg`, and `model.safetensors` with `scaler.json`.
 
@@ -35,28 +35,42 @@ use candle_core::DType;
 use clap::{Parser, ValueEnum};
 use core_tensor::params::ParamStore;
 use core_tensor::train::Cancellation;
+use experiment::Result;
 use readings::{Clock, Reading};
-use results::{Outcome, Results, say};
+use reproduction::front::{self, Output, Progress, Results, say};
+use results::Findings;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use timeseries::dstagnn::{
     ChebyshevBasis, ChebyshevProduct, ConformalIntervals, DAY, Dstagnn, DstagnnConfig, FitConfig, GraphConfig, Scaling,
-    SensorGraph, Series, Similarity, SimilarityConfig, TimeOfDay, WEEK, Windows, aware_graphs, calendar, dstagnn, fit,
-    forecast, forecast_latest, persistence,
+    SensorGraph, Series, Similarity, SimilarityConfig, TimeOfDay, WEEK, Windows, aware_graphs, calendar, dstagnn,
+    errors_by_horizon, fit, forecast, forecast_latest, persistence,
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Train DSTAGNN on a table of sensors and forecast what comes after it
+///
+/// The table has a header, a column for each sensor and a row for each step:
+///
+///   time,north,south
+///   2024-03-01 00:00,7.29,6.83
+///   2024-03-01 01:00,6.48,
+///
+/// Separators, time stamps and missing readings are found out. An .npz has an array `data` of [steps, sensors] or [steps, sensors, channels], an .npy is one.
+///
+/// The network learns which sensors are alike and forecasts all of them; its errors in the last fifth stand beside those of naive forecasts.
+///
+/// Example: forecast_csv readings.csv --horizon 12 --out forecast
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment, mut_arg("out", |out| out.default_value("forecast")))]
 struct Arguments {
-    /// A CSV file with a header, or an .npz file with the array `data`
+    /// A table: .csv with a header, .npz with the array `data`, or .npy
     table: PathBuf,
-    /// Folder for the results
-    #[arg(long, default_value = "forecast")]
-    out: PathBuf,
+    #[command(flatten)]
+    output: Output,
     /// Steps of a day, or of another natural period [default: those of a day by the time column, else 288]
     #[arg(long)]
     period: Option<usize>,
@@ -137,37 +151,30 @@ enum CalendarChoice {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    core_tensor::memory::configure();
-    let outcome = core_tensor::threads::configure(threads).map_err(Into::into);
-    match outcome.and_then(|()| core_tensor::threads::install(|| run(&arguments))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", results::plain(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn bytes(path: &Path) -> Outcome<Vec<u8>> {
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
+    front::main(|arguments: &Arguments| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        core_tensor::threads::configure(threads)?;
+        core_tensor::threads::install(|| run(arguments))
+    })
 }
 
 /// The readings, the sensors' names, and when they were.
-fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>, Option<Clock>)> {
+fn read(arguments: &Arguments) -> Result<(Series, Vec<String>, Option<Clock>)> {
     let path = arguments.table.display();
-    if arguments.table.extension().is_some_and(|extension| extension == "npz") {
-        let array = datasets::npz::Archive::read(&arguments.table)?.array("data")?;
+    let found = front::read(&arguments.table)?;
+    if found.starts_with(b"PK") || found.starts_with(b"\x93NUMPY") {
+        let array = front::named_array(&arguments.table, "data")?;
         let &[_, nodes, ref channels @ ..] = array.shape.as_slice() else {
-            return Err(format!("`data` has shape {:?}, expected [steps, sensors, channels]", array.shape).into());
+            return Err(
+                format!("{path}: `data` has shape {:?}, expected [steps, sensors, channels]", array.shape).into()
+            );
         };
         let channels: usize = channels.iter().product();
-        let first = array.values.to_f64().into_iter().step_by(channels.max(1)).collect();
+        let first = array.values.into_iter().step_by(channels.max(1)).collect();
         let series = Series::new(first, nodes, 1).map_err(|error| format!("{path}: {error}"))?;
         return Ok((series, (0..nodes).map(|node| node.to_string()).collect(), None));
     }
-    let table = readings::readings(&bytes(&arguments.table)?, &reading(arguments)?);
+    let table = readings::readings(&found, &reading(arguments)?);
     let table = table.map_err(|error| format!("{path}: {error}"))?;
     for remark in &table.remarks {
         match remark.strip_prefix("warning: ") {
@@ -179,7 +186,7 @@ fn read(arguments: &Arguments) -> Outcome<(Series, Vec<String>, Option<Clock>)> 
     Ok((series, table.names, table.clock))
 }
 
-fn reading(arguments: &Arguments) -> Outcome<Reading> {
+fn reading(arguments: &Arguments) -> Result<Reading> {
     Ok(Reading {
         separator: cells::separator(&arguments.separator).map_err(|error| format!("--separator {error}"))?,
         comment: arguments.comment.clone(),
@@ -218,7 +225,7 @@ fn with_calendar(
     clock: Option<Clock>,
     period: usize,
     (choice, training): (CalendarChoice, usize),
-) -> Outcome<Series> {
+) -> Result<Series> {
     let steps = series.num_steps();
     let (first, step, day, week) = match clock {
         Some(clock) => (clock.first, clock.step, DAY, WEEK),
@@ -246,7 +253,7 @@ fn with_calendar(
 }
 
 /// Training, validation, calibration (empty where the table is too short for it) and test.
-fn split(windows: &Windows<'_>, coverage: f64) -> Outcome<[Range<usize>; 4]> {
+fn split(windows: &Windows<'_>, coverage: f64) -> Result<[Range<usize>; 4]> {
     let needed = ConformalIntervals::least_windows(coverage).map_err(|error| format!("--coverage: {error}"))?;
     match windows.split_with_calibration() {
         Ok(split) if split[2].len() >= needed => Ok(split),
@@ -259,7 +266,7 @@ fn split(windows: &Windows<'_>, coverage: f64) -> Outcome<[Range<usize>; 4]> {
     }
 }
 
-fn model(arguments: &Arguments, series: &Series, period: usize, store: &ParamStore) -> Outcome<Dstagnn> {
+fn model(arguments: &Arguments, series: &Series, period: usize, store: &ParamStore) -> Result<Dstagnn> {
     let n = series.num_nodes();
     let neighbours = arguments.neighbours.unwrap_or(3.min(n - 1));
     if !(1..n).contains(&neighbours) {
@@ -278,7 +285,7 @@ fn model(arguments: &Arguments, series: &Series, period: usize, store: &ParamSto
     let graph = match &arguments.roads {
         Some(path) => {
             let place = path.display();
-            let edges = readings::edges(&bytes(path)?, &reading(arguments)?, n);
+            let edges = readings::edges(&front::read(path)?, &reading(arguments)?, n);
             SensorGraph::from_edges(n, &edges.map_err(|error| format!("{place}: {error}"))?)?
         }
         None => aware,
@@ -295,10 +302,11 @@ fn model(arguments: &Arguments, series: &Series, period: usize, store: &ParamSto
     Ok(dstagnn(config, &basis, &relevance.binary(), store.var_builder())?)
 }
 
-fn run(arguments: &Arguments) -> Outcome<()> {
+fn run(arguments: &Arguments) -> Result<()> {
     let (series, names, clock) = read(arguments)?;
+    let mut results = Results::prepare("Forecasts of sensors", &arguments.output)?;
     let (n, horizon) = (series.num_nodes(), arguments.horizon);
-    say(&format!("{} steps of {n} sensors", series.num_steps()));
+    results.say(&format!("{} steps of {n} sensors ({})", series.num_steps(), arguments.table.display()));
     if n < 2 {
         return Err("DSTAGNN compares sensors: the table needs at least two".into());
     }
@@ -326,9 +334,12 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         ..FitConfig::default()
     };
     let parts = [training.clone(), validation, test.clone()];
+    let mut progress = Progress::new("training", "epochs", arguments.epochs);
     let fitted = fit(&model, &store, (&windows, &parts, &scaler), settings, &Cancellation::never(), |epoch, loss| {
+        progress.at(epoch, || format!("validation loss {loss:.4}"));
         say(&format!("after {epoch} epochs: validation loss {loss:.4}"));
     })?;
+    drop(progress);
     if fitted.validation.len() <= arguments.epochs {
         say(&format!("{} epochs in a row did not improve the validation loss: training ends", arguments.patience));
     }
@@ -350,20 +361,25 @@ fn run(arguments: &Arguments) -> Outcome<()> {
         Ok(means) => forecasts.push(("time of day", means.forecast(test.clone(), horizon))),
         Err(error) => say(&format!("no mean by time of day: {error}")),
     }
-    let results = Results {
+    let findings = Findings {
         names: &names,
         clock,
         windows: &windows,
-        test,
+        test: test.clone(),
         training_end: training.end,
         forecasts: &forecasts,
         next: forecast_latest(&model, &store, (&windows, &scaler))?,
         intervals: intervals.as_ref(),
     };
-    std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
-    results.write(&arguments.out, period)?;
-    store.save(arguments.out.join("model.safetensors"))?;
-    std::fs::write(arguments.out.join("scaler.json"), serde_json::to_string(&scaler)?)?;
-    say(&format!("results are in {}", arguments.out.display()));
-    Ok(())
+    findings.write(&mut results, period)?;
+    store.save(results.path("model.safetensors", "weights of the network"))?;
+    results.json("scaler", "means and deviations", &scaler)?;
+    let target = windows.targets(test)?;
+    let errors = forecasts.iter().map(|(name, values)| Ok((*name, errors_by_horizon(values, &target, horizon)?.0.mae)));
+    let errors = errors.collect::<Result<Vec<_>>>()?;
+    let better = errors[1..].iter().filter(|(_, mae)| *mae <= errors[0].1).map(|(name, _)| *name).collect::<Vec<_>>();
+    results.finish(&match better.is_empty() {
+        true => "the network beats the naive forecasts; see errors_by_sensor.csv for the sensors where it does not, and use intervals.csv with every forecast".to_owned(),
+        false => format!("{} cost nothing and forecast as well (MAE): use that, or give more history, a longer --input-steps or --paper-size", better.join(" and ")),
+    })
 }

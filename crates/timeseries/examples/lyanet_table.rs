@@ -1,7 +1,7 @@
 //! Classifies a table by LyaNet: `cargo run --release -p timeseries --example lyanet_table -- table.csv --label class --out lyanet`.
 //!
 //! **The table** has a header, numeric columns and one column of classes. **What it does.** A fifth of the rows (`--test`, at random by `--seed`) is held out; features are standardised by the rest. LyaNet is trained by its Lyapunov
-//! loss, without solving an equation; beside it stands the same model trained as a neural ODE by differentiating the solver, at the same gain. **What it writes** to `--out`: `accuracy.csv` and `accuracy.svg` (right over
+//! loss, without solving an equation; beside it stands the same model trained as a neural ODE by differentiating the solver, at the same gain. **What it writes** to `--out`: `index.html` with all of it, `accuracy.csv` and `accuracy.svg` (right over
 //! the time of the dynamics, both models), `predictions.csv` (held-out rows: class, prediction, margin, time from which the prediction stays), `summary.json`, `model.safetensors`.
 
 use candle_core::{DType, Device, Tensor};
@@ -11,11 +11,8 @@ use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::train::{Rest, minibatches};
 use core_tensor::{Mode, nn, ops};
-use datasets::table::{TableConfig, parse_text};
-use experiment::{Axis, Plot, Result, Series};
-use reproduction::front::{Folder, quoted, read, say};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use experiment::{Axis, Plot, Result, Series, Table};
+use reproduction::front::{self, Columns, Output, Progress, Results};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use timeseries::lyanet::{
@@ -29,20 +26,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Train LyaNet on a numeric table and see how early, and how surely, it answers
 ///
+/// The table has a header, numeric columns and one column of classes, by name or number:
+///
+///   petal,sepal,species
+///   1.4,5.1,setosa
+///   4.7,7.0,versicolor
+///
+/// Arrays of an .npz are columns by their names. A fifth of the rows is held out. Beside LyaNet stands the same model, trained as a neural ODE.
+///
 /// Example: lyanet_table iris.csv --label species --out lyanet
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment, mut_arg("out", |out| out.default_value("lyanet")))]
 struct Arguments {
-    /// A CSV file with a header; all columns but the label are numbers
+    /// A table: .csv with a header, or .npz; all columns but the label are numbers
     table: PathBuf,
     /// The column of classes
     #[arg(long, default_value = "class")]
     label: String,
-    /// Folder for the results
-    #[arg(long, default_value = "lyanet")]
-    out: PathBuf,
-    /// Replace results in a folder that holds files
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    output: Output,
     /// Share of rows that is held out
     #[arg(long, default_value_t = 0.2, allow_hyphen_values = true)]
     test: f64,
@@ -72,55 +74,28 @@ type Map = Box<dyn Fn(&Tensor, &mut Mode<'_>) -> timeseries::Result<Tensor>>;
 const WIDTH: usize = 16;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    core_tensor::memory::configure();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    front::main(run)
 }
 
 fn table(arguments: &Arguments) -> Result<(Vec<String>, [Rows; 2], usize)> {
-    let fail = |reason: String| format!("{}: {reason}", arguments.table.display());
-    let table =
-        parse_text(&read(&arguments.table)?, &TableConfig::default()).map_err(|error| fail(error.to_string()))?;
-    let known = table.columns.join(", ");
-    let label = table.columns.iter().position(|name| *name == arguments.label);
-    let label = label.ok_or_else(|| fail(format!("there is no column `{}`; there are {known}", arguments.label)))?;
-    let features: Vec<usize> = (0..table.columns.len()).filter(|at| *at != label).collect();
+    let table = Columns::read(&arguments.table)?;
+    let (of_rows, classes) = table.classes(&arguments.label)?;
+    let features: Vec<String> = table.names().into_iter().filter(|name| *name != arguments.label).collect();
     if features.is_empty() {
-        return Err(fail("there is no column beside the label".to_owned()).into());
+        return Err(table.error("there is no column beside the label"));
     }
-    let classes: Vec<String> =
-        table.rows.iter().map(|row| row[label].clone()).collect::<BTreeSet<_>>().into_iter().collect();
     if !(2..=1000).contains(&classes.len()) {
-        return Err(fail(format!(
-            "the column `{}` has {} different values, expected 2 to 1000 classes",
-            arguments.label,
-            classes.len()
-        ))
-        .into());
+        let found = classes.len();
+        let reason =
+            format!("the column `{}` has {found} different values, expected 2 to 1000 classes", arguments.label);
+        return Err(table.error(reason));
     }
-    let mut values = Vec::new();
-    for (number, row) in table.rows.iter().enumerate() {
-        for &at in &features {
-            let cell = row[at].trim();
-            let value = cell.parse::<f64>().ok().filter(|value| value.is_finite());
-            let line = number + 2;
-            values.push(
-                value.ok_or_else(|| {
-                    fail(format!("line {line}, column `{}`: `{cell}` is no number", table.columns[at]))
-                })?,
-            );
-        }
-    }
-    let count = table.rows.len();
+    let values = table.rows_of_numbers(&features)?.concat();
+    let count = table.num_rows();
     let held = ((count as f64 * arguments.test).round() as usize).clamp(1, count);
     if count - held < 10 {
-        return Err(fail(format!("{count} rows leave {} for training, at least 10 are needed", count - held)).into());
+        let reason = format!("{count} rows leave {} for training, at least 10 are needed", count - held);
+        return Err(table.error(reason));
     }
     let order = Rng::new(arguments.seed).fork("split").permutation(count);
     let (test, training) = order.split_at(held);
@@ -138,12 +113,13 @@ fn table(arguments: &Arguments) -> Result<(Vec<String>, [Rows; 2], usize)> {
         for &row in chosen {
             let row = row as usize;
             x.extend((0..width).map(|k| ((values[row * width + k] - means[k]) / deviations[k]) as f32));
-            labels.push(classes.iter().position(|class| *class == table.rows[row][label]).unwrap_or(0) as u32);
+            labels.push(of_rows[row]);
         }
         let lines = chosen.iter().map(|row| *row as usize + 2).collect();
         Ok(Rows { x: Tensor::from_vec(x, (chosen.len(), width), &Device::Cpu)?, labels, lines })
     };
-    Ok((classes.clone(), [rows(training)?, rows(test)?], width))
+    let parts = [rows(training)?, rows(test)?];
+    Ok((classes, parts, width))
 }
 
 fn model(arguments: &Arguments, width: usize, classes: usize) -> Result<(ParamStore, LyaNet<Map>)> {
@@ -170,6 +146,8 @@ fn train(net: &LyaNet<Map>, store: &ParamStore, rows: &Rows, is_lyapunov: bool, 
     let mut adam = Adam::new(store, AdamConfig::default())?;
     let mut rng = Rng::new(arguments.seed).fork("training");
     let mut violating = f64::NAN;
+    let what = if is_lyapunov { "training LyaNet" } else { "training the neural ODE" };
+    let mut progress = Progress::new(what, "epochs", arguments.epochs as usize);
     for epoch in 0..arguments.epochs {
         let (mut sum, mut count) = (0., 0.);
         for batch in &minibatches(rows.labels.len(), 64, Rest::Keep, &mut rng.fork(&format!("order {epoch}")))? {
@@ -189,6 +167,7 @@ fn train(net: &LyaNet<Map>, store: &ParamStore, rows: &Rows, is_lyapunov: bool, 
             adam.backward_step(&loss)?;
         }
         violating = sum / count;
+        progress.step();
     }
     Ok(violating)
 }
@@ -270,17 +249,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         return Err("--test: expected a share in (0, 1)".into());
     }
     let (classes, [training, test], width) = table(arguments)?;
-    let folder = Folder::prepare(&arguments.out, arguments.force)?;
-    say(&format!(
+    let mut results = Results::prepare("LyaNet on a table", &arguments.output)?;
+    results.say(&format!(
         "{} rows of {width} features for training, {} held out, {} classes",
         training.labels.len(),
         test.labels.len(),
         classes.len()
-    ));
-    say(&format!(
-        "training for {} epochs: seconds for a thousand rows{}",
-        arguments.epochs,
-        if arguments.alone { "" } else { "; the neural ODE beside it takes several times as long" }
     ));
     let (store, net) = model(arguments, width, classes.len())?;
     let violating = train(&net, &store, &training, true, arguments)?;
@@ -302,50 +276,49 @@ fn run(arguments: &Arguments) -> Result<()> {
             [0.05, 0.1, 0.25, 0.5, 1.].iter().map(|&t| format!("{:.3} at t = {t}", at(seen, t))).collect();
         format!("{name}: right {}; {:.1} % under the exponential bound", shown.join(", "), 100. * seen.bound)
     };
-    say(&line("LyaNet", &seen));
+    results.say(&line("LyaNet", &seen));
     if let Some(other) = &other {
-        say(&line("neural ODE", other));
+        results.say(&line("neural ODE", other));
     }
-    say(&format!(
+    results.say(&format!(
         "LyaNet: {:.1} % of the pairs of examples and states violate the condition; estimated L2 radius of standardised features {radius:.4} (an estimate, no certificate)",
         100. * violating
     ));
-    let mut accuracy = String::from("t,LyaNet,neural ODE\n");
+    let mut accuracy = Table::new(["t", "LyaNet", "neural ODE"]);
     for (number, t) in seen.times.iter().enumerate() {
         let second = other.as_ref().map_or_else(String::new, |other| other.right[number].to_string());
-        writeln!(accuracy, "{t},{},{second}", seen.right[number])?;
+        accuracy.rows.push(vec![t.to_string(), seen.right[number].to_string(), second]);
     }
-    folder.save("accuracy.csv", accuracy)?;
-    let mut predictions = String::from("line,class,prediction,margin,stays from\n");
-    for (row, (prediction, margin, stays)) in seen.rows.iter().enumerate() {
-        let (class, prediction) = (&classes[test.labels[row] as usize], &classes[*prediction as usize]);
-        writeln!(predictions, "{},{},{},{margin},{stays}", test.lines[row], quoted(class), quoted(prediction))?;
-    }
-    folder.save("predictions.csv", predictions)?;
+    results.table("accuracy", "Held-out rows right, over the time of the dynamics", &accuracy)?;
     let mut series = vec![Series::new("LyaNet", seen.times.clone(), seen.right.clone())];
     if let Some(other) = &other {
         series.push(Series::new("neural ODE", other.times.clone(), other.right.clone()));
     }
-    let plot = Plot::lines(
-        "Held-out rows right, over the time of the dynamics",
-        Axis::linear("t"),
-        Axis::linear("accuracy"),
-        series,
-    );
-    folder.save("accuracy.svg", plot.svg_file("accuracy", "")?)?;
+    let title = "Held-out rows right, over the time of the dynamics";
+    let plot = Plot::lines(title, Axis::linear("t"), Axis::linear("accuracy"), series);
+    results.figure(
+        "accuracy",
+        &plot,
+        "The earlier a curve is at its height, the sooner the dynamics may be stopped.",
+    )?;
+    let mut predictions = Table::new(["line", "class", "prediction", "margin", "stays from"]);
+    for (row, (prediction, margin, stays)) in seen.rows.iter().enumerate() {
+        let (class, prediction) = (&classes[test.labels[row] as usize], &classes[*prediction as usize]);
+        let numbers = [margin.to_string(), stays.to_string()];
+        let texts = [test.lines[row].to_string(), class.clone(), prediction.clone()];
+        predictions.rows.push(texts.into_iter().chain(numbers).collect());
+    }
+    results.table("predictions", "Held-out rows", &predictions)?;
     let summary = serde_json::json!({
         "classes": classes, "features": width, "training": training.labels.len(), "held_out": test.labels.len(), "gain": arguments.gain,
         "right": at(&seen, 1.), "right_at_0.1": at(&seen, 0.1), "under_bound": seen.bound, "violating": violating, "estimated_radius": radius,
         "neural_ode_right": other.as_ref().map(|other| at(other, 1.)), "neural_ode_right_at_0.1": other.as_ref().map(|other| at(other, 0.1)),
     });
-    folder.save("summary.json", serde_json::to_string_pretty(&summary)?)?;
-    store.save(folder.join("model.safetensors"))?;
-    say(&format!(
-        "written to {}: accuracy.csv, accuracy.svg, predictions.csv, summary.json, model.safetensors",
-        arguments.out.display()
-    ));
-    say(
-        "next: look at the rows of predictions.csv with the smallest margins, and compare gains on rows that you do not test on",
-    );
-    Ok(())
+    results.json("summary", "all numbers", &summary)?;
+    store.save(results.path("model.safetensors", "weights of LyaNet"))?;
+    let wrong = seen.rows.iter().zip(&test.labels).filter(|((prediction, ..), label)| prediction != *label).count();
+    results.finish(&match wrong {
+        0 => "no held-out row is wrong; the smallest margins in predictions.csv are the rows nearest to it".to_owned(),
+        _ => format!("look at the {wrong} wrong rows of predictions.csv and those with the smallest margins, and compare gains on rows that you do not test on"),
+    })
 }

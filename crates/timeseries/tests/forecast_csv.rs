@@ -38,7 +38,7 @@ fn a_table_becomes_forecasts_errors_and_a_plot() {
         assert!(text.contains("warning: still is always 7") && text.contains("warning: silent has no reading"));
         let forecast = std::fs::read_to_string(folder.join(out).join("forecast.csv")).unwrap();
         let lines: Vec<&str> = forecast.lines().collect();
-        assert_eq!((lines.len(), lines[0]), (5, r#"step,time,"a","b","c","still","silent""#));
+        assert_eq!((lines.len(), lines[0]), (5, "step,time,a,b,c,still,silent"));
         for (step, line) in lines[1..].iter().enumerate() {
             let cells: Vec<&str> = line.split(',').collect();
             // no time column, no time; the constant sensor stays what it is
@@ -47,9 +47,14 @@ fn a_table_becomes_forecasts_errors_and_a_plot() {
         }
         let errors = std::fs::read_to_string(folder.join(out).join("errors.csv")).unwrap();
         assert_eq!(errors.lines().count(), 1 + 3 * 4, "{errors}");
-        for file in ["forecast.svg", "model.safetensors", "scaler.json", "errors_by_sensor.csv", "intervals.csv"] {
+        let files = ["index.html", "forecast.svg", "test.svg", "model.safetensors", "scaler.json"];
+        for file in files.into_iter().chain(["errors_by_sensor.csv", "intervals.csv"]) {
             assert!(folder.join(out).join(file).is_file(), "{file}");
         }
+        // nothing is overwritten unasked
+        let again = run(&program, folder, &arguments);
+        assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("--force"));
+        assert_eq!(std::fs::read_to_string(folder.join(out).join("forecast.csv")).unwrap(), forecast);
     }
 }
 
@@ -139,12 +144,12 @@ fn sensors_in_different_units_get_times_errors_and_intervals() {
     }
     let read = |file: &str| std::fs::read_to_string(folder.join("out").join(file)).unwrap();
     let forecast = read("forecast.csv");
-    assert!(forecast.starts_with("step,time,\"flow\",\"level\",\"pressure\"\n1,2024-03-20T00:00:00,"), "{forecast}");
+    assert!(forecast.starts_with("step,time,flow,level,pressure\n1,2024-03-20T00:00:00,"), "{forecast}");
     assert!(forecast.lines().nth(6).unwrap().starts_with("6,2024-03-20T02:30:00,"), "{forecast}");
     // every sensor is forecast better than by its last reading and by its mean at that time of day
     let errors = read("errors_by_sensor.csv");
     let mae = |name: &str, sensor: &str| -> f64 {
-        let start = format!("{name},\"{sensor}\",");
+        let start = format!("{name},{sensor},");
         let line = errors.lines().find(|line| line.starts_with(&start)).unwrap();
         line.split(',').nth(3).unwrap().parse().unwrap()
     };
@@ -181,7 +186,7 @@ fn extreme_numbers_are_errors_or_harmless() {
             if option == "--epochs" && value.len() == 20 {
                 continue;
             }
-            let common = ["readings.csv", "--skip", "time", "--out", "out", option, value];
+            let common = ["readings.csv", "--skip", "time", "--force", "--out", "out", option, value];
             let mut arguments = common.to_vec();
             for (other, usual) in [("--period", "24"), ("--epochs", "1"), ("--horizon", "2")] {
                 if other != option {

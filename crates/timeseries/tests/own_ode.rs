@@ -50,7 +50,7 @@ fn an_equation_is_fitted_and_forecasts_better_than_naive_ones() {
     let out = place.path().join("fitted");
     let errors = std::fs::read_to_string(out.join("errors.csv")).unwrap();
     let error = |quantity: &str, method: &str| -> f64 {
-        let start = format!("\"{quantity}\",{method},");
+        let start = format!("{quantity},{method},");
         errors.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
     };
     for quantity in ["prey", "predators"] {
@@ -58,11 +58,25 @@ fn an_equation_is_fitted_and_forecasts_better_than_naive_ones() {
         assert!(own < error(quantity, "last observation") && own < error(quantity, "straight line"), "{errors}");
     }
     let fitted = std::fs::read_to_string(out.join("fitted.csv")).unwrap();
-    assert_eq!(fitted.lines().next().unwrap(), "series,part,\"day\",\"prey\",\"predators\"");
+    assert_eq!(fitted.lines().next().unwrap(), "series,part,day,prey,predators");
     assert_eq!(fitted.lines().count(), 1 + 2 * 2 * 201);
-    for name in ["trajectory-1.svg", "trajectory-2.svg", "phase.svg", "model.safetensors", "model.json"] {
+    for name in [
+        "index.html",
+        "trajectory-1.csv",
+        "trajectory-1.svg",
+        "trajectory-2.svg",
+        "phase.svg",
+        "model.safetensors",
+        "model.json",
+    ] {
         assert!(out.join(name).is_file(), "{name}");
     }
+    // whoever reads may stop reading
+    let mut unread = Command::new(reproduction::example("fit_ode").unwrap());
+    unread.args(["animals.csv", "--time", "day", "--group", "site", "--out", "unread", "--epochs", "3"]);
+    let mut unread = unread.current_dir(place.path()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(unread.stdout.take());
+    assert!(unread.wait().unwrap().success());
     // nothing is overwritten unasked
     let again = run("fit_ode", &arguments, place.path()).unwrap();
     assert!(!again.status.success() && text(&again).contains("--force"), "{}", text(&again));
@@ -82,7 +96,7 @@ fn bad_tables_are_told() {
     };
     let rows = |f: &dyn Fn(usize) -> String| (0..30).map(f).collect::<String>();
     let good = format!("t,x\n{}", rows(&|at| format!("{at},{}\n", (at as f64).sin())));
-    refused("fit_ode", &good, &["--time", "hour"], "no column `hour`");
+    refused("fit_ode", &good, &["--time", "hour"], "no column `hour`, there are: t, x");
     refused("fit_ode", &good.replace("3,", "3,x"), &[], "is no number");
     refused("fit_ode", &good.replace("\n4,", "\n3,"), &[], "appears twice");
     refused("fit_ode", "t,x\n0,1\n1,2\n", &[], "at least 10");
@@ -92,7 +106,7 @@ fn bad_tables_are_told() {
     refused("fit_ode", &good, &["--tolerance", "0"], "--tolerance");
     let labelled = format!("x,class\n{}", rows(&|at| format!("{at},{}\n", at % 2)));
     refused("lyanet_table", &labelled, &["--label", "kind"], "no column `kind`");
-    refused("lyanet_table", &labelled.replace("7,1", "seven,1"), &[], "is no number");
+    refused("lyanet_table", &labelled.replace("7,1", "seven,1"), &[], "`seven` is no finite number");
     refused("lyanet_table", &format!("x,class\n{}", rows(&|at| format!("{at},a\n"))), &[], "2 to 1000");
     refused("lyanet_table", &labelled, &["--gain", "-1"], "gain");
     refused("lyanet_table", &labelled, &["--test", "1"], "--test");
@@ -127,7 +141,7 @@ fn a_table_is_classified_early() {
     let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("summary.json")).unwrap()).unwrap();
     assert!(summary["right"].as_f64().unwrap() > 0.9 && summary["right_at_0.1"].as_f64().unwrap() > 0.9, "{summary}");
     assert_eq!(std::fs::read_to_string(out.join("predictions.csv")).unwrap().lines().count(), 121);
-    for name in ["accuracy.csv", "accuracy.svg", "model.safetensors"] {
+    for name in ["index.html", "accuracy.csv", "accuracy.svg", "model.safetensors"] {
         assert!(out.join(name).is_file(), "{name}");
     }
 }

@@ -119,6 +119,19 @@ pub(super) const SETS: &[DataSet] = &[
         preparation: "",
     },
     DataSet {
+        name: "cifar-100",
+        title: "CIFAR-100: 60,000 images, 32 x 32 x 3, 100 classes",
+        files: &[
+            DataFile::public("cifar-100-binary.tar.gz", 168513733, "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec", "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"),
+        ],
+        alternatives: &[],
+        licence: "None stated; free for research with citation",
+        citation: "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report, University of Toronto, 2009",
+        homepage: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        parser: "datasets::images::load_cifar_100",
+        preparation: "",
+    },
+    DataSet {
         name: "yale-b",
         title: "Extended Yale B, cropped, reduced to 40 x 35: 2414 faces, 38 subjects",
         files: &[

@@ -1,7 +1,7 @@
 //! Observations of some quantities at irregular times, in series.
 
-use datasets::table::{TableConfig, parse_text};
 use experiment::Result;
+use reproduction::front::Columns;
 use std::collections::BTreeMap;
 
 /// One series, in the order of time.
@@ -21,44 +21,39 @@ pub(crate) struct Observations {
 }
 
 impl Observations {
-    /// Reads a table with a header: a column of times, perhaps one that names series, and quantities.
-    pub(crate) fn parse(bytes: &[u8], time: &str, group: Option<&str>) -> Result<Self> {
-        let table = parse_text(bytes, &TableConfig::default())?;
-        let column = |name: &str| {
-            let known = table.columns.join(", ");
-            table
-                .columns
-                .iter()
-                .position(|column| column == name)
-                .ok_or_else(|| format!("there is no column `{name}`; there are {known}"))
-        };
-        let time_at = column(time)?;
-        let group_at = group.map(column).transpose()?;
-        let chosen: Vec<usize> =
-            (0..table.columns.len()).filter(|at| *at != time_at && Some(*at) != group_at).collect();
-        if chosen.is_empty() {
-            return Err("there is no column beside the times".into());
+    /// From a table: a column of times, perhaps one that names series, and quantities.
+    pub(crate) fn of(table: &Columns, time: &str, group: Option<&str>) -> Result<Self> {
+        let fail = |reason: String| table.error(reason);
+        let columns = table.names();
+        let times = table.texts(time)?;
+        let groups = group.map(|name| table.texts(name)).transpose()?;
+        let names: Vec<String> =
+            columns.into_iter().filter(|name| name != time && Some(name.as_str()) != group).collect();
+        if names.is_empty() {
+            return Err(fail("there is no column beside the times".to_owned()));
         }
+        let cells = names.iter().map(|name| table.texts(name)).collect::<Result<Vec<_>>>()?;
         let mut series: BTreeMap<String, Vec<(f64, Vec<f64>)>> = BTreeMap::new();
-        for (number, row) in table.rows.iter().enumerate() {
-            let line = number + 2;
-            let number_of = |at: usize| -> Result<f64> {
-                let cell = row[at].trim();
+        for row in 0..table.num_rows() {
+            let line = row + 2;
+            let number_of = |name: &str, cell: &str| -> Result<f64> {
+                let cell = cell.trim();
                 let empty = ["", "na", "n/a", "nan", "null", "none", "-", "?"];
                 if empty.contains(&cell.to_lowercase().as_str()) {
                     return Ok(f64::NAN);
                 }
                 match cell.parse::<f64>() {
                     Ok(value) if value.is_finite() => Ok(value),
-                    _ => Err(format!("line {line}, column `{}`: `{cell}` is no number", table.columns[at]).into()),
+                    _ => Err(fail(format!("line {line}, column `{name}`: `{cell}` is no number"))),
                 }
             };
-            let t = number_of(time_at)?;
+            let t = number_of(time, &times[row])?;
             if t.is_nan() {
-                return Err(format!("line {line}: the time is missing").into());
+                return Err(fail(format!("line {line}: the time is missing")));
             }
-            let values = chosen.iter().map(|&at| number_of(at)).collect::<Result<Vec<f64>>>()?;
-            let name = group_at.map_or_else(String::new, |at| row[at].clone());
+            let values = names.iter().zip(&cells).map(|(name, cells)| number_of(name, &cells[row]));
+            let values = values.collect::<Result<Vec<f64>>>()?;
+            let name = groups.as_ref().map_or_else(String::new, |groups| groups[row].clone());
             series.entry(name).or_default().push((t, values));
         }
         let mut all = Vec::with_capacity(series.len());
@@ -66,23 +61,21 @@ impl Observations {
             rows.sort_by(|a, b| a.0.total_cmp(&b.0));
             let what = if name.is_empty() { "the table".to_owned() } else { format!("series `{name}`") };
             if let Some(pair) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                return Err(format!(
+                return Err(fail(format!(
                     "{what}: the time {} appears twice (is there a column that names series? --group)",
                     pair[0].0
-                )
-                .into());
+                )));
             }
             if rows.len() < 10 {
-                return Err(format!("{what} has {} observations, at least 10 are needed", rows.len()).into());
+                return Err(fail(format!("{what} has {} observations, at least 10 are needed", rows.len())));
             }
             let (times, values) = rows.into_iter().unzip();
             all.push(Series { name, times, values });
         }
-        let names: Vec<String> = chosen.iter().map(|&at| table.columns[at].clone()).collect();
         for (at, name) in names.iter().enumerate() {
             let observed = all.iter().flat_map(|series| &series.values).filter(|values| values[at].is_finite()).count();
             if observed < 5 {
-                return Err(format!("column `{name}` has {observed} numbers, at least 5 are needed").into());
+                return Err(fail(format!("column `{name}` has {observed} numbers, at least 5 are needed")));
             }
         }
         Ok(Self { names, series: all })

@@ -4,6 +4,7 @@ use experiment::{Claim, Judge, Paper, Scale};
 
 const SMOKE: &[Scale] = &[Scale::Smoke];
 const LAPTOP: &[Scale] = &[Scale::Laptop, Scale::Paper];
+const PAPER_ONLY: &[Scale] = &[Scale::Paper];
 
 const fn at_least(id: &'static str, statement: &'static str, bound: f64, scales: &'static [Scale]) -> Claim {
     Claim::new(id, statement, Judge::AtLeast(bound), "", scales)
@@ -128,9 +129,24 @@ pub(crate) static PAPER: Paper = Paper {
             LAPTOP,
         ),
         shown(
-            "resnet-on-paper-data",
-            "CIFAR-10, CIFAR-100, Fashion-MNIST with ResNet-18 for 120 epochs: test errors of the paper",
-            &[],
+            "paper-error-mnist",
+            "MNIST, LyaNet with the paper's ResNet-18 and schedule: test error as a fraction",
+            PAPER_ONLY,
+        ),
+        shown(
+            "paper-error-fashion-mnist",
+            "Fashion-MNIST, LyaNet with the paper's ResNet-18 and schedule: test error as a fraction",
+            PAPER_ONLY,
+        ),
+        shown(
+            "paper-error-cifar-10",
+            "CIFAR-10, LyaNet with the paper's ResNet-18 and schedule: test error as a fraction",
+            PAPER_ONLY,
+        ),
+        shown(
+            "paper-error-cifar-100",
+            "CIFAR-100, LyaNet with the paper's ResNet-18 and schedule: test error as a fraction",
+            PAPER_ONLY,
         ),
     ],
 };

@@ -2,19 +2,22 @@
 
 use crate::attacked::{Attacked, Budgets, attack};
 use crate::figures;
-use crate::methods::{Data, History, Kind, Method, Model, Trajectories, grid, steps, train, trajectories};
+use crate::methods::{Data, History, Kind, Method, Model, Training, Trajectories, grid, steps, train, trajectories};
 use adversarial::attacks::Norm;
 use candle_core::{DType, Device, Tensor};
 use core_tensor::Mode;
 use core_tensor::random::Rng;
-use datasets::images::{LabelledImages, load_mnist};
+use datasets::images::{ImageSplit, LabelledImages, load_mnist};
 use experiment::{Context, Measured, Result, Table, Trial, statistics};
 use serde::{Deserialize, Serialize};
 use timeseries::lyanet::{EstimatedRadius, ExponentialBound};
 use timeseries::ode::{Gradient, Solve, Tableau};
+use vision::Normalization;
 
 const SEEDS: u64 = 3;
 const EPOCHS: usize = 5;
+/// Training and test images of `--synthetic`.
+const GENERATED: [usize; 2] = [3000, 1000];
 /// Test images that are attacked.
 const ATTACKED: usize = 500;
 const LINF: [f64; 3] = [8. / 255., 0.1, 0.2];
@@ -38,22 +41,22 @@ struct Found {
     radius: Option<f64>,
 }
 
-struct Images {
-    x: Tensor,
-    labels: Vec<u32>,
+pub(crate) struct Images {
+    pub(crate) x: Tensor,
+    pub(crate) labels: Vec<u32>,
 }
 
-fn images(from: &LabelledImages, chosen: &[usize]) -> Result<Images> {
+pub(crate) fn images(from: &LabelledImages, chosen: &[usize]) -> Result<Images> {
     let size = from.image_size();
     let mut pixels = Vec::with_capacity(chosen.len() * size);
     for &at in chosen {
         pixels.extend(from.pixels[at * size..(at + 1) * size].iter().map(|&pixel| f32::from(pixel) / 255.));
     }
     let labels = chosen.iter().map(|&at| from.labels[at].into()).collect();
-    Ok(Images { x: Tensor::from_vec(pixels, (chosen.len(), 1, from.height, from.width), &Device::Cpu)?, labels })
+    Ok(Images { x: Tensor::from_vec(pixels, (chosen.len(), from.channels, from.height, from.width), &Device::Cpu)?, labels })
 }
 
-fn right(model: &Model, data: &Images, options: &Solve) -> Result<(f64, f64)> {
+pub(crate) fn right(model: &Model, data: &Images, options: &Solve) -> Result<(f64, f64)> {
     let (mut right, mut evaluations, mut batches) = (0., 0., 0.);
     let options = options.clone().gradient(Gradient::None);
     for start in (0..data.labels.len()).step_by(500) {
@@ -146,7 +149,11 @@ fn plans(context: &Context) -> Vec<Plan> {
 }
 
 pub(crate) fn run(context: &mut Context) -> Result<()> {
-    let mnist = load_mnist(&reproduction::store(context)?, "mnist")?;
+    let is_synthetic = context.is_synthetic();
+    let mnist = match is_synthetic {
+        true => generated(GENERATED, context.seed_of("digits"))?,
+        false => load_mnist(&reproduction::store(context)?, "mnist")?,
+    };
     let all = plans(context);
     // the models of a seed together, so that what was made for the neural ODE can be tried on the others
     let mut groups: Vec<Vec<Plan>> = (0..SEEDS)
@@ -174,6 +181,17 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
     report(context, &plans, &found.concat())
 }
 
+/// Drawn digits in the place of handwriting, for `--synthetic`.
+pub(crate) fn generated([training, test]: [usize; 2], seed: u64) -> Result<ImageSplit> {
+    let all = datasets::synthetic::digits(training + test, &Default::default(), seed)?;
+    let part = |from: usize, to: usize| LabelledImages {
+        pixels: all.pixels[from * all.image_size()..to * all.image_size()].to_vec(),
+        labels: all.labels[from..to].to_vec(),
+        ..all
+    };
+    Ok(ImageSplit { train: part(0, training), test: part(training, training + test) })
+}
+
 fn is_main(plan: &Plan) -> bool {
     matches!(plan.method, Method::NeuralOde(1.) | Method::LyaNet(_))
 }
@@ -194,9 +212,10 @@ fn one(
     let validation = images(training, validation)?;
     let test = images(test, &(0..test.len()).collect::<Vec<_>>())?;
     // MNIST's mean and standard deviation
-    let standard = Some((0.1307, 0.3081));
+    let standard = Some(Normalization { mean: vec![0.1307], std: vec![0.3081] });
     let mut model = Model::new(plan.method, Data::Images, standard, plan.seed)?;
-    let history = train(&mut model, plan.method, (&data.x, &data.labels), (plan.epochs, plan.seed), trial)?;
+    let training = Training::small(plan.epochs, plan.seed);
+    let history = train(&mut model, plan.method, (&data.x, &data.labels), &training, trial)?;
     let (rk4, dopri5) = (steps(20), Solve::default().method(Tableau::dopri5()).tolerance(1e-3));
     let (by_rk4, _) = right(&model, &test, &rk4)?;
     let (by_dopri5, evaluations) = right(&model, &test, &dopri5)?;
@@ -228,7 +247,8 @@ fn one(
 }
 
 fn report(context: &mut Context, plans: &[Plan], found: &[Found]) -> Result<()> {
-    const DATA: &str = "MNIST";
+    let is_synthetic = context.is_synthetic();
+    let data = if is_synthetic { "generated digits" } else { "MNIST" };
     let of = |method: Method| -> Vec<&Found> {
         plans.iter().zip(found).filter(|(plan, _)| plan.method == method).map(|(_, found)| found).collect()
     };
@@ -249,7 +269,7 @@ fn report(context: &mut Context, plans: &[Plan], found: &[Found]) -> Result<()> 
             each.join(", "),
             if note.is_empty() { "" } else { "; " }
         );
-        Measured { note: Some(note), ..Measured::mean_of(values, DATA) }
+        Measured { note: Some(note), is_synthetic, ..Measured::mean_of(values, data) }
     };
     let right_at = |found: &Found, at: usize| found.trajectories.as_ref().map_or(f64::NAN, |all| all.right[at]);
     let values =

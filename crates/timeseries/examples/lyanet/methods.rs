@@ -14,6 +14,7 @@ use timeseries::lyanet::{
     ClassDynamics, ClassDynamicsConfig, ContinuousNet, ContinuousNetConfig, GainSchedule, LyaNet, LyapunovLoss, Region,
 };
 use timeseries::ode::{Solve, Tableau};
+use vision::{ImageNetwork, Normalization, ResNetConfig};
 
 /// A model and its training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub(crate) enum Method {
     LyaNet(f64),
     /// The Lyapunov loss with the growing gain of the paper's code, from 5.
     Schedule,
+    /// The same from 100, as in the paper.
+    PaperSchedule,
     /// The same model trained by the cross-entropy of its solution at a fixed gain.
     NeuralOde(f64),
     /// First values.
@@ -39,6 +42,7 @@ impl Method {
         match self {
             Self::LyaNet(gain) => format!("LyaNet, gain {gain}"),
             Self::Schedule => "LyaNet, growing gain".to_owned(),
+            Self::PaperSchedule => "LyaNet, the paper's gain".to_owned(),
             Self::NeuralOde(gain) => format!("neural ODE, gain {gain}"),
             Self::Untrained => "untrained dynamics".to_owned(),
             Self::Direct => "the network alone".to_owned(),
@@ -51,6 +55,7 @@ impl Method {
         match self {
             Self::LyaNet(gain) | Self::NeuralOde(gain) => gain,
             Self::Schedule => 5.,
+            Self::PaperSchedule => 100.,
             _ => 1.,
         }
     }
@@ -68,6 +73,8 @@ pub(crate) enum Data {
     Spiral,
     /// Images of 28 × 28: three convolutions of stride 2 with batch norm, and a linear layer.
     Images,
+    /// The paper's: ResNet-18 with a first convolution of 7 × 7.
+    Paper { channels: usize, classes: usize },
 }
 
 impl Data {
@@ -75,6 +82,7 @@ impl Data {
         match self {
             Self::Spiral => 3,
             Self::Images => 10,
+            Self::Paper { classes, .. } => classes,
         }
     }
 
@@ -82,7 +90,40 @@ impl Data {
         match self {
             Self::Spiral => 16,
             Self::Images => 32,
+            Self::Paper { .. } => 128,
         }
+    }
+
+    /// Of the first convolutions of ContinuousNet.
+    fn continuous_width(self) -> usize {
+        if matches!(self, Self::Paper { .. }) { 16 } else { 8 }
+    }
+
+    fn channels(self) -> usize {
+        if let Self::Paper { channels, .. } = self { channels } else { 1 }
+    }
+}
+
+/// How a model is trained.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Training {
+    pub(crate) epochs: usize,
+    pub(crate) batch: usize,
+    /// States of the Lyapunov loss.
+    pub(crate) states: usize,
+    /// Steps of Runge-Kutta in the training of the neural ODE.
+    pub(crate) steps: usize,
+    pub(crate) schedule: GainSchedule,
+    pub(crate) augmentation: Option<vision::Augmentation>,
+    pub(crate) seed: u64,
+}
+
+impl Training {
+    /// Ours: batches of 64 examples and 64 states, for a few epochs.
+    pub(crate) fn small(epochs: usize, seed: u64) -> Self {
+        // the paper's gain may fall in 60 of 120 epochs
+        let schedule = GainSchedule { falling_epochs: 2, ..GainSchedule::default() };
+        Self { epochs, batch: BATCH, states: STATES, steps: 20, schedule, augmentation: None, seed }
     }
 }
 
@@ -95,8 +136,8 @@ type Map = Box<dyn Fn(&Tensor, &mut Mode<'_>) -> timeseries::Result<Tensor>>;
 pub(crate) struct Model {
     pub(crate) store: ParamStore,
     pub(crate) kind: Kind,
-    /// Mean and standard deviation of the inputs, which are standardised inside of the model.
-    standard: Option<(f64, f64)>,
+    /// Of the inputs, which are standardised inside of the model.
+    standard: Option<Normalization>,
 }
 
 pub(crate) enum Kind {
@@ -135,18 +176,28 @@ fn image_map(outputs: usize, store: &ParamStore) -> Result<Map> {
     }))
 }
 
+fn paper_map(outputs: usize, channels: usize, store: &ParamStore) -> Result<Map> {
+    let config = ResNetConfig { input_channels: channels, ..ResNetConfig::resnet18(outputs) };
+    let network = vision::resnet(&config, store.var_builder().pp("map"))?;
+    Ok(Box::new(move |x, mode| {
+        network.forward(x, mode).map_err(|error| candle_core::Error::from(error).into())
+    }))
+}
+
 impl Model {
-    pub(crate) fn new(method: Method, data: Data, standard: Option<(f64, f64)>, seed: u64) -> Result<Self> {
+    pub(crate) fn new(method: Method, data: Data, standard: Option<Normalization>, seed: u64) -> Result<Self> {
         let store = ParamStore::new(seed, DType::F32, &Device::Cpu);
         let (classes, width) = (data.classes(), data.width());
         let map = |outputs: usize| match data {
             Data::Spiral => spiral_map(outputs, &store),
             Data::Images => image_map(outputs, &store),
+            Data::Paper { channels, .. } => paper_map(outputs, channels, &store),
         };
         let kind = match method {
             Method::Direct => Kind::Plain(map(classes)?),
             Method::ContinuousNet | Method::ContinuousLyaNet => {
-                let config = ContinuousNetConfig { width: 8, ..ContinuousNetConfig::new(1, classes) };
+                let width = data.continuous_width();
+                let config = ContinuousNetConfig { width, ..ContinuousNetConfig::new(data.channels(), classes) };
                 Kind::Continuous(Box::new(ContinuousNet::new(config, store.var_builder())?))
             }
             _ => {
@@ -159,8 +210,8 @@ impl Model {
     }
 
     pub(crate) fn standardised(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(match self.standard {
-            Some((mean, deviation)) => ops::affine(x, 1. / deviation, -mean / deviation)?,
+        Ok(match &self.standard {
+            Some(standard) => standard.apply(x)?,
             None => x.clone(),
         })
     }
@@ -197,68 +248,89 @@ pub(crate) fn epoch(
     model: &mut Model,
     (method, number): (Method, usize),
     (x, labels): (&Tensor, &[u32]),
-    adam: &mut Adam,
+    (training, optimizer): (&Training, &mut dyn Optimizer),
     rng: &mut Rng,
 ) -> Result<(f64, f64)> {
     let loss = LyapunovLoss::default();
     let region = Region::UniformRadius { half_range: 15. };
     let (mut total, mut violating, mut count) = (0., 0., 0.);
-    for batch in &minibatches(labels.len(), BATCH, Rest::Keep, &mut rng.fork(&format!("order {number}")))? {
+    for batch in &minibatches(labels.len(), training.batch, Rest::Keep, &mut rng.fork(&format!("order {number}")))? {
         let ids = Tensor::new(batch, &Device::Cpu)?;
         let own: Vec<u32> = batch.iter().map(|&at| labels[at as usize]).collect();
-        let inputs = model.standardised(&ops::index_select(x, &ids, 0)?)?;
+        let mut inputs = ops::index_select(x, &ids, 0)?;
+        if let Some(augmentation) = training.augmentation {
+            inputs = augmentation.apply(&inputs, rng)?;
+        }
+        let inputs = model.standardised(&inputs)?;
         let mut noise = rng.fork("noise");
         let mut mode = Mode::train(&mut noise);
         let targets = Tensor::new(own.as_slice(), &Device::Cpu)?;
         let value = match (&mut model.kind, method) {
-            (Kind::Dynamics(net), Method::LyaNet(_) | Method::Schedule) => {
-                let found = net.loss(&inputs, &own, &loss, (region, STATES), rng, &mut mode)?;
+            (Kind::Dynamics(net), Method::LyaNet(_) | Method::Schedule | Method::PaperSchedule) => {
+                let found = net.loss(&inputs, &own, &loss, (region, training.states), rng, &mut mode)?;
                 let fraction = found.violating()?;
                 violating += fraction;
-                if method == Method::Schedule {
-                    // the paper's 60 of 120 epochs
-                    let schedule = GainSchedule { falling_epochs: 2, ..GainSchedule::default() };
+                if matches!(method, Method::Schedule | Method::PaperSchedule) {
+                    let schedule = &training.schedule;
                     net.dynamics = net.dynamics.with_gain(schedule.after(net.dynamics.gain(), fraction, number))?;
                 }
                 found.loss
             }
-            (Kind::Dynamics(net), _) => ops::cross_entropy(&net.logits(&inputs, &steps(20), &mut mode)?, &targets)?,
+            (Kind::Dynamics(net), _) => {
+                ops::cross_entropy(&net.logits(&inputs, &steps(training.steps), &mut mode)?, &targets)?
+            },
             (Kind::Plain(map), _) => ops::cross_entropy(&map(&inputs, &mut mode)?, &targets)?,
             (Kind::Continuous(net), Method::ContinuousLyaNet) => net.lyapunov_loss(&inputs, &targets, &mut mode)?,
             (Kind::Continuous(net), _) => ops::cross_entropy(&net.forward(&inputs, &mut mode)?, &targets)?,
         };
-        adam.backward_step(&value)?;
+        optimizer.backward_step(&value)?;
         total += f64::from(value.to_scalar::<f32>()?);
         count += 1.;
     }
     Ok((total / count, violating / count))
 }
 
-/// Trains a model for some epochs.
+/// Trains a model by Adam. `after` sees the model after each epoch.
 pub(crate) fn train(
     model: &mut Model,
     method: Method,
     data: (&Tensor, &[u32]),
-    (epochs, seed): (usize, u64),
+    training: &Training,
     trial: &TrialContext,
+) -> Result<History> {
+    let mut adam = Adam::new(&model.store, AdamConfig { learning_rate: 1e-3, ..AdamConfig::default() })?;
+    train_by(model, method, data, (training, &mut adam), trial, &mut |_, _, _| Ok(()))
+}
+
+/// What is done after each epoch, with its number from 1.
+type After<'a> = &'a mut dyn FnMut(usize, &Model, &mut dyn Optimizer) -> Result<()>;
+
+/// Trains a model by any optimiser.
+pub(crate) fn train_by(
+    model: &mut Model,
+    method: Method,
+    data: (&Tensor, &[u32]),
+    (training, optimizer): (&Training, &mut dyn Optimizer),
+    trial: &TrialContext,
+    after: After<'_>,
 ) -> Result<History> {
     let mut history = History { violating: Vec::new(), gains: Vec::new(), losses: Vec::new() };
     if method == Method::Untrained {
         return Ok(history);
     }
-    let mut adam = Adam::new(&model.store, AdamConfig { learning_rate: 1e-3, ..AdamConfig::default() })?;
-    let mut rng = Rng::new(seed).fork("training");
-    for number in 0..epochs {
+    let mut rng = Rng::new(training.seed).fork("training");
+    for number in 0..training.epochs {
         trial.check_cancelled()?;
-        let (loss, violating) = epoch(model, (method, number), data, &mut adam, &mut rng)?;
-        trial.epoch(number + 1, epochs, &format!("loss {loss:.3}"));
+        let (loss, violating) = epoch(model, (method, number), data, (training, &mut *optimizer), &mut rng)?;
+        trial.epoch(number + 1, training.epochs, &format!("loss {loss:.3}"));
         history.losses.push(loss);
-        if matches!(method, Method::LyaNet(_) | Method::Schedule) {
+        if matches!(method, Method::LyaNet(_) | Method::Schedule | Method::PaperSchedule) {
             history.violating.push(violating);
         }
         if let Kind::Dynamics(net) = &model.kind {
             history.gains.push(net.dynamics.gain());
         }
+        after(number + 1, model, &mut *optimizer)?;
     }
     Ok(history)
 }

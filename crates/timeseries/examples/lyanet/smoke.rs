@@ -3,7 +3,7 @@
 use crate::attacked::{Attacked, Budgets, attack};
 use crate::figures;
 use crate::methods::{
-    BATCH, Data, History, Kind, Method, Model, Trajectories, epoch, grid, steps, train, trajectories,
+    BATCH, Data, History, Kind, Method, Model, Training, Trajectories, epoch, grid, steps, train, trajectories,
 };
 use crate::solver;
 use crate::spiral::{Points, spiral};
@@ -40,7 +40,7 @@ fn data(seed: u64) -> Result<(Points, Points)> {
 fn trial_of(method: Method, seed: u64, trial: &experiment::TrialContext) -> Result<Found> {
     let (training, test) = data(seed)?;
     let mut model = Model::new(method, Data::Spiral, None, seed)?;
-    let history = train(&mut model, method, (&training.x, &training.labels), (EPOCHS, seed), trial)?;
+    let history = train(&mut model, method, (&training.x, &training.labels), &Training::small(EPOCHS, seed), trial)?;
     let all = trajectories(&model, (&test.x, &test.labels), &steps(20), &grid())?;
     let budgets =
         Budgets { norm: Norm::Linf, budgets: &BUDGETS, check: 2., bounds: (-3., 3.), step: 0.25, iterations: 10 };
@@ -199,7 +199,7 @@ fn times(context: &mut Context) -> Result<(f64, f64)> {
             let mut number = 0;
             seconds.push(solver::fastest(3, || {
                 number += 1;
-                epoch(&mut model, (method, number), (x, labels), &mut adam, &mut rng)?;
+                epoch(&mut model, (method, number), (x, labels), (&Training::small(1, 0), &mut adam), &mut rng)?;
                 Ok(())
             })?);
         }
