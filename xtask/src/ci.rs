@@ -1,15 +1,17 @@
 //! `cargo xtask ci`: the steps of continuous integration, each of which runs here as it runs there.
 
+use std::path::PathBuf;
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, file};
 use crate::reproduce;
 use crate::test::{self, Test};
 use crate::type_check::{self, Outcome};
-use crate::{api, dependencies, docs, exit, miri, process, report, text_table, workspace};
+use crate::{api, dependencies, docs, exit, miri, packages, process, report, text_table, workspace};
 
 /// Run the steps of continuous integration: one, several, or all
 #[derive(Debug, Args)]
@@ -37,6 +39,8 @@ enum Step {
     Unused,
     /// cargo xtask test
     Test,
+    /// Projects outside of the workspace use the libraries as they are packed
+    Packages,
     /// Kernels, parsers and the wire format under Miri, where it is installed
     Miri,
     /// The committed lists of public items are true, where a nightly toolchain is installed
@@ -69,6 +73,7 @@ impl Step {
             Self::Advisories => dependencies::advisories(),
             Self::Unused => dependencies::unused(),
             Self::Test => Ok(Outcome::of(test::run(&Test::everything())?)),
+            Self::Packages => packages::run(),
             Self::Miri => miri::run(),
             Self::Api => api::check(),
             Self::Reproduce => reproduce::compared_with_recorded(&reproduce::smoke()),
@@ -87,10 +92,19 @@ pub(crate) fn run(arguments: &Ci) -> Result<u8> {
     let steps = if arguments.steps.is_empty() { Step::value_variants() } else { &arguments.steps };
     let mut rows = Vec::new();
     let mut code = exit::OK;
+    let mut beside: Option<Beside> = None;
     for step in steps {
+        // Miri interprets on one core, and the tests leave one idle more often than not.
+        if *step == Step::Test && steps.contains(&Step::Miri) {
+            beside = Beside::start(Step::Miri).inspect_err(|error| complain!("note: {error}")).ok();
+        }
         say!("\n==> {}", step.name());
         let start = Instant::now();
-        let outcome = step.run().unwrap_or_else(|error| {
+        let ended = match beside.take_if(|beside: &mut Beside| beside.step == *step) {
+            Some(beside) => beside.finish(),
+            None => step.run(),
+        };
+        let outcome = ended.unwrap_or_else(|error| {
             complain!("error: {error}");
             Outcome::Failed
         });
@@ -106,6 +120,41 @@ pub(crate) fn run(arguments: &Ci) -> Result<u8> {
     }
     say!("\n{}", text_table::render(&["step", "time", "outcome"], &rows));
     Ok(code)
+}
+
+/// A step that runs beside others, in an xtask of its own that writes to a file.
+struct Beside {
+    step: Step,
+    log: PathBuf,
+    ended: JoinHandle<Result<i32>>,
+}
+
+impl Beside {
+    fn start(step: Step) -> Result<Self> {
+        let log = workspace::metadata()?.target_directory.join(format!("ci-{}.log", step.name()));
+        let output = std::fs::File::create(&log).map_err(file("create", &log))?;
+        let errors = output.try_clone().map_err(file("write", &log))?;
+        let program = std::env::current_exe().map_err(file("find", "xtask"))?;
+        let name = step.name();
+        let run = move || process::run(Command::new(program).args(["ci", &name]).stdout(output).stderr(errors));
+        Ok(Self { step, log, ended: std::thread::spawn(run) })
+    }
+
+    /// Waits, shows what it said, and returns how it ended.
+    fn finish(self) -> Result<Outcome> {
+        let code = self.ended.join().unwrap_or(Ok(i32::from(exit::ERROR)))?;
+        let said = std::fs::read_to_string(&self.log).map_err(file("read", &self.log))?;
+        relay!(said.trim_end());
+        let start = format!("<== {}: ", self.step.name());
+        let word = said.lines().rev().find_map(|line| line.strip_prefix(&start));
+        let word = word.and_then(|rest| rest.rsplit_once(',')).map_or("", |(word, _)| word);
+        Ok(match word.split_once(": ") {
+            _ if code != 0 => Outcome::Failed,
+            Some(("noted", what)) => Outcome::Noted(what.to_owned()),
+            Some(("skipped", reason)) => Outcome::Skipped(reason.to_owned()),
+            _ => Outcome::Passed,
+        })
+    }
 }
 
 fn cargo(arguments: &[&str]) -> Result<Outcome> {
