@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Result, file};
 use crate::reproduce;
+use crate::reproduction::out_folder;
 use crate::test::{self, Test};
 use crate::type_check::{self, Outcome};
 use crate::{api, dependencies, docs, exit, miri, packages, process, report, text_table, workspace};
@@ -37,6 +38,10 @@ enum Step {
     Advisories,
     /// No dependency that nobody uses, where cargo-shear or cargo-machete is installed
     Unused,
+    /// All test programs and examples, in one build, for the steps below
+    Build,
+    /// Every implemented paper at smoke scale; fails for a claim that is not reproduced unless the committed report says so
+    Reproduce,
     /// cargo xtask test
     Test,
     /// Projects outside of the workspace use the libraries as they are packed
@@ -45,8 +50,6 @@ enum Step {
     Miri,
     /// The committed lists of public items are true, where a nightly toolchain is installed
     Api,
-    /// Every implemented paper at smoke scale; fails for a claim that is not reproduced unless the committed report says so
-    Reproduce,
     /// The README's table agrees with the committed reports
     Report,
     /// The `cuda` and `nccl` features type-check, without a CUDA toolkit
@@ -60,7 +63,8 @@ impl Step {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    fn run(self) -> Result<Outcome> {
+    /// `smoke_runs`: what the step `reproduce` has left, if it was one of the steps.
+    fn run(self, smoke_runs: Option<PathBuf>) -> Result<Outcome> {
         match self {
             Self::Format => cargo(&["fmt", "--all", "--check"]),
             Self::Lints => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -72,7 +76,8 @@ impl Step {
             Self::Licences => dependencies::licences(),
             Self::Advisories => dependencies::advisories(),
             Self::Unused => dependencies::unused(),
-            Self::Test => Ok(Outcome::of(test::run(&Test::everything())?)),
+            Self::Build => cargo(&["test", "--profile", "checked", "--workspace", "--no-run"]),
+            Self::Test => Ok(Outcome::of(test::run(&Test::everything(smoke_runs))?)),
             Self::Packages => packages::run(),
             Self::Miri => miri::run(),
             Self::Api => api::check(),
@@ -93,16 +98,17 @@ pub(crate) fn run(arguments: &Ci) -> Result<u8> {
     let mut rows = Vec::new();
     let mut code = exit::OK;
     let mut beside: Option<Beside> = None;
+    let mut smoke_runs = None;
     for step in steps {
-        // Miri interprets on one core, and the tests leave one idle more often than not.
-        if *step == Step::Test && steps.contains(&Step::Miri) {
+        // Miri interprets on one core, and papers and tests leave one idle more often than not.
+        if *step == Step::Reproduce && steps.contains(&Step::Miri) {
             beside = Beside::start(Step::Miri).inspect_err(|error| complain!("note: {error}")).ok();
         }
         say!("\n==> {}", step.name());
         let start = Instant::now();
         let ended = match beside.take_if(|beside: &mut Beside| beside.step == *step) {
             Some(beside) => beside.finish(),
-            None => step.run(),
+            None => step.run(smoke_runs.clone()),
         };
         let outcome = ended.unwrap_or_else(|error| {
             complain!("error: {error}");
@@ -115,6 +121,8 @@ pub(crate) fn run(arguments: &Ci) -> Result<u8> {
         say!("<== {}: {word}, {seconds:.1} s", step.name());
         if outcome == Outcome::Failed {
             code = exit::ERROR;
+        } else if *step == Step::Reproduce {
+            smoke_runs = Some(out_folder(None));
         }
         rows.push(vec![step.name(), format!("{seconds:.1} s"), word]);
     }
