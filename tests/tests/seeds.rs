@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use integration_tests::{example, packages};
+use integration_tests::{examples, packages};
 use serde_json::Value;
 
 /// For each paper the groups of trials that train or draw, all of whose results must follow the seed.
@@ -56,17 +56,21 @@ struct Paper {
 
 /// The implemented papers: examples with claims.
 fn papers() -> Vec<Paper> {
-    let mut papers = Vec::new();
+    let mut found = Vec::new();
     for package in packages() {
         let Ok(entries) = std::fs::read_dir(package.directory.join("examples")) else { continue };
         for entry in entries.flatten().filter(|entry| entry.path().join("claims.rs").is_file()) {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let program = example(&package.name, &name);
-            papers.push(Paper { slug: name.replace('_', "-"), package: package.name.clone(), program });
+            found.push((entry.file_name().to_string_lossy().into_owned(), package.name.clone()));
         }
     }
-    papers.sort_by(|a, b| a.slug.cmp(&b.slug));
-    papers
+    found.sort();
+    let programs = examples(found.iter().map(|(name, _)| name.as_str()));
+    let paper = |(name, package): (String, String)| Paper {
+        slug: name.replace('_', "-"),
+        package,
+        program: programs.get(&name).unwrap_or_else(|| panic!("no program {name}")).clone(),
+    };
+    found.into_iter().map(paper).collect()
 }
 
 fn start(program: &Path, seed: u64, shard: Option<&str>, out: &Path) -> Child {
