@@ -86,14 +86,6 @@ pub fn examples<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<String
         .collect()
 }
 
-/// Builds the development form of an example and returns the program.
-///
-/// # Panics
-/// When it does not build.
-pub fn development_example(package: &str, name: &str) -> PathBuf {
-    build(&["--package", package, "--example", name])
-}
-
 /// [`cargo`] with the network: what only a feature needs has not been downloaded by whoever started these tests.
 pub fn cargo_for_features() -> Command {
     let mut command = cargo();

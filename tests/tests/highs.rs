@@ -19,7 +19,8 @@ fn highs_agrees_with_brute_force_where_it_can_be_built() {
     }
     let mut command = cargo_for_features();
     // without Candle, which these tests do not need
-    command.args(["test", "--package", "adversarial", "--no-default-features", "--features", "highs"]);
+    command.args(["test", "--profile", "checked", "--package", "adversarial"]);
+    command.args(["--no-default-features", "--features", "highs"]);
     let output = command.args(["--test", "solvers", "--test", "collective_bagging_golden"]).output();
     let output = output.expect("cargo starts");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -111,10 +111,11 @@ fn the_bridge_of_the_examples_knows_no_family() {
 }
 
 /// Candle and the crates below it, with the features that they are built with for the tests and examples of `package`.
-fn candle(package: &str) -> BTreeMap<String, String> {
+fn candle(package: &str, features: &str) -> BTreeMap<String, String> {
     let tree = |package: &str, edges: &str| -> BTreeMap<String, String> {
         let format = ["--edges", edges, "--prefix", "none", "--format", "{p}|{f}"];
-        let text = stdout(cargo().args(["tree", "--package", package]).args(format));
+        let features = if package == "candle-core" { "" } else { features };
+        let text = stdout(cargo().args(["tree", "--package", package, "--features", features]).args(format));
         let lines = text.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|'));
         lines.map(|(name, features)| (name.to_owned(), features.to_owned())).collect()
     };
@@ -126,7 +127,11 @@ fn candle(package: &str) -> BTreeMap<String, String> {
 #[test]
 fn all_families_share_one_build_of_candle() {
     let families = families().into_iter().filter(|family| family.directory.join("examples").is_dir());
-    let trees: Vec<_> = families.map(|family| (candle(&family.name), family.name)).collect();
+    let mut trees: Vec<_> = families.map(|family| (candle(&family.name, ""), family.name)).collect();
+    // the tests of these build with them
+    for (package, feature) in [("distributed", "mpi"), ("adversarial", "highs")] {
+        trees.push((candle(package, feature), format!("{package} with {feature}")));
+    }
     for pair in trees.windows(2) {
         let ((one, first), (other, second)) = (&pair[0], &pair[1]);
         assert!(one.keys().any(|name| name.starts_with("candle-core ")), "{first} has no Candle: {one:?}");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use integration_tests::{development_example, xtask};
+use integration_tests::{example, xtask};
 
 /// A script for `$CARGO`: what stands behind `--` goes to the toy.
 fn stand_in(folder: &Path, toy: &Path) -> PathBuf {
@@ -59,7 +59,7 @@ fn is_complete(folder: &Path) -> Option<bool> {
 
 #[test]
 fn a_signal_to_xtask_alone_ends_the_program_which_saves_what_it_has() {
-    let toy = development_example("experiment", "toy");
+    let toy = example("experiment", "toy");
     for name in ["TERM", "INT", "HUP"] {
         let folder = tempfile::tempdir().unwrap();
         let mut child = start(folder.path(), &toy);
@@ -76,7 +76,7 @@ fn a_signal_to_xtask_alone_ends_the_program_which_saves_what_it_has() {
 
 #[test]
 fn a_killed_xtask_leaves_no_program_that_keeps_the_next_one_out() {
-    let toy = development_example("experiment", "toy");
+    let toy = example("experiment", "toy");
     let folder = tempfile::tempdir().unwrap();
     let mut child = start(folder.path(), &toy);
     wait_until("a trial is finished", || trials(folder.path()) > 0);
@@ -96,7 +96,7 @@ fn a_killed_xtask_leaves_no_program_that_keeps_the_next_one_out() {
 
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
-    let toy = development_example("experiment", "toy");
+    let toy = example("experiment", "toy");
     let folder = tempfile::tempdir().unwrap();
     let mut command = xtask();
     command.args(["reproduce", "sep", "--offline", "--out"]).arg(folder.path().join("out"));

@@ -25,6 +25,7 @@ mod job_control;
 mod list;
 mod miri;
 mod nearest;
+mod packages;
 mod papers;
 mod process;
 mod readme_table;

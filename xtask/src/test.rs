@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the tests of everything or of some crates, and a list of what skipped itself.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -22,12 +22,15 @@ pub(crate) struct Test {
     /// Arguments for the test programs, such as a filter or --nocapture
     #[arg(last = true)]
     extra: Vec<String>,
+    /// Runs at smoke scale that tests need not make again
+    #[arg(skip)]
+    smoke_runs: Option<PathBuf>,
 }
 
 impl Test {
-    /// The tests of the whole workspace.
-    pub(crate) fn everything() -> Self {
-        Self { crates: Vec::new(), extra: Vec::new() }
+    /// The tests of the whole workspace. `smoke_runs` is a folder of finished runs of this code.
+    pub(crate) fn everything(smoke_runs: Option<PathBuf>) -> Self {
+        Self { crates: Vec::new(), extra: Vec::new(), smoke_runs }
     }
 }
 
@@ -59,6 +62,10 @@ pub(crate) fn run(arguments: &Test) -> Result<u8> {
             command.env(name, "1");
         }
     }
+    match &arguments.smoke_runs {
+        Some(folder) => command.env("SMOKE_RUNS", folder),
+        None => command.env_remove("SMOKE_RUNS"),
+    };
     let missing: Vec<String> = ["DATA_DIR", "GOLDEN_DIR"].into_iter().filter_map(missing_folder).collect();
     for line in &missing {
         complain!("note: {line}");

@@ -68,6 +68,7 @@ fn in_root(mut command: Command) -> Command {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<Target>,
     pub(crate) features: std::collections::BTreeMap<String, Vec<String>>,

@@ -70,6 +70,15 @@ pub struct Context {
     pub(crate) content: Content,
 }
 
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("paper", &self.paper.slug)
+            .field("scale", &self.arguments.scale)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Context {
     /// How much of the paper's protocol to carry out.
     pub fn scale(&self) -> Scale {

@@ -18,6 +18,12 @@ pub struct Probe<'a> {
     loss: &'a LossFn<'a>,
 }
 
+impl std::fmt::Debug for Probe<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe").field("net", self.net).finish_non_exhaustive()
+    }
+}
+
 /// A child on the probe's batch.
 #[derive(Debug, Clone)]
 pub struct Child {

@@ -41,6 +41,12 @@ pub struct Blueprint {
     operators: Arc<OperatorFactory>,
 }
 
+impl std::fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blueprint").field("space", &self.space).finish_non_exhaustive()
+    }
+}
+
 impl Blueprint {
     /// A blueprint. Parameters of the operator `name` in layer `l` stand under `layer.l.name`.
     pub fn new(
@@ -133,6 +139,15 @@ pub struct SuperNet {
     /// Names and variables of each operator's parameters.
     parameters: Vec<Vec<Vec<(String, Var)>>>,
     example: Tensor,
+}
+
+impl std::fmt::Debug for SuperNet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SuperNet")
+            .field("space", &self.blueprint.space)
+            .field("shapes", &self.shapes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SuperNet {

@@ -21,6 +21,12 @@ pub struct Admm {
     masks: Masks,
 }
 
+impl std::fmt::Debug for Admm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admm").field("rho", &self.rho).field("masks", &self.masks).finish_non_exhaustive()
+    }
+}
+
 impl Admm {
     /// From weights as they are, with `U = 0`. `structure` is the mask of a parameter, from its name, shape and the magnitudes of `W + U`: those entries that are kept in the nearest weights with the structure.
     ///

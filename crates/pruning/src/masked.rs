@@ -38,6 +38,12 @@ pub struct MaskedOptimizer<O> {
     masked: Vec<(Var, Tensor)>,
 }
 
+impl<O> std::fmt::Debug for MaskedOptimizer<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MaskedOptimizer").field("masks", &self.masks).finish_non_exhaustive()
+    }
+}
+
 impl<O: Optimizer> MaskedOptimizer<O> {
     /// Masks the optimiser's parameters, and sets what is not kept to zero.
     ///

@@ -70,6 +70,12 @@ pub struct Round<'a> {
     marked: Option<BTreeMap<String, Tensor>>,
 }
 
+impl std::fmt::Debug for Round<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Round").field("index", &self.index).field("masks", self.masks).finish_non_exhaustive()
+    }
+}
+
 impl Round<'_> {
     /// 0 for the dense network, then the number of times that it was pruned.
     pub fn index(&self) -> usize {
@@ -151,6 +157,15 @@ pub struct Tickets {
     /// After round 0.
     dense: Option<BTreeMap<String, Tensor>>,
     found: Vec<Ticket>,
+}
+
+impl std::fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tickets")
+            .field("options", &self.options)
+            .field("found", &self.found.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tickets {

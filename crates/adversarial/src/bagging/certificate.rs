@@ -24,6 +24,12 @@ pub struct CertifyConfig<'a> {
     pub group_size: Option<usize>,
 }
 
+impl std::fmt::Debug for CertifyConfig<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CertifyConfig").field("group_size", &self.group_size).finish_non_exhaustive()
+    }
+}
+
 impl Default for CertifyConfig<'_> {
     fn default() -> Self {
         Self { solver: &Automatic, limits: Limits::default(), group_size: None }

@@ -122,6 +122,15 @@ pub struct Ensemble {
     num_classes: usize,
 }
 
+impl std::fmt::Debug for Ensemble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ensemble")
+            .field("sub_classifiers", &self.classifiers.len())
+            .field("num_classes", &self.num_classes)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Ensemble {
     /// The votes of all sub-classifiers on `features`, `[samples, width]`; in parallel.
     ///

@@ -63,9 +63,23 @@ pub struct Adam {
     core: Core,
 }
 
+impl std::fmt::Debug for Adam {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parameters = self.core.slots.len();
+        f.debug_struct("Adam").field("config", self.config()).field("parameters", &parameters).finish_non_exhaustive()
+    }
+}
+
 /// AdamW (Loshchilov and Hutter 2019) as `torch.optim.AdamW`: `p ← (1 − η·weight_decay) p` before the step of [`Adam`].
 pub struct AdamW {
     core: Core,
+}
+
+impl std::fmt::Debug for AdamW {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parameters = self.core.slots.len();
+        f.debug_struct("AdamW").field("config", self.config()).field("parameters", &parameters).finish_non_exhaustive()
+    }
 }
 
 impl Adam {

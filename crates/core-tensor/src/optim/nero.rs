@@ -37,6 +37,15 @@ pub struct Nero {
     config: NeroConfig,
 }
 
+impl std::fmt::Debug for Nero {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nero")
+            .field("config", &self.config)
+            .field("parameters", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
 struct Slot {
     name: String,
     var: Var,

@@ -40,6 +40,13 @@ pub struct Sgd {
     settings: Grouped<SgdConfig>,
 }
 
+impl std::fmt::Debug for Sgd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (config, parameters) = (&self.settings.config, self.slots.len());
+        f.debug_struct("Sgd").field("config", config).field("parameters", &parameters).finish_non_exhaustive()
+    }
+}
+
 /// Without momentum nothing is kept.
 enum Kind {
     Bare(Slot<0>),

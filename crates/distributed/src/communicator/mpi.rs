@@ -24,6 +24,7 @@ thread_local! {
 static IS_IN_USE: AtomicBool = AtomicBool::new(false);
 
 /// The transport of MPI's world.
+#[derive(Debug)]
 pub struct MpiTransport {
     failure: Option<String>,
 }

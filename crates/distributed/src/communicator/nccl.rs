@@ -23,6 +23,15 @@ pub struct NcclCommunicator {
     bytes_sent: AtomicU64,
 }
 
+impl std::fmt::Debug for NcclCommunicator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NcclCommunicator")
+            .field("rank", &self.control.rank())
+            .field("world_size", &self.control.world_size())
+            .finish_non_exhaustive()
+    }
+}
+
 enum Job {
     Sum(Vec<f32>, Sender<Result<Vec<f32>>>),
     /// The same number of bytes from every rank.

@@ -17,6 +17,15 @@ pub struct Compressed {
     format: WireFormat,
 }
 
+impl std::fmt::Debug for Compressed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressed")
+            .field("compressor", &self.compressor.name())
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Compressed {
     /// A compressor, built-in or your own, with a memory and the bytes to send. Momentum memories need a compressor that sends indices.
     pub fn new(compressor: Box<dyn Compressor>, memory: Memory, format: WireFormat) -> Self {

@@ -12,6 +12,15 @@ pub struct Standardized<L> {
     pub learner: L,
 }
 
+impl<L: std::fmt::Debug> std::fmt::Debug for Standardized<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standardized")
+            .field("columns", &self.columns)
+            .field("learner", &self.learner)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<L> Standardized<L> {
     /// Standardises every feature.
     pub fn all(learner: L) -> Self {
