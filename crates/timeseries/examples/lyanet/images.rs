@@ -53,7 +53,10 @@ pub(crate) fn images(from: &LabelledImages, chosen: &[usize]) -> Result<Images> 
         pixels.extend(from.pixels[at * size..(at + 1) * size].iter().map(|&pixel| f32::from(pixel) / 255.));
     }
     let labels = chosen.iter().map(|&at| from.labels[at].into()).collect();
-    Ok(Images { x: Tensor::from_vec(pixels, (chosen.len(), from.channels, from.height, from.width), &Device::Cpu)?, labels })
+    Ok(Images {
+        x: Tensor::from_vec(pixels, (chosen.len(), from.channels, from.height, from.width), &Device::Cpu)?,
+        labels,
+    })
 }
 
 pub(crate) fn right(model: &Model, data: &Images, options: &Solve) -> Result<(f64, f64)> {

@@ -179,9 +179,7 @@ fn image_map(outputs: usize, store: &ParamStore) -> Result<Map> {
 fn paper_map(outputs: usize, channels: usize, store: &ParamStore) -> Result<Map> {
     let config = ResNetConfig { input_channels: channels, ..ResNetConfig::resnet18(outputs) };
     let network = vision::resnet(&config, store.var_builder().pp("map"))?;
-    Ok(Box::new(move |x, mode| {
-        network.forward(x, mode).map_err(|error| candle_core::Error::from(error).into())
-    }))
+    Ok(Box::new(move |x, mode| network.forward(x, mode).map_err(|error| candle_core::Error::from(error).into())))
 }
 
 impl Model {
@@ -278,7 +276,7 @@ pub(crate) fn epoch(
             }
             (Kind::Dynamics(net), _) => {
                 ops::cross_entropy(&net.logits(&inputs, &steps(training.steps), &mut mode)?, &targets)?
-            },
+            }
             (Kind::Plain(map), _) => ops::cross_entropy(&map(&inputs, &mut mode)?, &targets)?,
             (Kind::Continuous(net), Method::ContinuousLyaNet) => net.lyapunov_loss(&inputs, &targets, &mut mode)?,
             (Kind::Continuous(net), _) => ops::cross_entropy(&net.forward(&inputs, &mut mode)?, &targets)?,

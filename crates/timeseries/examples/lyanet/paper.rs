@@ -87,13 +87,8 @@ impl Set {
     }
 }
 
-const METHODS: [Method; 5] = [
-    Method::PaperSchedule,
-    Method::NeuralOde(1.),
-    Method::Direct,
-    Method::ContinuousNet,
-    Method::ContinuousLyaNet,
-];
+const METHODS: [Method; 5] =
+    [Method::PaperSchedule, Method::NeuralOde(1.), Method::Direct, Method::ContinuousNet, Method::ContinuousLyaNet];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Found {
@@ -114,9 +109,8 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
         let seed = context.seed_of(&format!("paper {}", set.title()));
         let epochs = if is_synthetic { GENERATED.1 } else { 120 };
         let group = format!("paper, {}", set.title());
-        let found = context.trials(&group, trials, |&method: &Method, trial| {
-            one(method, set, (&data, epochs), seed, trial)
-        })?;
+        let found =
+            context.trials(&group, trials, |&method: &Method, trial| one(method, set, (&data, epochs), seed, trial))?;
         let found: Vec<Found> = found.all()?;
         let others: Vec<String> = METHODS
             .iter()
@@ -125,7 +119,8 @@ pub(crate) fn run(context: &mut Context) -> Result<()> {
             .map(|(method, found)| format!("{} {:.4}", method.name(), found.error))
             .collect();
         let note = Some(others.join(", "));
-        context.claim(set.claim(), Measured { is_synthetic, note, ..Measured::mean_of(&[found[0].error], set.title()) })?;
+        context
+            .claim(set.claim(), Measured { is_synthetic, note, ..Measured::mean_of(&[found[0].error], set.title()) })?;
         for (method, found) in METHODS.iter().zip(&found) {
             let works = found.linf.works() && found.l2.works();
             table.rows.push(vec![
