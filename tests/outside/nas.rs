@@ -11,6 +11,10 @@ impl Operator for Layer {
     fn forward(&self, x: &Tensor, _: &mut Mode<'_>) -> nas::Result<Tensor> {
         Ok(ops::relu(&self.0.forward(x)?)?)
     }
+
+    fn multiplications(&self, shape: &[usize]) -> u64 {
+        shape.iter().product::<usize>() as u64 * 8
+    }
 }
 
 struct Around(nn::Linear, nn::Linear);

@@ -40,7 +40,7 @@ pub(crate) fn run() -> Result<Outcome> {
     let version = version.map_or("", String::as_str);
     let mut pack = workspace::cargo();
     // files that are not committed are packed too: the check is for work in progress
-    pack.args(["package", "--no-verify", "--allow-dirty", "--offline", "--quiet"]);
+    pack.args(["package", "--no-verify", "--allow-dirty", "--offline", "--quiet", "--exclude-lockfile"]);
     for name in LIBRARIES {
         pack.args(["--package", name]);
     }
