@@ -36,7 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// An .npz has an array for each column, an .npy is [edges, 2].
 ///
-/// Each node gets the community that makes a random walk shortest to describe (structural entropy); the number of communities follows. The same is done with shuffled edges, which shows what a graph without communities would give. A hundred thousand edges take about a minute, a tenth of that with --shuffles 0.
+/// Each node gets the community that makes a random walk shortest to describe (structural entropy); the number of communities follows. The same is done with shuffled edges, which shows what a graph without communities would give. A hundred thousand edges take about a minute, some seconds with --shuffles 0.
 ///
 /// Example: cluster edges.csv --weight calls --out communities
 #[derive(Debug, Parser)]
@@ -99,12 +99,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     drop(progress);
     let saved = bits.share_saved();
     results.say(&format!(
-        "{} communities; {:.3} bits a step, {:.3} without them: {:.1} % saved, {:.1} % of the edges are inside",
+        "{} communities; {:.3} bits a step, {:.3} without them: {:.1} % saved, {:.1} % of the {} inside",
         communities.sizes.len(),
         bits.with,
         bits.without,
         100. * saved,
-        100. * communities.share_inside()
+        100. * communities.share_inside(),
+        if arguments.weight.is_some() { "weight is" } else { "edges are" }
     ));
     if !shuffles.is_empty() {
         let [least, most] = extremes(&shuffles);

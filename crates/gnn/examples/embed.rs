@@ -401,13 +401,23 @@ fn write(
     results.finish(&next(probes.as_ref(), is_unscaled))
 }
 
+/// A cell with four decimals, or nothing where there is no number.
+fn rounded(value: f64) -> String {
+    cell((value * 1e4).round() / 1e4)
+}
+
 /// The course of the training, as a table and a figure.
 fn epochs(results: &mut Results, trained: &Trained) -> Result<()> {
     let mut table = Table::new(["epoch", "objective", "effective_rank", "seconds"]);
     let (mut x, mut y) = (Vec::new(), Vec::new());
     for epoch in &trained.summary.epochs {
         let rank = epoch.collapse.as_ref().map_or(f64::NAN, |collapse| collapse.effective_rank);
-        table.rows.push(vec![epoch.epoch.to_string(), cell(epoch.loss), cell(rank), format!("{:.3}", epoch.seconds)]);
+        table.rows.push(vec![
+            epoch.epoch.to_string(),
+            rounded(epoch.loss),
+            rounded(rank),
+            format!("{:.3}", epoch.seconds),
+        ]);
         x.push(epoch.epoch as f64);
         y.push(epoch.loss);
     }

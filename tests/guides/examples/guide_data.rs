@@ -369,7 +369,7 @@ fn calls(files: &mut Files) -> Fallible<()> {
     for a in 0..60 {
         for b in a + 1..60 {
             let is_near = a % 4 == b % 4;
-            if rng.unit() < if is_near { 0.4 } else { 0.04 } {
+            if rng.unit() < if is_near { 0.7 } else { 0.03 } {
                 let name = |person: usize| format!("{}-{}", villages[person % 4], person / 4);
                 writeln!(text, "{},{},{}", name(a), name(b), 1 + rng.below(if is_near { 20 } else { 5 }))?;
             }
