@@ -17,7 +17,7 @@ use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::train::{Cancellation, Trainer};
-use core_tensor::{Mode, ops};
+use core_tensor::{Mode, metrics, ops};
 use experiment::{Axis, Bars, Plot, Result, Samples, Table};
 use noisy_labels::tram::{
     Annotated, Backbone, Information, PiColumn, PiEncoder, PiEncoderConfig, Strategy, Tram, TramConfig, TramTraining,
@@ -250,7 +250,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let (model, store) = train(strategy)?;
         let rows = Tensor::new(parts.held_out_examples.as_slice(), &Device::Cpu)?;
         let p = model.predict(&parts.held_out)?.index_select(&rows, 0)?.to_vec2::<f32>()?;
-        compared.push(Compared::new(name, &p, &judged));
+        compared.push(Compared::new(name, &p, &judged)?);
         kept = Some((model, store));
     }
     drop(progress);
@@ -313,15 +313,13 @@ struct Compared {
 }
 
 impl Compared {
-    fn new(name: &'static str, probabilities: &[Vec<f32>], judged: &[u32]) -> Self {
-        let (mut right, mut loss) = (0, 0f64);
+    fn new(name: &'static str, probabilities: &[Vec<f32>], judged: &[u32]) -> Result<Self> {
+        let (mut found, mut loss) = (Vec::with_capacity(judged.len()), 0f64);
         for (row, &class) in probabilities.iter().zip(judged) {
-            let found = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
-            right += usize::from(found == Some(class as usize));
+            found.push((0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0) as u32);
             loss -= f64::from(row[class as usize].max(1e-30)).ln();
         }
-        let n = judged.len() as f64;
-        Self { name, accuracy: right as f64 / n, loss: loss / n }
+        Ok(Self { name, accuracy: metrics::accuracy(&found, judged)?, loss: loss / judged.len() as f64 })
     }
 }
 
