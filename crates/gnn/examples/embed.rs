@@ -1,10 +1,11 @@
 //! Embeddings of your nodes or graphs without labels: `cargo run --release -p gnn --example embed -- nodes --edges edges.csv --features features.csv --out out`, or
-//! `… -- graphs --graphs mine.txt --out out`.
+//! `… -- graphs --graphs mine.txt --out out`, or `… -- graphs --nodes nodes.csv --edges edges.csv --out out`.
 //!
 //! `edges.csv` has a header and two columns with the numbers of nodes, from 0; `features.csv` a row for each node. Both may be `.npy` or `.npz`, features also SciPy's compressed rows. Features that are
 //! not of one scale are named; `--standardize` gives each column mean 0 and deviation 1. With `--labels labels.csv` (columns `node` and `label`; a class needs ten labelled nodes) the embedding is probed
 //! beside the features alone and the untrained encoder; labels have no part in the training. `mine.txt` has the text form of graphs that TU data sets are often distributed in: the number of
-//! graphs, then for each its number of nodes and its label, and a line for each node: tag, number of neighbours, neighbours.
+//! graphs, then for each its number of nodes and its label, and a line for each node: tag, number of neighbours, neighbours. `nodes.csv` has a row for each node of all graphs: `graph`, perhaps `label` (the
+//! graph's), and features; `graphs.csv` then says which row of the embeddings is which graph.
 //!
 //! Writes `index.html` with all of it, `embeddings.npy`, `untrained.npy`, `model.safetensors`, `epochs.csv`, `probe.csv`, `report.json` (objective, collapse of each epoch, probes) and figures; with `--standardize`
 //! `scaling.csv`. The number of epochs is fixed beforehand: nothing is selected on labels.
@@ -87,14 +88,35 @@ enum What {
     ///   0 1 1
     ///   0 1 0
     ///
-    /// A graph network learns a vector for each graph, which is compared with sums of the tags and with the untrained network. A few hundred small graphs take seconds.
+    /// Or two tables: a row for each node, with its graph, the graph's label (if there are any) and features; and edges between these rows, counted from 0:
     ///
-    /// Example: embed graphs --graphs graphs.txt --out embeddings
+    ///   graph,label,mass,charge      from,to
+    ///   aspirin,good,12.0,0.1        0,1
+    ///   aspirin,good,16.0,-0.3       2,3
+    ///   benzene,bad,12.0,0.0
+    ///   benzene,bad,12.0,0.0
+    ///
+    /// Each may be an .npz with an array for each column.
+    ///
+    /// A graph network learns a vector for each graph, which is compared with sums of the features and with the untrained network. A few hundred small graphs take seconds.
+    ///
+    /// Examples:
+    ///   embed graphs --graphs graphs.txt --out embeddings
+    ///   embed graphs --nodes nodes.csv --edges edges.csv --standardize --out embeddings
     #[command(verbatim_doc_comment, mut_arg("out", |out| out.default_value("embeddings")))]
     Graphs {
         /// The graphs in text form
+        #[arg(long, required_unless_present = "nodes", conflicts_with_all = ["nodes", "edges", "standardize"])]
+        graphs: Option<PathBuf>,
+        /// A table with a row for each node: the column graph, perhaps label, and features
+        #[arg(long, requires = "edges")]
+        nodes: Option<PathBuf>,
+        /// A table with two columns: the rows of both ends of each edge in the table of nodes
+        #[arg(long, requires = "nodes")]
+        edges: Option<PathBuf>,
+        /// Give each column of the features mean 0 and deviation 1
         #[arg(long)]
-        graphs: PathBuf,
+        standardize: bool,
         #[command(flatten)]
         training: Training,
     },
@@ -171,9 +193,7 @@ fn run(arguments: &Arguments) -> Result<()> {
                 edges.display()
             ));
             if let Some(remark) = &remark {
-                results.say(&format!(
-                    "note: {remark}; large ones drown the others: --standardize gives each mean 0 and deviation 1"
-                ));
+                unscaled(&mut results, remark);
             }
             if *standardize {
                 scaling(&mut results, &columns)?;
@@ -183,7 +203,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             let classes = labels.map(|labels| (labels.of_nodes, labels.names));
             write(results, &trained, probes, classes, remark.is_some())
         }
-        What::Graphs { graphs: path, training } => {
+        What::Graphs { graphs: Some(path), training, .. } => {
             let bytes = front::read(path)?;
             let shown = path.display();
             let text =
@@ -206,13 +226,69 @@ fn run(arguments: &Arguments) -> Result<()> {
                 all.len(),
                 set.num_classes
             ));
-            let trained = train(&mut results, &data, LaGraphConfig::graphs(width), training, 20)?;
-            let labels: Vec<u32> = set.graphs.iter().map(|graph| graph.label).collect();
-            let probes = if set.num_classes > 1 { Some(probe_graphs(&trained, &data, &labels)?) } else { None };
+            let labels = set.graphs.iter().map(|graph| graph.label).collect();
             let names = set.class_values.iter().map(i64::to_string).collect();
-            write(results, &trained, probes, Some((labels.into_iter().map(Some).collect(), names)), false)
+            embed_graphs(results, &data, Some((labels, names)), training, false)
         }
+        What::Graphs { nodes: Some(path), edges: Some(edges), standardize, training, .. } => {
+            let mut set = tables::many_graphs(path, edges)?;
+            let columns = set.features.columns();
+            let remark = if *standardize { None } else { tables::remark(&columns) };
+            if *standardize {
+                set.features.standardize(&columns);
+            }
+            let x = set.features.into_features(path)?.to_dense()?;
+            let of_graph = |rows: &Vec<u32>| x.index_select(&Tensor::new(rows.as_slice(), &Device::Cpu)?, 0);
+            let features = set.rows.iter().map(of_graph).collect::<candle_core::Result<Vec<_>>>()?;
+            let data = Unlabelled::graphs(&set.graphs, features)?;
+            let mut results = Results::prepare("Embeddings of graphs", &training.output)?;
+            results.say(&format!(
+                "{} graphs of {} nodes, {} features, {} classes ({})",
+                set.graphs.len(),
+                x.dims()[0],
+                data.width(),
+                set.labels.as_ref().map_or(0, |(_, names)| names.len()),
+                path.display()
+            ));
+            if let Some(remark) = &remark {
+                unscaled(&mut results, remark);
+            }
+            if *standardize {
+                scaling(&mut results, &columns)?;
+            }
+            let mut table = Table::new(["row", "graph", "nodes", "edges"]);
+            for (at, (name, graph)) in set.names.iter().zip(&set.graphs).enumerate() {
+                let counts = [graph.num_nodes(), graph.num_edges()].map(|count| count.to_string());
+                table.rows.push([at.to_string(), name.clone()].into_iter().chain(counts).collect());
+            }
+            results.table("graphs", "The graph of each row of the embeddings", &table)?;
+            embed_graphs(results, &data, set.labels, training, remark.is_some())
+        }
+        What::Graphs { .. } => Err("give --graphs, or --nodes and --edges".into()),
     }
+}
+
+/// Says that features are not of one scale.
+fn unscaled(results: &mut Results, remark: &str) {
+    results
+        .say(&format!("note: {remark}; large ones drown the others: --standardize gives each mean 0 and deviation 1"));
+}
+
+/// Trains on graphs, probes where there are classes, and writes.
+fn embed_graphs(
+    mut results: Results,
+    data: &Unlabelled,
+    labels: Option<(Vec<u32>, Vec<String>)>,
+    training: &Training,
+    is_unscaled: bool,
+) -> Result<()> {
+    let trained = train(&mut results, data, LaGraphConfig::graphs(data.width()), training, 20)?;
+    let probes = match &labels {
+        Some((labels, names)) if names.len() > 1 => Some(probe_graphs(&trained, data, labels)?),
+        _ => None,
+    };
+    let classes = labels.map(|(labels, names)| (labels.into_iter().map(Some).collect(), names));
+    write(results, &trained, probes, classes, is_unscaled)
 }
 
 /// How the features were scaled, for nodes that come later.

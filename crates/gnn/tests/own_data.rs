@@ -261,6 +261,62 @@ fn embed_graphs() {
 }
 
 #[test]
+fn embed_graphs_of_two_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    // rings and stars of four to eight nodes
+    let (mut nodes, mut edges, mut first) = ("graph,label,x,y\n".to_owned(), "from,to\n".to_owned(), 0);
+    for graph in 0..24 {
+        let (n, is_ring) = (4 + graph % 5, graph % 2 == 0);
+        for v in 0..n {
+            writeln!(nodes, "g{graph},{},{v},{}", if is_ring { "ring" } else { "star" }, v % 2).unwrap();
+            match (is_ring, v) {
+                (true, _) => writeln!(edges, "{},{}", first + v, first + (v + 1) % n).unwrap(),
+                (false, 0) => {}
+                (false, _) => writeln!(edges, "{first},{}", first + v).unwrap(),
+            }
+        }
+        first += n;
+    }
+    std::fs::write(at.join("nodes.csv"), &nodes).unwrap();
+    std::fs::write(at.join("edges.csv"), &edges).unwrap();
+    let base = ["graphs", "--nodes", "nodes.csv", "--edges", "edges.csv", "--epochs", "2", "--standardize"];
+    let Some(output) = run("embed", at, &base) else { return };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("24 graphs of 142 nodes, 2 features, 2 classes") && said.contains("sums of features"),
+        "{said}"
+    );
+    let embeddings = gnn::probe::read_npy(at.join("embeddings/embeddings.npy")).unwrap();
+    assert_eq!(embeddings.dims()[0], 24);
+    let graphs = std::fs::read_to_string(at.join("embeddings/graphs.csv")).unwrap();
+    assert_eq!(graphs.lines().nth(2), Some("1,g1,5,4"));
+    // without labels there is no probe
+    let bare: String = nodes
+        .lines()
+        .map(|line| {
+            line.split(',').enumerate().filter(|(at, _)| *at != 1).map(|(_, cell)| cell).collect::<Vec<_>>().join(",")
+                + "\n"
+        })
+        .collect();
+    std::fs::write(at.join("bare.csv"), bare).unwrap();
+    let output = run("embed", at, &["graphs", "--nodes", "bare.csv", "--edges", "edges.csv", "--out", "bare"]).unwrap();
+    assert!(output.status.success() && !text(&output.stdout).contains("probe_on"), "{}", text(&output.stderr));
+    let fails = |what: &str| {
+        let output = run("embed", at, &[&base[..], &["--out", "wrong"]].concat()).unwrap();
+        fails_naming(&output, what);
+    };
+    std::fs::write(at.join("edges.csv"), "from,to\n0,4\n").unwrap();
+    fails("edges.csv: row 0: the nodes 0 and 4 are of different graphs");
+    std::fs::write(at.join("edges.csv"), "from,to\n0,142\n").unwrap();
+    fails("edges.csv: row 0: 0 or 142 is no node");
+    std::fs::write(at.join("nodes.csv"), nodes.replacen("g0,ring,1", "g0,star,1", 1)).unwrap();
+    std::fs::write(at.join("edges.csv"), edges).unwrap();
+    fails("nodes.csv: row 1: graph `g0` has two labels");
+}
+
+#[test]
 fn imbalance() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

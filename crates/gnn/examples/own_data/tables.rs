@@ -303,3 +303,68 @@ pub(crate) fn nodes(path: &Path, count: usize) -> Result<Vec<u32>> {
     }
     Ok(nodes)
 }
+
+/// Graphs of one table of nodes, in the order in which it names them.
+pub(crate) struct ManyGraphs {
+    pub(crate) graphs: Vec<Graph>,
+    pub(crate) names: Vec<String>,
+    /// Features of all nodes, in the order of the table.
+    pub(crate) features: NodeFeatures,
+    /// The rows of each graph in the table.
+    pub(crate) rows: Vec<Vec<u32>>,
+    /// The class of each graph, and the names of the classes.
+    pub(crate) labels: Option<(Vec<u32>, Vec<String>)>,
+}
+
+/// Graphs from a table with a row for each node (the column `graph`, perhaps `label`, which is the graph's, and features), and a table of edges between its rows, counted from 0.
+pub(crate) fn many_graphs(nodes: &Path, edges_path: &Path) -> Result<ManyGraphs> {
+    let table = Columns::read(nodes)?;
+    let cells: Vec<String> = table.texts("graph")?.iter().map(|cell| cell.trim().to_owned()).collect();
+    let of_node = front::numbered(&cells);
+    let count = of_node.iter().max().map_or(0, |last| last + 1);
+    let (mut rows, mut names) = (vec![Vec::new(); count], vec![String::new(); count]);
+    let mut place = Vec::with_capacity(cells.len());
+    for (row, (&graph, name)) in of_node.iter().zip(&cells).enumerate() {
+        place.push(rows[graph].len() as u32);
+        rows[graph].push(row as u32);
+        names[graph].clone_from(name);
+    }
+    let has_labels = table.names().iter().any(|name| name == "label");
+    let columns: Vec<String> =
+        table.names().into_iter().filter(|name| !["graph", "label"].contains(&name.as_str())).collect();
+    if columns.is_empty() {
+        return Err(table.error("no column is left for features"));
+    }
+    let values: Vec<f64> = table.rows_of_numbers(&columns)?.into_iter().flatten().collect();
+    let shape = [cells.len(), columns.len()];
+    let features = NodeFeatures::Dense(Numbers { shape: shape.to_vec(), values, columns: Some(columns) }, shape);
+    let mut ends = vec![Vec::new(); count];
+    for (row, (u, v)) in edges(edges_path)?.into_iter().enumerate() {
+        match (of_node.get(u as usize), of_node.get(v as usize)) {
+            (Some(graph), Some(other)) if graph == other => ends[*graph].push((place[u as usize], place[v as usize])),
+            (Some(_), Some(_)) => {
+                return Err(fail(edges_path, format_args!("row {row}: the nodes {u} and {v} are of different graphs")));
+            }
+            _ => {
+                let nodes = cells.len();
+                return Err(fail(
+                    edges_path,
+                    format_args!("row {row}: {u} or {v} is no node; there are {nodes}, from 0"),
+                ));
+            }
+        }
+    }
+    let graphs = rows.iter().zip(&ends).map(|(rows, ends)| Graph::from_edges(rows.len(), ends));
+    let labels = match has_labels {
+        true => {
+            let (of_nodes, classes) = table.classes("label")?;
+            let of_graphs = rows.iter().map(|rows| of_nodes[rows[0] as usize]).collect::<Vec<_>>();
+            if let Some(row) = (0..cells.len()).find(|&row| of_nodes[row] != of_graphs[of_node[row]]) {
+                return Err(table.error(format_args!("row {row}: graph `{}` has two labels", cells[row])));
+            }
+            Some((of_graphs, classes))
+        }
+        false => None,
+    };
+    Ok(ManyGraphs { graphs: graphs.collect::<gnn::Result<_>>()?, names, features, rows, labels })
+}
