@@ -1,28 +1,42 @@
 //! Finds out what your annotators agree on: `cargo run --release -p noisy-labels --example annotators -- annotations.csv --out consensus`.
 //!
-//! The table has a header and a row for each annotation: the columns `item`, `annotator` and `label` (others with `--item`, `--annotator`, `--label`), each any text. Classes are the labels that occur, in the order of their
-//! numbers if all are numbers, else of the alphabet; ties go to the first. With `--probabilities`, a table with the column of the items and a column for each class, a classifier is weighed in (CROWDLAB).
+//! The table has a header and a row for each annotation: the columns `item`, `annotator` and `label` (others with `--item`, `--annotator`, `--label`), each any text; an `.npz` has arrays of these names. Classes are the labels
+//! that occur, in the order of their numbers if all are numbers, else of the alphabet; ties go to the first. With `--probabilities`, a table with the column of the items and a column for each class, a classifier is weighed in
+//! (CROWDLAB).
 //!
-//! Every model that the number of classes permits is fitted. Prints the annotators and writes `consensus.csv` (for each item what each model says, and how certain it is), `annotators.csv` (how reliable each model takes each
-//! annotator to be) and `report.json`.
+//! Every model that the number of classes permits is fitted. Shows the annotators and writes `index.html` with all of it, `consensus.csv` (for each item what each model says, and how certain it is), `annotators.csv` (how
+//! reliable each model takes each annotator to be), `reliability.svg` and `report.json`.
 
 use clap::Parser;
-use datasets::table::{TableConfig, parse_text};
+use experiment::{Axis, Bars, Plot, Result, Table};
 use noisy_labels::Probabilities;
 use noisy_labels::annotators::{
-    Annotations, Consensus, DawidSkeneConfig, GladConfig, KosConfig, MaceConfig, Progress, agreement, crowdlab,
-    dawid_skene, glad, kos, mace, majority_vote, one_coin,
+    Agreement, Annotations, Consensus, DawidSkeneConfig, GladConfig, KosConfig, MaceConfig, Progress, agreement,
+    crowdlab, dawid_skene, glad, kos, mace, majority_vote, one_coin,
 };
+use reproduction::front::{self, Columns, Output, Results};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Find out what annotators agree on
+///
+/// The table has a header and a row for each annotation:
+///
+///   item,annotator,label
+///   p00.png,ann,dog
+///   p00.png,bob,cat
+///
+/// An .npz has an array for each of these columns. Rows with an empty cell are left out.
+///
+/// Majority vote, Dawid-Skene, one-coin, GLAD and MACE are fitted, for two classes KOS too: each says what every item is, and how far each annotator can be trusted.
+///
+/// Example: annotators annotations.csv --item picture --out consensus
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment, mut_arg("out", |out| out.default_value("consensus")))]
 struct Arguments {
-    /// A table with a row for each annotation
+    /// A table with a row for each annotation: .csv with a header, or .npz
     annotations: PathBuf,
     /// The column of the items
     #[arg(long, default_value = "item")]
@@ -36,21 +50,18 @@ struct Arguments {
     /// A table of a classifier's probabilities: the column of the items, and one for each class
     #[arg(long)]
     probabilities: Option<PathBuf>,
-    /// Folder for the results
-    #[arg(long, default_value = "consensus")]
-    out: PathBuf,
+    #[command(flatten)]
+    output: Output,
 }
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+/// Annotators that are shown, in the figure and on standard output.
+const SHOWN: usize = 25;
+
+/// An annotator with fewer annotations is hardly known.
+const FEW: f64 = 10.;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    front::main(run)
 }
 
 /// What a model says of items and annotators.
@@ -62,17 +73,19 @@ struct Fitted {
     progress: Option<Progress>,
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
-    let shown = arguments.annotations.display();
-    let bytes = std::fs::read(&arguments.annotations).map_err(|error| format!("{shown}: {error}"))?;
-    let table = parse_text(&bytes, &TableConfig::default()).map_err(|error| format!("{shown}: {error}"))?;
-    let column = |name: &str| -> Result<Vec<String>> {
-        let known = table.columns.join(", ");
-        let cells = table.column(name).ok_or_else(|| format!("{shown}: no column `{name}`, there are: {known}"))?;
-        Ok(cells.map(str::to_owned).collect())
-    };
+/// The annotations of a table, with names.
+struct Given {
+    items: Vec<String>,
+    annotators: Vec<String>,
+    classes: Vec<String>,
+    all: Annotations,
+    left_out: usize,
+}
+
+fn read(arguments: &Arguments) -> Result<Given> {
+    let table = Columns::read(&arguments.annotations)?;
     let (items, annotators, labels) =
-        (column(&arguments.item)?, column(&arguments.annotator)?, column(&arguments.label)?);
+        (table.texts(&arguments.item)?, table.texts(&arguments.annotator)?, table.texts(&arguments.label)?);
     // A cell without text is no answer, no annotator and no item.
     let is_whole = |row: &usize| [&items, &annotators, &labels].iter().all(|cells| !cells[*row].trim().is_empty());
     let whole: Vec<usize> = (0..labels.len()).filter(is_whole).collect();
@@ -85,12 +98,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         if let Some((before, first)) = said.insert((item, annotator), (label, row))
             && before != label
         {
-            let (first, row) = (first + 2, row + 2);
-            return Err(format!("{shown}, lines {first} and {row}: annotator `{annotator}` gave item `{item}` the labels `{before}` and `{label}`; keep one of them").into());
+            return Err(table.error(format_args!(
+                "rows {first} and {row}: annotator `{annotator}` gave item `{item}` the labels `{before}` and `{label}`; keep one of them"
+            )));
         }
-    }
-    if left_out > 0 {
-        println!("{left_out} rows without an item, an annotator or a label were left out");
     }
     let classes = classes(&labels);
     let number = |label: &String| classes.iter().position(|class| class == label).unwrap_or(0) as u32;
@@ -99,75 +110,117 @@ fn run(arguments: &Arguments) -> Result<()> {
         .zip(annotators)
         .zip(&labels)
         .map(|((item, annotator), label)| (item, annotator, number(label)));
-    let named = Annotations::named(classes.len(), given).map_err(|error| format!("{shown}: {error}"))?;
-    let all = &named.annotations;
+    let named = Annotations::named(classes.len(), given).map_err(|error| table.error(error))?;
+    Ok(Given { items: named.items, annotators: named.annotators, all: named.annotations, classes, left_out })
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let given = read(arguments)?;
+    let weighed = match &arguments.probabilities {
+        Some(path) => Some((path, probabilities(path, &arguments.item, &given.items, &given.classes)?)),
+        None => None,
+    };
+    let mut results = Results::prepare("What annotators agree on", &arguments.output)?;
+    let all = &given.all;
+    results.say(&format!(
+        "{} items, {} annotators, {} annotations, {} classes ({})",
+        all.num_items(),
+        all.num_annotators(),
+        all.len(),
+        given.classes.len(),
+        arguments.annotations.display()
+    ));
+    if given.left_out > 0 {
+        results.say(&format!("{} rows without an item, an annotator or a label were left out", given.left_out));
+    }
+    if all.num_repeated() > 0 {
+        results.say(&format!("{} annotations were given more than once and count once", all.num_repeated()));
+    }
     let mut fitted = fit(all)?;
-    if let Some(path) = &arguments.probabilities {
-        let rows = probabilities(path, &arguments.item, &named.items, &classes)?;
-        let shown = path.display();
-        let p = Probabilities::new(&rows, classes.len()).map_err(|error| format!("{shown}: {error}"))?;
+    if let Some((path, rows)) = &weighed {
+        let p =
+            Probabilities::new(rows, given.classes.len()).map_err(|error| format!("{}: {error}", path.display()))?;
         let fit = crowdlab(all, p)?;
-        println!("weight of the classifier: {:.3}", fit.classifier_weight);
+        results.say(&format!("weight of the classifier: {:.3}", fit.classifier_weight));
         let reliability = Some(("weight", fit.annotator_weights));
         fitted.push(Fitted { name: "crowdlab", consensus: fit.consensus, reliability, progress: None });
     }
-    std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
+    of_annotators(&mut results, &given, &fitted)?;
+    let between = agreement(all).ok();
+    if let Some(between) = &between {
+        results.say(&format!(
+            "of two annotations of an item {:.1} % agree; Krippendorff's alpha {:.3}",
+            100. * between.observed,
+            between.krippendorff
+        ));
+    }
+    let differing = of_items(&mut results, &given, &fitted)?;
+    report(&mut results, &given, &fitted, between.as_ref())?;
+    results.finish(&next(&given, &fitted, differing))
+}
 
-    let mut of_items = csv::Writer::from_path(arguments.out.join("consensus.csv"))?;
+/// The items; how many of them Dawid–Skene and the majority disagree about.
+fn of_items(results: &mut Results, given: &Given, fitted: &[Fitted]) -> Result<usize> {
     let names = fitted.iter().flat_map(|model| [model.name.to_owned(), format!("{}_confidence", model.name)]);
-    of_items.write_record(["item".to_owned(), "annotations".to_owned()].into_iter().chain(names))?;
+    let mut table = Table::new(["item".to_owned(), "annotations".to_owned()].into_iter().chain(names));
     let found: Vec<_> = fitted.iter().map(|model| (model.consensus.labels(), model.consensus.confidences())).collect();
-    for (at, item) in named.items.iter().enumerate() {
-        let mut row = vec![item.clone(), all.of_item(at).len().to_string()];
+    let labels_of = |name: &str| fitted.iter().position(|model| model.name == name).map(|at| &found[at].0);
+    let (votes, skilled) = (labels_of("majority"), labels_of("dawid_skene"));
+    let mut differing = 0;
+    for (at, item) in given.items.iter().enumerate() {
+        let mut row = vec![item.clone(), given.all.of_item(at).len().to_string()];
         for (labels, confidences) in &found {
-            let label = labels[at].and_then(|label| classes.get(label as usize));
+            let label = labels[at].and_then(|label| given.classes.get(label as usize));
             row.extend([label.cloned().unwrap_or_default(), format!("{:.6}", confidences[at])]);
         }
-        of_items.write_record(row)?;
+        differing += usize::from(votes.map(|labels| labels[at]) != skilled.map(|labels| labels[at]));
+        table.rows.push(row);
     }
-    of_items.flush()?;
+    results.heading("Items");
+    results.table("consensus", "What each model says of each item, and how certain it is", &table)?;
+    Ok(differing)
+}
 
-    let mut of_annotators = csv::Writer::from_path(arguments.out.join("annotators.csv"))?;
+/// The annotators, as a table and a figure.
+fn of_annotators(results: &mut Results, given: &Given, fitted: &[Fitted]) -> Result<()> {
     let rated: Vec<(&str, &str, &[f64])> = fitted
         .iter()
         .filter_map(|model| model.reliability.as_ref().map(|(what, numbers)| (model.name, *what, numbers.as_slice())))
         .collect();
     let head = rated.iter().map(|(name, what, _)| format!("{name}_{what}"));
-    of_annotators.write_record(["annotator".to_owned(), "annotations".to_owned()].into_iter().chain(head))?;
-    println!(
-        "{} items, {} annotators, {} annotations, {} classes",
-        all.num_items(),
-        all.num_annotators(),
-        all.len(),
-        classes.len()
-    );
-    let width = named.annotators.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("annotator".len());
-    let heads: Vec<String> = rated.iter().map(|(name, what, _)| format!("{name} {what}")).collect();
-    println!("\n{:<width$}  annotations  {}", "annotator", heads.join("  "));
-    for (at, annotator) in named.annotators.iter().enumerate() {
-        let count = all.of_annotator(at).len();
-        let numbers: Vec<String> = rated.iter().map(|(_, _, numbers)| format!("{:.6}", numbers[at])).collect();
-        of_annotators.write_record([annotator.clone(), count.to_string()].into_iter().chain(numbers))?;
-        let numbers: Vec<String> = rated
-            .iter()
-            .zip(&heads)
-            .map(|((_, _, numbers), head)| format!("{:>1$.3}", numbers[at], head.len()))
-            .collect();
-        println!("{annotator:<width$}  {count:>11}  {}", numbers.join("  "));
+    let mut table = Table::new(["annotator".to_owned(), "annotations".to_owned()].into_iter().chain(head));
+    for (at, annotator) in given.annotators.iter().enumerate() {
+        let numbers = rated.iter().map(|(_, _, numbers)| format!("{:.4}", numbers[at]));
+        let count = given.all.of_annotator(at).len().to_string();
+        table.rows.push([annotator.clone(), count].into_iter().chain(numbers).collect());
     }
-    of_annotators.flush()?;
+    results.heading("Annotators");
+    let caption = "How reliable each model takes each annotator to be";
+    match given.annotators.len() <= SHOWN {
+        true => results.show_table("annotators", caption, &table)?,
+        false => results.table("annotators", caption, &table)?,
+    }
+    let accuracies: Vec<(&str, &[f64])> =
+        rated.iter().filter(|(_, what, _)| *what == "accuracy").map(|(name, _, numbers)| (*name, *numbers)).collect();
+    let Some((_, first)) = accuracies.first() else { return Ok(()) };
+    let mut order: Vec<usize> = (0..given.annotators.len()).collect();
+    order.sort_by(|&a, &b| first[a].total_cmp(&first[b]));
+    order.truncate(SHOWN);
+    let names = order.iter().map(|&at| given.annotators[at].clone()).collect();
+    let bars = accuracies
+        .iter()
+        .map(|(name, numbers)| Bars::new(*name, order.iter().map(|&at| numbers[at]).collect()))
+        .collect();
+    let plot = Plot::bars("How often annotators are taken to be right", Axis::linear("accuracy"), names, bars);
+    let caption = match given.annotators.len() > SHOWN {
+        true => format!("The {SHOWN} least reliable of {} annotators.", given.annotators.len()),
+        false => "The least reliable first.".to_owned(),
+    };
+    let guessing = format!(" Guessing would be right in one of {} cases.", given.classes.len());
+    results.figure("reliability", &plot, &(caption + &guessing))
+}
 
-    let between = agreement(all).ok();
-    if let Some(between) = &between {
-        println!(
-            "\nof two annotations of an item {:.1} % agree; Krippendorff's alpha {:.3}",
-            100. * between.observed,
-            between.krippendorff
-        );
-    }
-    if all.num_repeated() > 0 {
-        println!("{} annotations were given more than once and count once", all.num_repeated());
-    }
+fn report(results: &mut Results, given: &Given, fitted: &[Fitted], between: Option<&Agreement>) -> Result<()> {
     let models: Vec<_> = fitted
         .iter()
         .map(|model| {
@@ -175,56 +228,73 @@ fn run(arguments: &Arguments) -> Result<()> {
                 "name": model.name,
                 "log_likelihoods": model.progress.as_ref().map(|progress| &progress.log_likelihoods),
                 "has_converged": model.progress.as_ref().map(|progress| progress.has_converged),
+                "reliability": model.reliability.as_ref().map(|(what, numbers)| json!({ "is": what, "of_annotators": numbers })),
             })
         })
         .collect();
     let report = json!({
-        "items": all.num_items(),
-        "annotators": all.num_annotators(),
-        "annotations": all.len(),
-        "repeated": all.num_repeated(),
-        "left_out": left_out,
-        "classes": classes,
-        "agreement": between.as_ref().map(|between| json!({
+        "items": given.all.num_items(),
+        "annotators": given.all.num_annotators(),
+        "annotations": given.all.len(),
+        "repeated": given.all.num_repeated(),
+        "left_out": given.left_out,
+        "classes": given.classes,
+        "agreement": between.map(|between| json!({
             "observed": between.observed,
             "krippendorff": between.krippendorff.is_finite().then_some(between.krippendorff),
             "items": between.num_items,
         })),
         "models": models,
     });
-    std::fs::write(arguments.out.join("report.json"), serde_json::to_string_pretty(&report)? + "\n")?;
-    println!("\nwritten: consensus.csv, annotators.csv and report.json in {}", arguments.out.display());
-    Ok(())
+    results.json("report", "counts, agreement, and what each model was fitted to", &report)
+}
+
+/// What to do with it.
+fn next(given: &Given, fitted: &[Fitted], differing: usize) -> String {
+    if (given.all.len() as f64) < FEW * given.annotators.len() as f64 {
+        let mean = given.all.len() as f64 / given.annotators.len().max(1) as f64;
+        return format!(
+            "{mean:.1} annotations for each annotator are too few to tell good ones from bad: take the column majority of consensus.csv, or collect more"
+        );
+    }
+    let accuracies =
+        fitted.iter().find(|model| model.name == "dawid_skene").and_then(|model| model.reliability.as_ref());
+    let guessing = 1. / given.classes.len() as f64;
+    let mut suspects: Vec<&str> = Vec::new();
+    if let Some((_, numbers)) = accuracies {
+        suspects.extend(
+            given.annotators.iter().zip(numbers).filter(|(_, p)| **p <= guessing).map(|(name, _)| name.as_str()),
+        );
+    }
+    let items = match differing {
+        0 => "majority and dawid_skene agree on every item, so take either column of consensus.csv".to_owned(),
+        count => format!("look at the {count} items of consensus.csv where majority and dawid_skene differ"),
+    };
+    match suspects.len() {
+        0 => items,
+        1..=5 => format!("{items}; ask what is meant by {}, right no more often than by guessing", suspects.join(", ")),
+        more => format!("{items}; {more} annotators of annotators.csv are right no more often than by guessing"),
+    }
 }
 
 /// The probabilities of the items, in their order, for the classes in their order.
 fn probabilities(path: &Path, item: &str, items: &[String], classes: &[String]) -> Result<Vec<f64>> {
-    let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
-    let table = parse_text(&bytes, &TableConfig::default()).map_err(|error| format!("{shown}: {error}"))?;
-    let column = |name: &str| -> Result<Vec<String>> {
-        let cells = table.column(name).ok_or_else(|| format!("{shown}: no column `{name}`"))?;
-        Ok(cells.map(str::to_owned).collect())
-    };
+    let table = Columns::read(path)?;
     let mut rows = BTreeMap::new();
-    for (row, name) in column(item)?.into_iter().enumerate() {
-        if rows.insert(name.clone(), row).is_some() {
-            return Err(format!("{shown}: item `{name}` stands there twice").into());
+    for (row, name) in table.texts(item)?.into_iter().enumerate() {
+        if let Some(first) = rows.insert(name.clone(), row) {
+            return Err(table.error(format_args!("rows {first} and {row}: item `{name}` stands there twice")));
         }
     }
-    let columns = classes.iter().map(|class| column(class)).collect::<Result<Vec<_>>>()?;
-    let mut values = Vec::new();
-    for item in items {
-        let row = *rows.get(item).ok_or_else(|| format!("{shown}: item `{item}` is missing"))?;
-        for (class, cells) in classes.iter().zip(&columns) {
-            let cell = cells[row].trim();
-            let number: f64 = cell
-                .parse()
-                .map_err(|_| format!("{shown}: `{cell}` of item `{item}`, class `{class}`, is no number"))?;
-            values.push(number);
-        }
+    // What is missing altogether is said before what is wrong in a cell.
+    for class in classes {
+        table.texts(class)?;
     }
-    Ok(values)
+    let row =
+        |item: &String| rows.get(item).copied().ok_or_else(|| table.error(format_args!("item `{item}` is missing")));
+    let of_items = items.iter().map(row).collect::<Result<Vec<usize>>>()?;
+    let of_rows = table.rows_of_numbers(classes)?;
+    Ok(of_items.into_iter().flat_map(|row| of_rows[row].iter().copied()).collect())
 }
 
 /// The labels that occur, by number if all are numbers, else by the alphabet.
@@ -243,24 +313,26 @@ fn classes(labels: &[String]) -> Vec<String> {
 }
 
 fn fit(all: &Annotations) -> Result<Vec<Fitted>> {
-    let mut fitted =
-        vec![Fitted { name: "majority", consensus: majority_vote(all), reliability: None, progress: None }];
+    let has_two_classes = all.num_classes() == 2;
+    let mut progress = front::Progress::new("fitting", "models", if has_two_classes { 6 } else { 5 });
+    let mut fitted = Vec::new();
+    let mut add = |name: &'static str, consensus, reliability, convergence| {
+        fitted.push(Fitted { name, consensus, reliability, progress: convergence });
+        progress.step();
+    };
+    add("majority", majority_vote(all), None, None);
     let config = DawidSkeneConfig::default();
     for (name, fit) in [("dawid_skene", dawid_skene(all, &config)?), ("one_coin", one_coin(all, &config)?)] {
         let numbers = (0..all.num_annotators()).map(|annotator| fit.reliability(annotator)).collect();
-        let reliability = Some(("accuracy", numbers));
-        fitted.push(Fitted { name, consensus: fit.consensus, reliability, progress: Some(fit.progress) });
+        add(name, fit.consensus, Some(("accuracy", numbers)), Some(fit.progress));
     }
     let fit = glad(all, &GladConfig::default())?;
-    let reliability = Some(("ability", fit.abilities));
-    fitted.push(Fitted { name: "glad", consensus: fit.consensus, reliability, progress: Some(fit.progress) });
+    add("glad", fit.consensus, Some(("ability", fit.abilities)), Some(fit.progress));
     let fit = mace(all, &MaceConfig::default())?;
-    let reliability = Some(("competence", fit.competences));
-    fitted.push(Fitted { name: "mace", consensus: fit.consensus, reliability, progress: Some(fit.progress) });
-    if all.num_classes() == 2 {
+    add("mace", fit.consensus, Some(("competence", fit.competences)), Some(fit.progress));
+    if has_two_classes {
         let fit = kos(all, &KosConfig::default())?;
-        let reliability = Some(("weight", fit.weights));
-        fitted.push(Fitted { name: "kos", consensus: fit.consensus, reliability, progress: None });
+        add("kos", fit.consensus, Some(("weight", fit.weights)), None);
     }
     Ok(fitted)
 }

@@ -6,26 +6,24 @@
 //! A fifth of the items is held out. Three networks of two hidden layers are trained on the rest: without information, TRAM, and TRAM with zeros in place of the information, which shows what information gives. They are compared on the
 //! held-out rows: by the labels given there, which may be wrong, or by the true labels where `--truth` names their column.
 //!
-//! Writes `model.safetensors` (TRAM's network without anything that sees information), `model.json` (columns, classes, scales, sizes), `annotators.csv`, `annotations.csv` (the probability that each training label is wrong)
-//! and `report.json`.
-
-#[path = "own_data/cells.rs"]
-mod cells;
+//! Writes `index.html` with all of it, `model.safetensors` (TRAM's network without anything that sees information), `model.json` (columns, classes, scales, sizes), `comparison.csv`, `annotators.csv`, `annotations.csv` (the
+//! probability that each training label is wrong), `report.json` and figures.
 
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::VarBuilder;
-use cells::{Columns, Fallible};
 use clap::Parser;
 use core_tensor::nn::linear;
 use core_tensor::optim::{Adam, AdamConfig};
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::train::{Cancellation, Trainer};
-use core_tensor::{Mode, ops};
+use core_tensor::{Mode, metrics, ops};
+use experiment::{Axis, Bars, Plot, Result, Samples, Table};
 use noisy_labels::tram::{
     Annotated, Backbone, Information, PiColumn, PiEncoder, PiEncoderConfig, Strategy, Tram, TramConfig, TramTraining,
     annotation_report, export, fit, tram,
 };
+use reproduction::front::{self, Columns, Output, Progress, Results, numbered};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,9 +33,22 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Learn from the labels of several annotators
+///
+/// The table has a header and a row for each annotation:
+///
+///   x,y,annotator,seconds,label
+///   0.3,1.2,ann,5.1,yes
+///   0.3,1.2,bob,,no
+///
+/// An .npz has an array for each of these columns. Features are numbers without gaps; what is known of an annotation (--pi) may have some.
+///
+/// A fifth of the items is held out. Three networks learn from the rest: without information, with it (TRAM), and with zeros in its place. Thousands of annotations take seconds.
+///
+/// Example: train_tram table.csv --label label --annotator annotator --pi seconds --out model
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment, mut_arg("out", |out| out.default_value("model")))]
 struct Arguments {
-    /// A table with a row for each annotation
+    /// A table with a row for each annotation: .csv with a header, or .npz
     table: PathBuf,
     /// The column of the labels
     #[arg(long, default_value = "label")]
@@ -69,20 +80,12 @@ struct Arguments {
     /// The seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for the results
-    #[arg(long, default_value = "model")]
-    out: PathBuf,
+    #[command(flatten)]
+    output: Output,
 }
 
 fn main() -> ExitCode {
-    core_tensor::memory::configure();
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    front::main(run)
 }
 
 /// Two hidden layers.
@@ -106,7 +109,7 @@ struct Split {
 }
 
 /// Deals out items, so that no item is on both sides, and scales features by those of training.
-fn split(features: &[Vec<f64>], items: &[usize], seed: u64) -> Fallible<Split> {
+fn split(features: &[Vec<f64>], items: &[usize], seed: u64) -> Result<Split> {
     let width = features[0].len();
     let count = items.iter().max().map_or(0, |last| last + 1);
     let apart = count.div_ceil(5);
@@ -160,11 +163,12 @@ fn split(features: &[Vec<f64>], items: &[usize], seed: u64) -> Fallible<Split> {
     })
 }
 
-fn run(arguments: &Arguments) -> Fallible<()> {
+fn run(arguments: &Arguments) -> Result<()> {
     let table = Columns::read(&arguments.table)?;
     let (labels, classes) = table.classes(&arguments.label)?;
     if classes.len() < 2 {
-        return Err(format!("column `{}`: {} class, expected at least 2", arguments.label, classes.len()).into());
+        let (column, count) = (&arguments.label, classes.len());
+        return Err(table.error(format_args!("column `{column}`: {count} class, expected at least 2")));
     }
     let annotators = table.texts(&arguments.annotator)?;
     let mut named = vec![arguments.label.as_str(), arguments.annotator.as_str()];
@@ -176,18 +180,18 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         chosen => chosen.to_vec(),
     };
     if let Some(both) = names.iter().find(|name| named.contains(&name.as_str())) {
-        return Err(format!("column `{both}` is a feature and something else").into());
+        return Err(table.error(format_args!("column `{both}` is a feature and something else")));
     }
     if names.is_empty() {
-        return Err("no column is left for features".into());
+        return Err(table.error("no column is left for features"));
     }
     let features = table.rows_of_numbers(&names)?;
     let items = match &arguments.item {
-        Some(item) => cells::numbered(table.texts(item)?),
-        None => cells::numbered(features.iter().map(|row| row.iter().map(|x| (x + 0.).to_bits()).collect::<Vec<_>>())),
+        Some(item) => numbered(table.texts(item)?),
+        None => numbered(features.iter().map(|row| row.iter().map(|x| (x + 0.).to_bits()).collect::<Vec<_>>())),
     };
-    let parts = split(&features, &items, arguments.seed)?;
-    let ids = cells::numbered(annotators.iter().map(|name| Some(name.trim()).filter(|name| !name.is_empty())));
+    let parts = split(&features, &items, arguments.seed).map_err(|error| table.error(error))?;
+    let ids = numbered(annotators.iter().map(|name| Some(name.trim()).filter(|name| !name.is_empty())));
     let known = |row: usize| (!annotators[row].trim().is_empty()).then_some(ids[row] as u64);
     let mut columns = vec![PiColumn::Ids(parts.rows.iter().map(|&row| known(row)).collect())];
     let mut marks_missing = false;
@@ -206,33 +210,39 @@ fn run(arguments: &Arguments) -> Fallible<()> {
             let place = |cell: &String| classes.iter().position(|class| class == cell.trim());
             let all: Option<Vec<u32>> =
                 table.texts(truth)?.iter().map(|cell| place(cell).map(|place| place as u32)).collect();
-            let all = all.ok_or_else(|| format!("column `{truth}` has classes that are no label"))?;
+            let all = all.ok_or_else(|| table.error(format_args!("column `{truth}` has classes that are no label")))?;
             parts.held_out_rows.iter().map(|&row| all[row]).collect()
         }
         None => parts.held_out_rows.iter().map(|&row| labels[row]).collect(),
     };
 
+    let what = if arguments.truth.is_some() { "true" } else { "given" };
+    let mut results = Results::prepare("Learned from annotators", &arguments.output)?;
+    results.say(&format!(
+        "{} annotations of {} items by {} annotators; {} rows held out ({})",
+        labels.len(),
+        items.iter().max().map_or(0, |last| last + 1),
+        ids.iter().max().map_or(0, |last| last + 1),
+        judged.len(),
+        arguments.table.display()
+    ));
+    results.say(&format!("three networks learn for {} epochs each", arguments.epochs));
     let width = names.len();
-    let train = |strategy: Strategy<'_>| -> Fallible<(Tram<_>, ParamStore)> {
+    let mut progress = Progress::new("training", "epochs", 3usize.saturating_mul(arguments.epochs));
+    let mut train = |strategy: Strategy<'_>| -> Result<(Tram<_>, ParamStore)> {
         let store = ParamStore::new(arguments.seed, DType::F32, &Device::Cpu);
         let vb = store.var_builder();
         let settings = TramConfig { width: 32, ..TramConfig::new(arguments.hidden, encoder.width(), classes.len()) };
         let model = tram(backbone(width, arguments.hidden, &vb.pp("backbone"))?, settings, vb)?;
         let mut trainer = Trainer::new(Adam::new(&store, AdamConfig::default())?);
         let training = TramTraining { epochs: arguments.epochs, seed: arguments.seed, ..TramTraining::default() };
-        fit(&model, &mut trainer, data, &encoder, strategy, &training, &Cancellation::never(), |_| Ok(()))?;
+        fit(&model, &mut trainer, data, &encoder, strategy, &training, &Cancellation::never(), |_| {
+            progress.step();
+            Ok(())
+        })?;
         Ok((model, store))
     };
-    let what = if arguments.truth.is_some() { "true" } else { "given" };
-    println!(
-        "{} annotations of {} items by {} annotators; {} rows held out",
-        labels.len(),
-        items.iter().max().map_or(0, |last| last + 1),
-        ids.iter().max().map_or(0, |last| last + 1),
-        judged.len()
-    );
-    println!("\n{:<16} {:>20} {:>26}", "", format!("{what} labels found"), "negative log-likelihood");
-    let mut compared = BTreeMap::new();
+    let mut compared = Vec::new();
     let mut kept = None;
     for (name, strategy) in
         [("no information", Strategy::NoInformation), ("TRAM, zeros", Strategy::TramZero), ("TRAM", Strategy::Tram)]
@@ -240,61 +250,108 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         let (model, store) = train(strategy)?;
         let rows = Tensor::new(parts.held_out_examples.as_slice(), &Device::Cpu)?;
         let p = model.predict(&parts.held_out)?.index_select(&rows, 0)?.to_vec2::<f32>()?;
-        let (mut right, mut nll) = (0, 0f64);
-        for (row, &class) in p.iter().zip(&judged) {
-            let found = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b]));
-            right += usize::from(found == Some(class as usize));
-            nll -= f64::from(row[class as usize].max(1e-30)).ln();
-        }
-        let n = judged.len() as f64;
-        println!("{name:<16} {:>18.1} % {:>26.4}", 100. * f64::from(right as u32) / n, nll / n);
-        compared.insert(name, json!({ "accuracy": right as f64 / n, "negative_log_likelihood": nll / n }));
+        compared.push(Compared::new(name, &p, &judged)?);
         kept = Some((model, store));
     }
+    drop(progress);
     let Some((model, store)) = kept else { return Ok(()) };
-    std::fs::create_dir_all(&arguments.out).map_err(|error| format!("{}: {error}", arguments.out.display()))?;
-    export(&store, arguments.out.join("model.safetensors"))?;
+    comparison(&mut results, what, &compared)?;
+    export(&store, results.path("model.safetensors", "weights of TRAM's network, without what sees information"))?;
     let described = json!({
         "features": names, "mean": parts.mean, "scale": parts.scale, "classes": classes, "hidden": arguments.hidden,
         "layers": "x = (features - mean) * scale; relu(backbone.1), relu(backbone.2), no_pi, softmax",
     });
-    std::fs::write(arguments.out.join("model.json"), serde_json::to_string_pretty(&described)? + "\n")?;
+    results.json("model", "how to apply the weights", &described)?;
     let of_rows: Vec<u64> = parts.rows.iter().map(|&row| ids[row] as u64).collect();
     let report = annotation_report(&model, data, &encoder, &of_rows)?;
     let mut first = BTreeMap::new();
     for (row, &id) in ids.iter().enumerate() {
         first.entry(id as u64).or_insert(row);
     }
-    let mut writer = csv::Writer::from_path(arguments.out.join("annotators.csv"))?;
-    writer.write_record(["annotator", "annotations", "disagreement", "noise", "explained"])?;
+    let name = |annotator: u64| first.get(&annotator).map_or("", |&row| annotators[row].trim());
     let mut rows = report.annotators.clone();
     rows.sort_by(|a, b| b.noise.total_cmp(&a.noise));
+    let mut table = Table::new(["annotator", "annotations", "disagreement", "noise", "explained"]);
     for row in &rows {
-        let name = first.get(&row.annotator).map_or("", |&row| annotators[row].trim());
-        let number = |x: f64| format!("{x:.6}");
-        let cells = [number(row.disagreement), number(row.noise), number(row.explained)];
-        writer.write_record([name.to_owned(), row.annotations.to_string()].into_iter().chain(cells))?;
+        let numbers = [row.disagreement, row.noise, row.explained].map(|x| format!("{x:.6}"));
+        table
+            .rows
+            .push([name(row.annotator).to_owned(), row.annotations.to_string()].into_iter().chain(numbers).collect());
     }
-    writer.flush()?;
-    let mut writer = csv::Writer::from_path(arguments.out.join("annotations.csv"))?;
-    writer.write_record(["row", "label", "noise"])?;
+    results.heading("Annotators");
+    results.table("annotators", "Annotators, the one with most wrong labels first", &table)?;
+    let samples = vec![Samples::new("annotations", report.noise.clone())];
+    let plot = Plot::histogram("How probably training labels are wrong", Axis::linear("probability"), 20, samples);
+    results.heading("Annotations");
+    results.figure("noise", &plot, "The probability that each label of the training rows is wrong.")?;
+    let mut table = Table::new(["row", "label", "noise"]);
     for (&row, noise) in parts.rows.iter().zip(&report.noise) {
-        writer.write_record([row.to_string(), classes[labels[row] as usize].clone(), format!("{noise:.6}")])?;
+        table.rows.push(vec![row.to_string(), classes[labels[row] as usize].clone(), format!("{noise:.6}")]);
     }
-    writer.flush()?;
+    results.table("annotations", "How probably each training label is wrong; row 0 follows the header", &table)?;
+    let methods: BTreeMap<_, _> = compared
+        .iter()
+        .map(|of| (of.name, json!({ "accuracy": of.accuracy, "negative_log_likelihood": of.loss })))
+        .collect();
     let text = json!({
         "annotations": labels.len(), "training": parts.rows.len(), "held_out": judged.len(),
-        "judged_by": format!("{what} labels"), "information": encoder.width(), "epochs": arguments.epochs, "methods": compared,
+        "judged_by": format!("{what} labels"), "information": encoder.width(), "epochs": arguments.epochs, "methods": methods,
     });
-    std::fs::write(arguments.out.join("report.json"), serde_json::to_string_pretty(&text)? + "\n")?;
+    results.json("report", "counts and the comparison", &text)?;
     if arguments.truth.is_none() {
-        println!(
-            "\nnote: the labels of the rows that were held out may be wrong too; differences are worth more than the numbers"
-        );
+        results.say("note: the labels of the rows that were held out may be wrong too; differences are worth more than the numbers");
     }
-    println!(
-        "\nwritten: model.safetensors, model.json, annotators.csv, annotations.csv and report.json in {}",
-        arguments.out.display()
-    );
-    Ok(())
+    let worst = rows.iter().find(|row| row.annotations > 0).map(|row| (name(row.annotator), row.noise));
+    results.finish(&next(&compared, worst))
+}
+
+/// How well a network finds the labels of the rows that are held out.
+struct Compared {
+    name: &'static str,
+    accuracy: f64,
+    loss: f64,
+}
+
+impl Compared {
+    fn new(name: &'static str, probabilities: &[Vec<f32>], judged: &[u32]) -> Result<Self> {
+        let (mut found, mut loss) = (Vec::with_capacity(judged.len()), 0f64);
+        for (row, &class) in probabilities.iter().zip(judged) {
+            found.push((0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0) as u32);
+            loss -= f64::from(row[class as usize].max(1e-30)).ln();
+        }
+        Ok(Self { name, accuracy: metrics::accuracy(&found, judged)?, loss: loss / judged.len() as f64 })
+    }
+}
+
+fn comparison(results: &mut Results, what: &str, compared: &[Compared]) -> Result<()> {
+    let mut table =
+        Table::new(["method".to_owned(), format!("{what}_labels_found"), "negative_log_likelihood".to_owned()]);
+    let row = |of: &Compared| vec![of.name.to_owned(), format!("{:.4}", of.accuracy), format!("{:.4}", of.loss)];
+    table.rows = compared.iter().map(row).collect();
+    results.heading("Comparison");
+    results.show_table("comparison", "The share of held-out labels that is found, and their mean loss", &table)?;
+    let names = compared.iter().map(|of| of.name.to_owned()).collect();
+    let bars = Bars::new("share found", compared.iter().map(|of| of.accuracy).collect());
+    let plot = Plot::bars(format!("Held-out {what} labels found"), Axis::linear("share"), names, vec![bars]);
+    results.figure("accuracy", &plot, "TRAM with zeros shows what the second head gives without any information.")
+}
+
+/// What to do with it.
+fn next(compared: &[Compared], worst: Option<(&str, f64)>) -> String {
+    let loss = |name: &str| compared.iter().find(|of| of.name == name).map_or(f64::INFINITY, |of| of.loss);
+    let look = match worst {
+        Some((name, noise)) => {
+            let name = if name.is_empty() { "annotations without a name" } else { name };
+            format!(
+                "look at what {name} said (noise {noise:.2}), and at the rows of annotations.csv with the most noise"
+            )
+        }
+        None => "look at the rows of annotations.csv with the most noise".to_owned(),
+    };
+    match loss("TRAM") < loss("no information").min(loss("TRAM, zeros")) {
+        true => format!("the information helps here; try other --seed values to see by how much, and {look}"),
+        false => format!(
+            "the information does not help here: a network without it has no more loss on the held-out rows; try other --seed values, and {look}"
+        ),
+    }
 }

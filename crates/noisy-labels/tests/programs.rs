@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A NumPy array of f64, `[rows, width]`, or of one dimension for a width of 0.
 fn write_npy(path: &Path, values: &[f64], width: usize) {
@@ -24,6 +25,38 @@ fn write_npy(path: &Path, values: &[f64], width: usize) {
 
 fn run(program: &Path, folder: &Path, arguments: &[&str]) -> Output {
     Command::new(program).current_dir(folder).args(arguments).output().unwrap()
+}
+
+/// All files of a folder with their bytes.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| (name(&entry), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+/// The results in `out` are these, the page has them all, a second run is refused and changes nothing, and one whose output nobody reads comes to its end.
+fn keeps_what_is_there(program: &Path, folder: &Path, (arguments, out): (&[&str], &str), names: &[&str]) {
+    let there = files(&folder.join(out));
+    let mut found: Vec<&str> = there.keys().map(String::as_str).collect();
+    let mut names = names.to_vec();
+    found.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(found, names);
+    let page = String::from_utf8(there["index.html"].clone()).unwrap();
+    for name in names.iter().filter(|name| **name != "index.html") {
+        assert!(page.contains(name), "{name} is not on the page");
+    }
+    assert!(page.contains("<svg") && page.contains("<h2>Next</h2>"), "{page}");
+    let again = run(program, folder, &[arguments, &["--out", out]].concat());
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("--force"), "{again:?}");
+    assert!(again.stdout.is_empty() && files(&folder.join(out)) == there);
+    let mut unread = Command::new(program);
+    unread.current_dir(folder).args(arguments).args(["--force", "--out", out]);
+    let mut unread = unread.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(unread.stdout.take());
+    let done = unread.wait_with_output().unwrap();
+    assert!(done.status.success() && !String::from_utf8_lossy(&done.stderr).contains("panicked"), "{done:?}");
+    assert_eq!(files(&folder.join(out)).keys().collect::<Vec<_>>(), there.keys().collect::<Vec<_>>());
 }
 
 #[test]
@@ -72,6 +105,8 @@ fn a_table_of_annotations_becomes_a_consensus() {
             std::fs::read(folder.join("b").join(name)).unwrap()
         );
     }
+    let names = ["index.html", "consensus.csv", "annotators.csv", "report.json", "reliability.svg", "reliability.csv"];
+    keeps_what_is_there(&program, folder, (&[&["said.csv"], &columns[..]].concat(), "a"), &names);
 }
 
 #[test]
@@ -80,9 +115,10 @@ fn wrong_tables_are_errors_that_say_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
         ("item,annotator\n1,2\n", "no column `label`, there are: item, annotator"),
-        ("item,annotator,label\n", "there are no annotations"),
+        ("item,annotator,label\n", "no row behind the header"),
+        ("item,annotator,label\n1,2,\n", "there are no annotations"),
         ("item,annotator,label\n1,2\n", "line 2"),
-        ("item,annotator,label\na,b,0\na,b,1\n", "lines 2 and 3: annotator `b` gave item `a` the labels `0` and `1`"),
+        ("item,annotator,label\na,b,0\na,b,1\n", "rows 0 and 1: annotator `b` gave item `a` the labels `0` and `1`"),
         ("", "CSV"),
     ];
     for (text, expected) in cases {
@@ -115,7 +151,7 @@ fn gaps_are_no_answers_and_contradictions_are_named() {
     std::fs::write(folder.join("bad.csv"), format!("{whole}2,ann,x\n")).unwrap();
     let done = run(&program, folder, &["bad.csv", "--out", "bad"]);
     let printed = String::from_utf8(done.stderr).unwrap();
-    assert!(printed.contains("lines 4 and 6: annotator `ann` gave item `2` the labels `y` and `x`"), "{printed}");
+    assert!(printed.contains("rows 2 and 4: annotator `ann` gave item `2` the labels `y` and `x`"), "{printed}");
 }
 
 #[test]
@@ -143,9 +179,12 @@ fn a_classifier_is_weighed_in() {
         let expected = ["cat", "dog"][cells[0].parse::<usize>().unwrap() % 2];
         assert_eq!(cells[at], expected, "{line}");
     }
-    for (text, wanted) in
-        [("cat,item\n0.5,1\n", "dog"), ("cat,item,dog\n0.5,1,x\n", "missing"), (&p.replace(",5,", ",4,"), "twice")]
-    {
+    for (text, wanted) in [
+        ("cat,item\n0.5,1\n", "dog"),
+        ("cat,item,dog\n0.5,1,x\n", "missing"),
+        (&p.replacen("0.95,0,", "x,0,", 1), "finite number"),
+        (&p.replace(",5,", ",4,"), "twice"),
+    ] {
         std::fs::write(folder.join("p.csv"), text).unwrap();
         let done = run(&program, folder, &["said.csv", "--probabilities", "p.csv", "--out", "b"]);
         assert!(!done.status.success());
@@ -229,6 +268,15 @@ fn labels_are_corrected_from_files() {
     assert!(run(&program, folder, &array).status.success());
     let read = |name: &str| std::fs::read(folder.join(name).join("corrected.csv")).unwrap();
     assert_eq!(read("m"), read("joint"));
+    let names = ["joint.svg", "joint.csv", "p_given.svg", "p_given.csv", "classes.csv", "corrected.csv", "report.json"];
+    keeps_what_is_there(&program, folder, (&array[..4], "m"), &[&names[..], &["index.html"]].concat());
+    // Probabilities as a table, whose header names the classes.
+    let rows: String = p.chunks(3).map(|row| format!("{},{},{}\n", row[0], row[1], row[2])).collect();
+    std::fs::write(folder.join("p.csv"), format!("a,b,c\n{rows}")).unwrap();
+    let table = ["--labels", "named.csv", "--column", "said", "--probabilities", "p.csv", "--out", "t"];
+    let done = run(&program, folder, &table);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(read("t"), read("n"));
     // Predictions that repeat the labels are said to be in sample.
     let same: Vec<f64> = given.iter().flat_map(|&label| (0..3).map(move |k| f64::from(u8::from(k == label)))).collect();
     write_npy(&folder.join("same.npy"), &same, 3);
@@ -289,6 +337,10 @@ fn a_table_of_annotators_trains_tram() {
     for name in ["model.safetensors", "model.json", "annotations.csv"] {
         assert!(folder.join("a").join(name).exists(), "{name}");
     }
+    let names =
+        ["comparison.csv", "accuracy.svg", "accuracy.csv", "noise.svg", "noise.csv", "report.json", "index.html"];
+    let names = [&names[..], &["model.safetensors", "model.json", "annotations.csv", "annotators.csv"]].concat();
+    keeps_what_is_there(&program, folder, (&[&columns[..], &["--epochs", "40"]].concat(), "a"), &names);
     let again = run(&program, folder, &[&columns[..], &["--epochs", "40", "--out", "b"]].concat());
     assert!(again.status.success());
     for name in ["model.safetensors", "report.json", "annotators.csv", "annotations.csv"] {

@@ -19,7 +19,7 @@ type Fallible<T> = Result<T, Box<dyn Error>>;
 type Make = fn(&mut Files) -> Fallible<()>;
 
 /// The sets, what they hold, and what makes them.
-const SETS: [(&str, &str, Make); 10] = [
+const SETS: [(&str, &str, Make); 11] = [
     ("ensemble", "votes of 11 sub-classifiers for 60 samples of 3 classes", ensemble),
     (
         "labels",
@@ -38,6 +38,7 @@ const SETS: [(&str, &str, Make); 10] = [
     ("network", "a small network that was trained on such bars, and images that it has not seen", network),
     ("signals", "signals of 3 classes, what two attacks add to them, and attacked signals", signals),
     ("graphs", "40 rings and stars; a graph of 60 nodes in 3 groups", graphs),
+    ("calls", "who calls whom how often, among 60 people of 4 villages", calls),
 ];
 
 fn main() -> ExitCode {
@@ -359,4 +360,20 @@ fn graphs(files: &mut Files) -> Fallible<()> {
     }
     files.text("features.csv", &features)?;
     files.text("labels.csv", &labels)
+}
+
+fn calls(files: &mut Files) -> Fallible<()> {
+    let mut rng = Rng::new(10);
+    let villages = ["ash", "birch", "cedar", "dogwood"];
+    let mut text = "from,to,calls\n".to_owned();
+    for a in 0..60 {
+        for b in a + 1..60 {
+            let is_near = a % 4 == b % 4;
+            if rng.unit() < if is_near { 0.7 } else { 0.03 } {
+                let name = |person: usize| format!("{}-{}", villages[person % 4], person / 4);
+                writeln!(text, "{},{},{}", name(a), name(b), 1 + rng.below(if is_near { 20 } else { 5 }))?;
+            }
+        }
+    }
+    files.text("calls.csv", &text)
 }

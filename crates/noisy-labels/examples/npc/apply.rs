@@ -2,6 +2,7 @@
 
 use crate::network::{Kind, Net, copy};
 use candle_core::{DType, Device, Tensor};
+use core_tensor::metrics::accuracy;
 use core_tensor::params::ParamStore;
 use core_tensor::random::Rng;
 use core_tensor::train::Cancellation;
@@ -33,10 +34,6 @@ pub(crate) struct Said {
 }
 
 type Result<T> = std::result::Result<T, BoxError>;
-
-pub(crate) fn accuracy(found: &[u32], truth: &[u32]) -> f64 {
-    found.iter().zip(truth).filter(|(a, b)| a == b).count() as f64 / truth.len() as f64
-}
 
 /// The most probable class of each row, the smallest of several.
 pub(crate) fn classes_of(values: &[f32], classes: usize) -> Vec<u32> {
@@ -254,7 +251,7 @@ pub(crate) fn apply(
     fit(&vae, &store, extract, &inputs, &said.predicted(), &prior, &config, &cancellation, |epoch, loss| {
         seconds = seconds.min(started.elapsed().as_secs_f64());
         let (p, _) = corrected(&test_inputs, &test_p)?;
-        curve.push(accuracy(&classes_of(&p, classes), &test.truth));
+        curve.push(accuracy(&classes_of(&p, classes), &test.truth)?);
         trial.epoch(epoch, calibration.epochs, &format!("NPC loss {loss:.3}"));
         started = Instant::now();
         Ok(())
@@ -272,11 +269,11 @@ pub(crate) fn apply(
     let (before_bins, before_error) = reliability(&of_test.probabilities, classes, &test.truth);
     let (after_bins, after_error) = reliability(&after, classes, &test.truth);
     Ok(Applied {
-        noise: 1. - accuracy(&training.given, &training.truth),
-        predicted_training: accuracy(&said.predicted(), &training.truth),
-        voted_training: accuracy(&classes_of(&votes_single, classes), &training.truth),
-        classifier: accuracy(&predicted, &test.truth),
-        neighbours: accuracy(&classes_of(&test_votes, classes), &test.truth),
+        noise: 1. - accuracy(&training.given, &training.truth)?,
+        predicted_training: accuracy(&said.predicted(), &training.truth)?,
+        voted_training: accuracy(&classes_of(&votes_single, classes), &training.truth)?,
+        classifier: accuracy(&predicted, &test.truth)?,
+        neighbours: accuracy(&classes_of(&test_votes, classes), &test.truth)?,
         npc: curve,
         reliability: [before_bins, after_bins],
         calibration_errors: [before_error, after_error],

@@ -1,12 +1,12 @@
 //! Generated data: five Gaussian classes in 20 dimensions with four kinds of noise.
 
 use crate::apply::{
-    Applied, Calibration, Front, Labelled, Ranking, Recipe, Said, Trained, accuracy, apply, classes_of, ranking,
-    train_classifier,
+    Applied, Calibration, Front, Labelled, Ranking, Recipe, Said, Trained, apply, classes_of, ranking, train_classifier,
 };
 use crate::figures;
 use crate::network::{Kind, Net};
 use candle_core::{DType, Device, Tensor};
+use core_tensor::metrics::accuracy;
 use core_tensor::random::Rng;
 use core_tensor::train::Cancellation;
 use experiment::{BoxError, Context, Measured, Outcome, Result, Table, Trial, TrialContext, statistics};
@@ -263,7 +263,7 @@ fn generative(classifier: &Trained, training: &Labelled, test: &Labelled) -> std
     let model = GenerativeClassifier::fit(points, &training.given, CLASSES, &GenerativeConfig::default())?;
     let p = model.predict(Points::new(&of_test, CLASSES)?)?;
     let p: Vec<f32> = p.into_iter().map(|p| p as f32).collect();
-    Ok(accuracy(&classes_of(&p, CLASSES), &test.truth))
+    Ok(accuracy(&classes_of(&p, CLASSES), &test.truth)?)
 }
 
 pub(crate) fn report_baselines(context: &mut Context, methods: Methods) -> Result<()> {

@@ -107,6 +107,21 @@ impl Calibrator {
         config: &CalibratorConfig<'_>,
         cancellation: &Cancellation,
     ) -> Result<Self> {
+        Self::fit_with(probabilities, features, config, cancellation, |_, _| Ok(()))
+    }
+
+    /// [`Calibrator::fit`], with a function that is called after each pass of the training with its number, from 1, and the mean loss of an example in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Calibrator::fit`], and those of `observe`.
+    pub fn fit_with<P: Copy + Into<f64>, T: Real>(
+        probabilities: Probabilities<'_, P>,
+        features: Points<'_, T>,
+        config: &CalibratorConfig<'_>,
+        cancellation: &Cancellation,
+        mut observe: impl FnMut(usize, f64) -> Result<()>,
+    ) -> Result<Self> {
         const OP: &str = "Calibrator::fit";
         let (examples, classes, width) = (probabilities.len(), probabilities.num_classes(), features.width());
         if examples == 0 {
@@ -155,9 +170,9 @@ impl Calibrator {
         let x = calibrator.tensor(features)?;
         let predicted: Vec<u32> = (0..examples).map(|row| probabilities.most_probable(row) as u32).collect();
         let mut losses = Vec::new();
-        let observe = |_, loss| {
+        let observe = |epoch, loss| {
             losses.push(loss);
-            Ok(())
+            observe(epoch, loss)
         };
         calibrator.with_extract(|extract| {
             fit(&calibrator.vae, &store, extract, &x, &predicted, &prior, &config.training, cancellation, observe)
