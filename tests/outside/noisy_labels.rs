@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (again, other) = build(9)?;
     again.load("labels.safetensors")?;
     let found = |layer: &nn::Linear| -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> {
-        let p: Vec<f32> = ops::softmax(&layer.forward(&x)?, 1)?.flatten_all()?.to_vec1()?;
+        let p: Vec<f32> = ops::softmax(&layer.forward(&x)?)?.flatten_all()?.to_vec1()?;
         let report = issues::data_report(Probabilities::new(&p, 2)?, &labels, None, &Default::default())?;
         let count = report.issues.len();
         Ok((p, count))

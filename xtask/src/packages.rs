@@ -30,6 +30,28 @@ const LIBRARIES: [&str; 12] = [
 /// The registries' limit for a package, in bytes.
 const LARGEST: u64 = 10 << 20;
 
+/// A project that uses no library for models. It gives the crates below Candle the features that they have in our workspace (see `reproduction`'s Cargo.toml), so that Candle is not built anew.
+const SHARED: &str = r#"[package]
+name = "outside-shared"
+version = "0.0.0"
+edition = "2024"
+
+[build-dependencies]
+syn = { version = "2", features = ["full", "visit-mut"] }
+# the newest, which some macros use already
+syn-3 = { package = "syn", version = "3", features = ["full"] }
+
+[dependencies]
+approx = "0.5"
+getrandom = { version = "0.4", features = ["std", "sys_rng"] }
+libc = { version = "0.2", features = ["extra_traits"] }
+libmimalloc-sys = { version = "0.1", default-features = false, features = ["extended"] }
+matrixmultiply = { version = "0.3", features = ["cgemm"] }
+nalgebra = "0.34"
+once_cell = "1"
+simba = "0.9"
+"#;
+
 /// Packs, unpacks, builds and runs.
 ///
 /// # Errors
@@ -148,12 +170,16 @@ fn projects(place: &Path, version: &str) -> Result<Vec<String>> {
         }
         members.push(format!("outside-{name}"));
     }
+    write(place.join("outside-shared/Cargo.toml"), &format!("{SHARED}datasets = \"{version}\"\n"))?;
+    write(place.join("outside-shared/src/lib.rs"), "//! Nothing.\n")?;
+    write(place.join("outside-shared/build.rs"), "fn main() {}\n")?;
+    members.push("outside-shared".to_owned());
     let mut root = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n[patch.crates-io]\n");
     for name in LIBRARIES {
         let _ = writeln!(root, "{name} = {{ path = \"packages/{name}-{version}\" }}");
     }
-    root += "\n[profile.checked]\ninherits = \"release\"\ndebug-assertions = true\noverflow-checks = true\nopt-level = 1\n\n\
-             [profile.checked.package.\"*\"]\nopt-level = 3\ndebug-assertions = false\noverflow-checks = false\n";
+    root += "\n[profile.checked]\ninherits = \"release\"\ndebug-assertions = true\noverflow-checks = true\n\n\
+             [profile.checked.package.\"*\"]\ndebug-assertions = false\noverflow-checks = false\n";
     // seconds of building instead of minutes: these run for a moment
     for name in LIBRARIES {
         let _ = writeln!(root, "[profile.checked.package.{name}]\nopt-level = 1");
