@@ -1,13 +1,13 @@
 //! Certifies your own ensemble from its votes: `cargo run --release -p adversarial --example certify_votes -- votes.csv --labels labels.csv --out certified`.
 //!
-//! The votes are a table with a row for each sub-classifier and a column for each test sample (`--samples-in-rows` if it is the other way round), as CSV or as a NumPy array (`.npy`), of
+//! The votes are a table with a row for each sub-classifier and a column for each test sample (`--samples-in-rows` if it is the other way round), as CSV or as a NumPy array (`.npy`, or `votes` in an `.npz`), of
 //!
 //! - class numbers from 0; or
 //! - class names, which are numbered in the order of `--class-names`, else of the alphabet (ties go to the class that comes first); or
 //! - probabilities: those of all classes side by side, sample after sample, so that a row has samples × classes columns; in an array also [sub-classifiers, samples, classes] of any scores. The most
 //!   probable class is the vote, the first on ties.
 //!
-//! A header row is found out and left out, and so is the index column that pandas writes; `--header yes` or `no` where that goes wrong.
+//! A header row is found out and left out, and so is the index column that pandas writes; `--header yes` or `no` where that goes wrong. What was found out, or may have been missed, is said.
 //!
 //! How an attacker reaches sub-classifiers is said by one of
 //!
@@ -15,29 +15,47 @@
 //! - `--memberships members.csv`: for each sub-trainset a row with the numbers of its training samples (any bagging);
 //! - neither: all sub-trainsets are disjoint.
 //!
-//! Prints a table and writes `certificates.json` (with the best attacks found: the sub-classifiers that they control, and with `--memberships` the training samples that they change) and
-//! `certificates.svg`.
+//! Prints a table, and writes it with a figure as one page (`index.html`), as CSV, SVG and JSON: `certificates.json` has the best attacks found, the sub-classifiers that they control, and with `--memberships` the training
+//! samples that they change; `samples.csv` says up to which budget each prediction is certain by itself.
 
 #[path = "certify_votes/tables.rs"]
 mod tables;
 
 use adversarial::bagging::solve::{Automatic, BranchAndBound, Enumeration, Limits, Solver};
 use adversarial::bagging::{
-    Certificate, CertifyConfig, Scope, Structure, Votes, certify_curve, poisoned_samples, tolerable_budget_within,
+    Certificate, CertifyConfig, Scope, Structure, Votes, certify_curve_watched, poisoned_samples,
+    tolerable_budget_within,
 };
 use clap::{Parser, ValueEnum};
-use experiment::{Axis, Plot, Series};
+use experiment::{Axis, Plot, Result, Series, Table};
+use reproduction::front::{self, Output, Progress, Results};
 use serde_json::json;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tables::{Classes, Header, Reading};
 
+/// Examples for `--help`.
+const HELP: &str = "\
+The votes are a table, here of 3 sub-classifiers (rows) for 4 test samples (columns), and the labels have a class for each sample:
+
+    votes.csv     labels.csv
+    0,1,1,0       0
+    0,1,0,0       1
+    0,1,1,1       1
+                  0
+
+Classes may be names or numbers, votes also probabilities; CSV, .npy and .npz will do. For each budget r, the number of sub-trainsets \
+that an attacker reaches, an integer programme gives how many predictions no attack can change, one at a time and all together. \
+Written are index.html with all of it, certificates (.csv, .json, .svg) and samples.csv.
+
+    certify_votes votes.csv --labels labels.csv --budgets 1-3 --out certified";
+
 /// Certify an ensemble's predictions against poisoned training data
 #[derive(Debug, Parser)]
+#[command(after_help = HELP, mut_arg("out", |out| out.default_value("certified")))]
 struct Arguments {
-    /// Votes, .csv or .npy: a row for each sub-classifier
+    /// Votes (.csv, .npy, .npz): a row for each sub-classifier
     votes: PathBuf,
     /// The votes have a row for each test sample instead
     #[arg(long)]
@@ -72,9 +90,8 @@ struct Arguments {
     /// What solves the problem
     #[arg(long, value_enum, default_value_t = Choice::Automatic)]
     solver: Choice,
-    /// Folder for the results
-    #[arg(long, default_value = "certified")]
-    out: PathBuf,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -102,88 +119,126 @@ impl Choice {
     }
 }
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    front::main(run)
+}
+
+/// An error with the file that it is about.
+fn of<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> String {
+    move |error| format!("{}: {error}", path.display())
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     let time = Duration::try_from_secs_f64(arguments.seconds)
         .map_err(|error| format!("--seconds {}: {error}; expected 0 or more", arguments.seconds))?;
-    let Read { mut rows, labels, names } = read(arguments)?;
-    if arguments.samples_in_rows {
-        rows = transpose(&arguments.votes, &rows)?;
+    let mut remarks = Vec::new();
+    let Read { votes, labels, names } = read(arguments, &mut remarks)?;
+    let (num_sub_classifiers, num_samples) = (votes.num_sub_classifiers(), votes.num_samples());
+    let (structure, members) = structure(arguments, num_sub_classifiers, &mut remarks)?;
+    let budgets = budgets(arguments.budgets.as_deref(), num_sub_classifiers, &mut remarks)?;
+    let correct = match (&labels, &arguments.labels) {
+        (Some(labels), Some(path)) => Some(votes.num_correct(labels).map_err(of(path))?),
+        _ => None,
+    };
+
+    let mut results = Results::prepare("What an attacker of the training data can change", &arguments.output)?;
+    remarks.iter().for_each(|remark| results.say(remark));
+    let classes = votes.num_classes();
+    results.say(&format!("{num_sub_classifiers} sub-classifiers, {num_samples} samples, {classes} classes"));
+    if let Some(correct) = correct {
+        results.say(&format!("{correct} predictions are right ({:.2} %)", 100. * correct as f64 / num_samples as f64));
     }
-    let largest = rows.iter().flatten().chain(labels.iter().flatten()).max().copied().unwrap_or_default();
-    let named = names.as_ref().map(Vec::len);
-    let classes = arguments.classes.or(named).unwrap_or(usize::from(largest) + 1);
-    let votes = Votes::from_rows(classes, &rows).map_err(|error| format!("{}: {error}", arguments.votes.display()))?;
-    if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != votes.num_samples()) {
-        let hint = if labels.len() == votes.num_sub_classifiers() {
-            "; does the file of votes have a row for each sample (--samples-in-rows)?"
-        } else {
-            ""
-        };
-        return Err(format!("{} labels for {} samples{hint}", labels.len(), votes.num_samples()).into());
-    }
-    let (structure, members) = structure(arguments, votes.num_sub_classifiers())?;
-    let budgets = budgets(arguments.budgets.as_deref(), votes.num_sub_classifiers())?;
     let solver = arguments.solver.solver();
     let limits = Limits { time: Some(time), ..Limits::default() };
-    let options = CertifyConfig { solver: solver.as_ref(), limits, ..CertifyConfig::default() };
-    println!("{} sub-classifiers, {} samples, {classes} classes", votes.num_sub_classifiers(), votes.num_samples());
-    if let Some(labels) = &labels {
-        let correct = votes.num_correct(labels)?;
-        println!("{correct} predictions are right ({:.2} %)", 100. * correct as f64 / votes.num_samples() as f64);
-    }
     let tolerable = tolerable_budget_within(&structure, 10_000_000, &limits);
     if let Some(found) = tolerable {
-        println!(
+        results.say(&format!(
             "a budget of {} controls more than half of the sub-classifiers: nothing is certified there",
             found.upper
-        );
+        ));
     }
-    let robust = certify_curve(&votes, &structure, &budgets, &Scope::all(), &options)?;
-    let correct = match &labels {
-        Some(labels) => Some(certify_curve(&votes, &structure, &budgets, &Scope::correct(labels), &options)?),
-        None => None,
+    let count = budgets.len() * if labels.is_some() { 2 } else { 1 };
+    results.say(&format!("{count} certificates follow, each within {} s (--seconds)", arguments.seconds));
+
+    let options = CertifyConfig { solver: solver.as_ref(), limits, ..CertifyConfig::default() };
+    let mut progress = Progress::new("certifying", "certificates", count);
+    let mut curve = |scope: &Scope<'_>| {
+        certify_curve_watched(&votes, &structure, &budgets, scope, &options, &mut |_| progress.step())
     };
-    let more = if correct.is_some() { "   right, together   gap" } else { "" };
-    println!("\n    r   kept, one at a time   kept, together   gap{more}");
-    for (at, certificate) in robust.iter().enumerate() {
-        let right = correct
-            .as_ref()
-            .map_or(String::new(), |correct| format!("{:>18}{:>6}", correct[at].certified(), correct[at].gap()));
-        println!(
-            "{:>5}{:>22}{:>17}{:>6}{right}",
-            certificate.budget,
-            certificate.certified_samplewise,
-            certificate.certified(),
-            certificate.gap()
-        );
-    }
-    std::fs::create_dir_all(&arguments.out)?;
+    let robust = curve(&Scope::all())?;
+    let right = labels.as_ref().map(|labels| curve(&Scope::correct(labels))).transpose()?;
+    drop(progress);
+
+    results.show_table("certificates", "Certified predictions for each budget r", &table(&robust, right.as_deref()))?;
+    let caption = "A prediction that is kept is one that no attack of this budget changes: each by itself, or all of them against one attack.";
+    results.figure("certificates", &figure(&robust, right.as_deref()), caption)?;
+    let caption = "Predictions, and the largest of the budgets up to which each is certain by itself (0: none)";
+    results.table("samples", caption, &samples(&votes, labels.as_deref(), names.as_deref(), &robust))?;
     let result = json!({
-        "sub_classifiers": votes.num_sub_classifiers(),
-        "samples": votes.num_samples(),
+        "sub_classifiers": num_sub_classifiers,
+        "samples": num_samples,
         "classes": classes,
         "class_names": names,
         "tolerable_budget": tolerable.map(|found| found.upper),
         "robustness": entries(&robust, members.as_deref())?,
-        "accuracy": correct.as_deref().map(|correct| entries(correct, members.as_deref())).transpose()?,
+        "accuracy": right.as_deref().map(|right| entries(right, members.as_deref())).transpose()?,
     });
-    std::fs::write(arguments.out.join("certificates.json"), serde_json::to_string_pretty(&result)?)?;
-    let figure = figure(&robust, correct.as_deref()).svg_file("certificates", "")?;
-    std::fs::write(arguments.out.join("certificates.svg"), figure)?;
-    println!("\nwritten to {}", arguments.out.display());
-    Ok(())
+    results.json("certificates", "all of it, with the best attacks found", &result)?;
+    let next = next(&robust, right.as_deref(), arguments);
+    results.finish(&next)
+}
+
+fn table(robust: &[Certificate], right: Option<&[Certificate]>) -> Table {
+    let mut columns = vec!["r", "kept one at a time", "kept together", "gap"];
+    if right.is_some() {
+        columns.extend(["right together", "gap of right"]);
+    }
+    let mut table = Table::new(columns);
+    for (at, found) in robust.iter().enumerate() {
+        let mut row = vec![found.budget as u64, found.certified_samplewise, found.certified(), found.gap()];
+        row.extend(right.iter().flat_map(|right| [right[at].certified(), right[at].gap()]));
+        table.rows.push(row.iter().map(u64::to_string).collect());
+    }
+    table
+}
+
+fn samples(votes: &Votes, labels: Option<&[u16]>, names: Option<&[String]>, robust: &[Certificate]) -> Table {
+    let name = |class: u16| match names.and_then(|names| names.get(usize::from(class))) {
+        Some(name) => name.clone(),
+        None => class.to_string(),
+    };
+    let mut columns = vec!["sample", "prediction"];
+    columns.extend(labels.map(|_| "label"));
+    columns.push("certain up to r");
+    let mut table = Table::new(columns);
+    for (sample, prediction) in votes.ensemble_predictions().into_iter().enumerate() {
+        let is_certain = |found: &&Certificate| found.per_sample.get(sample).copied().unwrap_or(false);
+        let up_to = robust.iter().take_while(is_certain).last().map_or(0, |found| found.budget);
+        let mut row = vec![sample.to_string(), name(prediction)];
+        row.extend(labels.map(|labels| name(labels[sample])));
+        row.push(up_to.to_string());
+        table.rows.push(row);
+    }
+    table
+}
+
+/// What to do with this result.
+fn next(robust: &[Certificate], right: Option<&[Certificate]>, arguments: &Arguments) -> String {
+    let all = || robust.iter().chain(right.unwrap_or_default());
+    let open = all().filter(|found| !found.is_optimal()).count();
+    if open > 0 {
+        let more = (arguments.seconds * 10.).max(60.);
+        return format!("{open} certificates have a gap: they hold, and --seconds {more} may raise them");
+    }
+    match right {
+        None => "give the classes of the samples by --labels, and you have certified accuracy".to_owned(),
+        Some(right) => match right.iter().rev().find(|found| found.certified() > 0) {
+            Some(last) if last.budget == right.last().map_or(0, |last| last.budget) => {
+                format!("report `right together` for your threat; at r = {} some are certain still: try larger --budgets", last.budget)
+            }
+            _ => "report `right together` for your threat; more and smaller sub-trainsets raise what is certain, at a price in accuracy".to_owned(),
+        },
+    }
 }
 
 fn figure(robust: &[Certificate], correct: Option<&[Certificate]>) -> Plot {
@@ -218,12 +273,12 @@ fn entries(curve: &[Certificate], members: Option<&[Vec<u32>]>) -> Result<serde_
 
 /// Votes and labels as numbers, and the classes' names if they have some.
 struct Read {
-    rows: Vec<Vec<u16>>,
+    votes: Votes,
     labels: Option<Vec<u16>>,
     names: Option<Vec<String>>,
 }
 
-fn read(arguments: &Arguments) -> Result<Read> {
+fn read(arguments: &Arguments, remarks: &mut Vec<String>) -> Result<Read> {
     let given = Some(arguments.class_names.clone()).filter(|names| !names.is_empty());
     if let Some(names) = &given {
         let mut sorted = names.clone();
@@ -237,27 +292,34 @@ fn read(arguments: &Arguments) -> Result<Read> {
     }
     let (header, has_probabilities) = (arguments.header, arguments.probabilities);
     let num_classes = arguments.classes.or(given.as_ref().map(Vec::len));
-    let votes = Reading { header, has_probabilities, num_classes, known: None };
-    let votes = said(&arguments.votes, tables::classes(&arguments.votes, &votes)?);
+    let how = Reading { header, has_probabilities, num_classes, name: "votes", ..Reading::default() };
+    let votes = classes(&arguments.votes, &how, remarks)?;
     let known: Vec<String> = match (&given, &votes) {
         (Some(names), _) => names.clone(),
         (None, Classes::Names(rows)) => sorted(rows.iter().flatten()),
         (None, Classes::Numbers(_)) => Vec::new(),
     };
+    let (rows, width) = votes.size();
+    let num_samples = if arguments.samples_in_rows { rows } else { width };
     let labels = match &arguments.labels {
         None => None,
         Some(path) => {
-            let how = Reading { header, known: Some(&known), ..Reading::default() };
-            Some((path, said(path, tables::classes(path, &how)?)))
+            let num_rows = Some(num_samples);
+            let how = Reading { header, known: Some(&known), num_rows, name: "labels", ..Reading::default() };
+            Some((path, classes(path, &how, remarks)?))
         }
     };
     let has_names = matches!(votes, Classes::Names(_)) || matches!(labels, Some((_, Classes::Names(_))));
     let names = match given {
         Some(names) => Some(names),
         None if has_names => {
-            let (Classes::Names(_), None | Some((_, Classes::Names(_)))) = (&votes, &labels) else {
-                return Err("votes and labels are numbers in one file and names in the other: --class-names a,b,c says which is which".into());
-            };
+            if let Some((path, labels)) = &labels
+                && matches!(votes, Classes::Names(_)) != matches!(labels, Classes::Names(_))
+            {
+                let (votes, labels) = (arguments.votes.display(), path.display());
+                let files = format!("{votes} and {labels} have numbers in one file and names in the other");
+                return Err(format!("{files}: --class-names a,b,c says which is which").into());
+            }
             let of = |classes: &Classes| match classes {
                 Classes::Names(rows) => rows.concat(),
                 Classes::Numbers(_) => Vec::new(),
@@ -266,7 +328,7 @@ fn read(arguments: &Arguments) -> Result<Read> {
             let names = sorted(all.iter());
             let shown: Vec<String> = names.iter().take(20).map(|name| tables::shortened(name)).collect();
             let more = if names.len() > 20 { ", …" } else { "" };
-            println!("classes in the order of the alphabet: {}{more}", shown.join(", "));
+            remarks.push(format!("classes in the order of the alphabet: {}{more}", shown.join(", ")));
             Some(names)
         }
         None => None,
@@ -274,25 +336,46 @@ fn read(arguments: &Arguments) -> Result<Read> {
     let numbers = |path: &Path, classes: Classes| -> Result<Vec<Vec<u16>>> {
         match classes {
             Classes::Numbers(rows) => Ok(rows),
-            Classes::Names(rows) => tables::numbered(&rows, names.as_deref().unwrap_or_default())
-                .map_err(|error| format!("{}: {error}", path.display()).into()),
+            Classes::Names(rows) => {
+                Ok(tables::numbered(&rows, names.as_deref().unwrap_or_default()).map_err(of(path))?)
+            }
         }
     };
     let labels = match labels {
         None => None,
-        Some((path, labels)) => Some(list(path, numbers(path, labels)?)?),
+        Some((path, labels)) => Some((path, list(path, numbers(path, labels)?)?)),
     };
-    Ok(Read { rows: numbers(&arguments.votes, votes)?, labels, names })
+    let mut rows = numbers(&arguments.votes, votes)?;
+    if arguments.samples_in_rows {
+        rows = transpose(&arguments.votes, &rows)?;
+    }
+    let in_labels = labels.iter().flat_map(|(_, labels)| labels);
+    let largest = rows.iter().flatten().chain(in_labels).max().copied().unwrap_or_default();
+    let count = arguments.classes.or(names.as_ref().map(Vec::len)).unwrap_or(usize::from(largest) + 1);
+    let votes = Votes::from_rows(count, &rows).map_err(of(&arguments.votes))?;
+    if let Some((path, labels)) = labels.as_ref().filter(|(_, labels)| labels.len() != votes.num_samples()) {
+        let hint = match labels.len() {
+            count if count == votes.num_sub_classifiers() => {
+                "; does the file of votes have a row for each sample (--samples-in-rows)?"
+            }
+            count if count == votes.num_samples() + 1 => "; is the first row a header (--header yes)?",
+            _ => "",
+        };
+        let counts = format!("{} labels for {} samples", labels.len(), votes.num_samples());
+        return Err(format!("{}: {counts}{hint}", path.display()).into());
+    }
+    Ok(Read { votes, labels: labels.map(|(_, labels)| labels), names })
+}
+
+/// Classes from a file; what was found out about it goes to the remarks.
+fn classes(path: &Path, how: &Reading<'_>, remarks: &mut Vec<String>) -> Result<Classes> {
+    let (found, about) = tables::classes(path, how)?;
+    remarks.extend(about.into_iter().map(of(path)));
+    Ok(found)
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     names.cloned().collect::<std::collections::BTreeSet<String>>().into_iter().collect()
-}
-
-/// Prints what was found out about a table.
-fn said(path: &Path, (classes, remarks): (Classes, Vec<String>)) -> Classes {
-    remarks.iter().for_each(|remark| println!("{}: {remark}", path.display()));
-    classes
 }
 
 /// Numbers in one row or one column.
@@ -312,27 +395,27 @@ fn transpose(path: &Path, rows: &[Vec<u16>]) -> Result<Vec<Vec<u16>>> {
 }
 
 /// The structure, and the sub-trainsets if they are given.
-fn structure(arguments: &Arguments, num_sub_classifiers: usize) -> Result<(Structure, Option<Vec<Vec<u32>>>)> {
+fn structure(
+    arguments: &Arguments,
+    num_sub_classifiers: usize,
+    remarks: &mut Vec<String>,
+) -> Result<(Structure, Option<Vec<Vec<u32>>>)> {
+    let how = Reading { header: arguments.header, num_rows: Some(num_sub_classifiers), ..Reading::default() };
     if let Some(path) = &arguments.memberships {
-        let how = Reading { header: arguments.header, ..Reading::default() };
-        let (rows, _) = tables::without_header(tables::cells(path)?, &how);
-        let members = |(line, cells): (u64, Vec<String>)| -> Result<Vec<u32>> {
-            let number = |cell: String| {
-                cell.parse().map_err(|_| {
-                    format!("{}: line {line}: {cell:?}, expected a number of a training sample", path.display()).into()
-                })
-            };
-            cells.into_iter().filter(|cell| !cell.is_empty()).map(number).collect()
-        };
-        let sub_trainsets: Vec<Vec<u32>> = rows.into_iter().map(members).collect::<Result<_>>()?;
-        let structure = Structure::general(&sub_trainsets)?;
+        let how = Reading { has_any_width: true, name: "memberships", ..how };
+        let (sub_trainsets, about) = tables::members(path, &how)?;
+        remarks.extend(about.into_iter().map(of(path)));
+        if sub_trainsets.len() != num_sub_classifiers {
+            let counts = format!("{} sub-trainsets for {num_sub_classifiers} sub-classifiers", sub_trainsets.len());
+            return Err(format!("{}: {counts}", path.display()).into());
+        }
+        let structure = Structure::general(&sub_trainsets).map_err(of(path))?;
         return Ok((structure, Some(sub_trainsets)));
     }
     let Some(path) = &arguments.blocks else {
         return Ok((Structure::hash_buckets(num_sub_classifiers, num_sub_classifiers)?, None));
     };
-    let how = Reading { header: arguments.header, ..Reading::default() };
-    let Classes::Numbers(blocks) = said(path, tables::classes(path, &how)?) else {
+    let Classes::Numbers(blocks) = classes(path, &Reading { name: "blocks", ..how }, remarks)? else {
         return Err(format!("{}: names, expected numbers of hash functions", path.display()).into());
     };
     let blocks = list(path, blocks)?;
@@ -343,13 +426,12 @@ fn structure(arguments: &Arguments, num_sub_classifiers: usize) -> Result<(Struc
     let mut names = blocks.clone();
     names.sort_unstable();
     names.dedup();
-    let of = |name: &u16| (0..blocks.len()).filter(|&g| blocks[g] == *name).collect();
-    let blocks: Vec<Vec<usize>> = names.iter().map(of).collect();
-    let structure = Structure::hash(num_sub_classifiers, &blocks);
-    Ok((structure.map_err(|error| format!("{}: {error}", path.display()))?, None))
+    let members = |name: &u16| (0..blocks.len()).filter(|&g| blocks[g] == *name).collect();
+    let blocks: Vec<Vec<usize>> = names.iter().map(members).collect();
+    Ok((Structure::hash(num_sub_classifiers, &blocks).map_err(of(path))?, None))
 }
 
-fn budgets(text: Option<&str>, num_sub_classifiers: usize) -> Result<Vec<usize>> {
+fn budgets(text: Option<&str>, num_sub_classifiers: usize, remarks: &mut Vec<String>) -> Result<Vec<usize>> {
     let Some(text) = text else { return Ok((1..=num_sub_classifiers.div_ceil(2).min(10)).collect()) };
     let wrong = || format!("--budgets {text}: expected a number, a range such as 1-10, or a list such as 1,5,20");
     let one = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
@@ -371,7 +453,7 @@ fn budgets(text: Option<&str>, num_sub_classifiers: usize) -> Result<Vec<usize>>
         return Err(format!("--budgets {text}: above the {num_sub_classifiers} sub-classifiers").into());
     }
     if budgets.len() < asked {
-        println!("budgets above the {num_sub_classifiers} sub-classifiers are left out");
+        remarks.push(format!("budgets above the {num_sub_classifiers} sub-classifiers are left out"));
     }
     Ok(budgets)
 }

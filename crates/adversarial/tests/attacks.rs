@@ -509,3 +509,37 @@ fn hostile_input_is_an_error() {
     assert!(Normalized::new([0.5f32], [0.0f32], infinite).is_err());
     assert!(Normalized::new([0.5f32, 0.5], [1.0f32], infinite).is_err());
 }
+
+/// The dtype of the images and what a model gives back: typed errors that say what to do.
+#[test]
+fn inputs_and_logits_of_the_wrong_kind_are_named() {
+    let (_store, model) = network(5, 1);
+    let x = images(3, 3);
+    let labels = predictions(&model, &x);
+    let (attack, threat) = (GradientAttack::pgd(0.02, 3), ThreatModel::linf(0.1));
+    let double = x.to_dtype(DType::F64).unwrap();
+    let all: [&dyn Attack; 2] = [&attack, &Square::new(5)];
+    for attack in all {
+        let error = attack.run(&model, &double, &labels, &threat, 0).unwrap_err();
+        assert!(matches!(error, adversarial::Error::InvalidConfig { .. }), "{error}");
+        assert!(error.to_string().contains("are f64, but the model takes f32: convert them"), "{error}");
+    }
+    let suite = Suite::of_size(Norm::Linf, 3, 10, Loss::Margin);
+    let error = suite.run(&model, &double, &labels, &threat, 0).unwrap_err().to_string();
+    assert!(error.contains("to_dtype(DType::F32)"), "{error}");
+    assert!(to_u8(&model, &double, &double, &labels, &threat).unwrap_err().to_string().contains("f64"));
+    let whole = |x: &Tensor| x.flatten_from(1)?.narrow(1, 0, 5)?.to_dtype(DType::U32);
+    let error = attack.run(&whole, &x, &labels, &threat, 0).unwrap_err().to_string();
+    assert!(error.contains("U32"), "{error}");
+    // another number of classes from the second answer on
+    let calls = Cell::new(0);
+    let shrinking = |x: &Tensor| -> core_tensor::Result<Tensor> {
+        calls.set(calls.get() + 1);
+        let z = model(x)?;
+        Ok(if calls.get() == 1 { z } else { z.narrow(1, 0, 3)? })
+    };
+    let error = attack.run(&shrinking, &x, &labels, &threat, 0).unwrap_err().to_string();
+    assert!(error.contains("logits of sample 0"), "{error}");
+    let holes = |x: &Tensor| -> core_tensor::Result<Tensor> { Ok((model(x)? * f64::NAN)?) };
+    assert!(to_u8(&holes, &x, &x, &labels, &threat).unwrap_err().to_string().contains("sample 0"));
+}

@@ -132,7 +132,7 @@ fn names_headers_and_probabilities_are_votes_too() {
     write(folder, "labels.csv", "label\n0\n1\n2\n2\n");
     write(folder, "named_labels.csv", "class\nant\nbee\ncow\ncow\n");
     let run_on = |votes: &str, labels: &str, more: &[&str]| {
-        let arguments = [&[votes, "--labels", labels, "--budgets", "1-2", "--out", "out"], more].concat();
+        let arguments = [&[votes, "--labels", labels, "--budgets", "1-2", "--out", "out", "--force"], more].concat();
         let done = run(&program, folder, &arguments);
         let text = String::from_utf8(done.stdout).unwrap();
         assert!(done.status.success(), "{votes}: {text} {}", String::from_utf8_lossy(&done.stderr));
@@ -184,6 +184,43 @@ fn names_headers_and_probabilities_are_votes_too() {
 }
 
 #[test]
+fn headers_are_no_classes_and_errors_name_the_file() {
+    let Some(program) = reproduction::example("certify_votes") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // columns counted by pandas; a class that no sub-classifier votes for below a header
+    write(folder, "counted.csv", "0,1,2,3\n0,1,1,0\n0,1,0,0\n0,1,1,1\n");
+    write(folder, "names.csv", "ant,bee,ant\nant,bee,bee\n");
+    write(folder, "labels.csv", "class\nant\nbee\ndog\n");
+    write(folder, "more.csv", "0\n1\n1\n0\n1\n");
+    write(folder, "large.csv", "0\n7\n1\n0\n");
+    write(folder, "members.csv", "0\n1\n");
+    let done = run(&program, folder, &["counted.csv", "--out", "a"]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && text.contains("3 sub-classifiers, 4 samples, 2 classes"), "{text}");
+    let done = run(&program, folder, &["names.csv", "--labels", "labels.csv", "--out", "b"]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && text.contains("2 sub-classifiers, 3 samples, 3 classes"), "{text}");
+    for (arguments, file) in [
+        (&["counted.csv", "--labels", "more.csv"][..], "more.csv"),
+        (&["counted.csv", "--labels", "large.csv", "--classes", "2"], "large.csv"),
+        (&["counted.csv", "--memberships", "members.csv"], "members.csv"),
+    ] {
+        let done = run(&program, folder, &[arguments, &["--out", "c"]].concat());
+        let text = String::from_utf8(done.stderr).unwrap();
+        assert!(!done.status.success() && text.contains(file), "{arguments:?}: {text}");
+    }
+    // nothing is replaced unless asked
+    let page = std::fs::read(folder.join("a/index.html")).unwrap();
+    let again = run(&program, folder, &["counted.csv", "--out", "a", "--budgets", "1"]);
+    assert!(!again.status.success() && String::from_utf8(again.stderr).unwrap().contains("--force"));
+    assert_eq!(std::fs::read(folder.join("a/index.html")).unwrap(), page);
+    for name in ["certificates.csv", "certificates.json", "certificates.svg", "samples.csv"] {
+        assert!(folder.join("a").join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
 fn attacks_on_any_bagging_name_training_samples() {
     let Some(program) = reproduction::example("certify_votes") else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -218,7 +255,7 @@ fn extreme_numbers_are_errors_or_harmless() {
     ];
     for option in ["--seconds", "--classes", "--budgets"] {
         for value in extremes {
-            let done = run(&program, folder, &["votes.csv", "--out", "out", option, value]);
+            let done = run(&program, folder, &["votes.csv", "--out", "out", "--force", option, value]);
             let error = String::from_utf8(done.stderr).unwrap();
             assert!(
                 matches!(done.status.code(), Some(0..=2)) && !error.contains("panicked"),
@@ -233,7 +270,7 @@ fn extreme_numbers_are_errors_or_harmless() {
             }
         }
     }
-    let range = run(&program, folder, &["votes.csv", "--out", "out", "--budgets", "1-18446744073709551615"]);
+    let range = run(&program, folder, &["votes.csv", "--out", "out", "--force", "--budgets", "1-18446744073709551615"]);
     assert!(range.status.success());
 }
 

@@ -46,14 +46,18 @@ fn robustness() {
     let Some(output) = run("robustness", at, &with(&["--epsilon", "0.3"])) else { return };
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("robust accuracy"));
-    for name in ["report.json", "survivors.csv", "adversarial.npy", "robustness.svg"] {
+    fails_naming(&run("robustness", at, &with(&["--epsilon", "0.3"])).unwrap(), "--force");
+    for name in ["index.html", "attacks.csv", "report.json", "survivors.csv", "adversarial.npy", "robustness.svg"] {
         assert!(at.join("robustness").join(name).is_file(), "{name}");
     }
-    fails_naming(&run("robustness", at, &with(&["--epsilon", "-1"])).unwrap(), "epsilon");
+    fails_naming(&run("robustness", at, &with(&["--epsilon", "-1", "--out", "other"])).unwrap(), "epsilon");
     let missing = [&["--images", "no.npy"], &base[2..], &["--epsilon", "0.1"]].concat();
     let said = text(&run("robustness", at, &missing).unwrap().stderr);
     assert_eq!(said.matches("no.npy").count(), 1, "{said}");
-    fails_naming(&run("robustness", at, &with(&["--epsilon", "0.1", "--bounds", "0", "0.5"])).unwrap(), "range from");
+    fails_naming(
+        &run("robustness", at, &with(&["--epsilon", "0.1", "--out", "third", "--bounds", "0", "0.5"])).unwrap(),
+        "range from",
+    );
     fails_naming(
         &run("robustness", at, &[&base[..2], &["--labels", "x.npy"], &base[4..], &["--epsilon", "0.1"]].concat())
             .unwrap(),
@@ -91,6 +95,8 @@ fn reverse_engineer() {
     assert_eq!(table.lines().filter(|line| line.contains(",0,second,")).count(), 4, "{table}");
     let recovery = std::fs::read_to_string(at.join("reverse_engineered/recovery.csv")).unwrap();
     assert_eq!(recovery.lines().count(), 5);
+    // planes: what rounding adds is no dimension
+    assert!(recovery.lines().skip(1).all(|line| line.split(',').nth(2) == Some("4")), "{recovery}");
     fails_naming(&run("reverse_engineer", at, &[&base[..], &["--input", "y.npy"]].concat()).unwrap(), "y.npy");
     fails_naming(
         &run("reverse_engineer", at, &[&base[..4], &["--perturbations", "a.npy", "--input", "attacked.npy"]].concat())
@@ -98,7 +104,12 @@ fn reverse_engineer() {
         "NAME=FILE",
     );
     fails_naming(
-        &run("reverse_engineer", at, &[&base[..], &["--input", "attacked.npy", "--rounds", "0"]].concat()).unwrap(),
+        &run(
+            "reverse_engineer",
+            at,
+            &[&base[..], &["--input", "attacked.npy", "--out", "other", "--rounds", "0"]].concat(),
+        )
+        .unwrap(),
         "rounds",
     );
 }
@@ -114,13 +125,15 @@ fn encode_images() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let key = std::fs::read_to_string(at.join("k")).unwrap();
     assert!(!text(&output.stdout).contains(key.trim()));
-    let first = std::fs::read(at.join("codes.npy")).unwrap();
-    assert!(run("encode_images", at, &[&arguments[..], &["--cache", "c"]].concat()).unwrap().status.success());
+    let first = std::fs::read(at.join("encoded/codes.npy")).unwrap();
+    assert!(
+        run("encode_images", at, &[&arguments[..], &["--cache", "c", "--force"]].concat()).unwrap().status.success()
+    );
     assert_eq!(std::fs::read_dir(at.join("c")).unwrap().count(), 2);
-    assert_eq!(std::fs::read(at.join("codes.npy")).unwrap().len(), first.len());
-    fails_naming(&run("encode_images", at, &[&arguments[..], &["--batch", "7"]].concat()).unwrap(), "batch");
+    assert_eq!(std::fs::read(at.join("encoded/codes.npy")).unwrap().len(), first.len());
+    fails_naming(&run("encode_images", at, &[&arguments[..], &["--batch", "7", "--force"]].concat()).unwrap(), "batch");
     std::fs::write(at.join("k"), "secret-but-short").unwrap();
-    let output = run("encode_images", at, &arguments).unwrap();
+    let output = run("encode_images", at, &[&arguments[..], &["--force"]].concat()).unwrap();
     fails_naming(&output, "64");
     assert!(!text(&output.stderr).contains("secret-but-short"));
 }

@@ -303,7 +303,7 @@ fn the_order_of_blocks_has_no_say() {
     for _ in 0..10 {
         let x = combined(&dictionary, 1, 2, 0.7, &mut numbers);
         let (a, b) = (one.analyse(&x).unwrap(), other.analyse(&x).unwrap());
-        assert_eq!((a.class, a.attack, a.is_certified), (b.class, b.attack, b.is_certified));
+        assert_eq!((a.class, a.attack, a.is_minimum), (b.class, b.attack, b.is_minimum));
         assert!(a.clean.iter().zip(&b.clean).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 }
@@ -521,4 +521,35 @@ fn dictionaries_refuse_what_cannot_be_meant() {
     assert!(of(&[0, 2, 2], &[("linf", ones)]).contains("class 1"));
     assert!(of(&[0, 1, 1], &[("linf", ones), ("linf", ones)]).contains("`linf` twice"));
     assert!(of(&[0, 1, 1], &[("linf", ones), ("l1", &[0.; 6])]).contains("`l1` are all zero"));
+}
+
+#[test]
+fn rounding_is_no_direction() {
+    for (seed, (d, ranks, count)) in [(60, (3, 3), 20), (300, (5, 2), 30), (40, (1, 4), 8)].into_iter().enumerate() {
+        let mut numbers = Numbers::new(seed as u64);
+        let signals = numbers.columns(d, ranks.0, count);
+        let small: Vec<f64> = numbers.columns(d, ranks.1, count).iter().map(|value| 1e-2 * value).collect();
+        let labels = vec![0; count];
+        let single = |values: &[f64]| values.iter().map(|&value| f64::from(value as f32)).collect::<Vec<f64>>();
+        // a perturbation as the difference of two arrays of 32-bit numbers
+        let attacked: Vec<f64> = signals.iter().zip(&small).map(|(x, delta)| x + delta).collect();
+        let delta: Vec<f64> = single(&attacked).iter().zip(single(&signals)).map(|(y, x)| y - x).collect();
+        for (x, delta) in [(signals.clone(), small.clone()), (single(&signals), delta)] {
+            let dictionary = BlockDictionary::from_samples(d, &x, &labels, &[("a", &delta)], count).unwrap();
+            let found = recovery_report(&dictionary).unwrap();
+            assert_eq!(found[0].rank, ranks.0 + ranks.1, "{d}");
+            let both = [Block::Signal(0), Block::Attack { class: 0, attack: 0 }];
+            let left = dictionary.distances(&both, &attacked).unwrap();
+            assert!(left.iter().all(|&left| left < 1e-3), "{left:?}");
+            assert!(dictionary.distances(&[Block::Signal(1)], &attacked).is_err());
+        }
+        // six digits in a table
+        let few: Vec<f64> = signals.iter().map(|value| (value * 1e5).round() / 1e5).collect();
+        let of = |share: f64| {
+            let dictionary = BlockDictionary::from_samples(d, &few, &labels, &[("a", &small)], count).unwrap();
+            recovery_report(&dictionary.rounded(share).unwrap()).unwrap()[0].rank
+        };
+        assert!(of(0.) > of(1e-5) && of(1e-5) == ranks.0 + ranks.1, "{} {}", of(0.), of(1e-5));
+    }
+    assert!(BlockDictionary::new(3, &[]).unwrap().rounded(f64::NAN).is_err());
 }

@@ -1,6 +1,6 @@
 //! Votes as people have them: class numbers, class names or probabilities, with a header or without.
 
-use datasets::npy;
+use reproduction::front;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -29,6 +29,12 @@ pub(crate) struct Reading<'a> {
     pub(crate) num_classes: Option<usize>,
     /// Names that are no header.
     pub(crate) known: Option<&'a [String]>,
+    /// How many rows there should be: with one more, a first row whose cells are nowhere else is a header. For tables of one column, or any.
+    pub(crate) num_rows: Option<usize>,
+    /// Whether `num_rows` holds for rows of any width.
+    pub(crate) has_any_width: bool,
+    /// The name of the array in an `.npz`.
+    pub(crate) name: &'a str,
 }
 
 /// Votes or labels in rows, which may be of unequal lengths.
@@ -38,27 +44,78 @@ pub(crate) enum Classes {
     Names(Vec<Vec<String>>),
 }
 
+impl Classes {
+    /// How many rows there are, and how many cells the first has.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Numbers(rows) => (rows.len(), rows.first().map_or(0, Vec::len)),
+            Self::Names(rows) => (rows.len(), rows.first().map_or(0, Vec::len)),
+        }
+    }
+}
+
 /// A row with its line, from 1.
 pub(crate) type Line = (u64, Vec<String>);
 
 /// Reads a table of classes, and says what was found out.
 pub(crate) fn classes(path: &Path, how: &Reading<'_>) -> Result<(Classes, Vec<String>)> {
-    if path.extension().is_some_and(|extension| extension == "npy") {
+    let bytes = read(path)?;
+    if is_array(path, &bytes)? {
         return Ok((Classes::Numbers(array(path, how)?), Vec::new()));
     }
-    let (rows, remarks) = without_header(cells(path)?, how);
+    let (rows, remarks) = without_header(cells(path, &bytes)?, how);
     if rows.is_empty() {
         return Err(format!("{} has a header and no row", path.display()));
     }
     text(&rows, how).map(|found| (found, remarks)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Training samples in rows: of a table, or of an array of whole numbers in which those below 0 fill up short rows.
+pub(crate) fn members(path: &Path, how: &Reading<'_>) -> Result<(Vec<Vec<u32>>, Vec<String>)> {
+    let bytes = read(path)?;
+    let wanted = "expected the number of a training sample, 0 to 4294967295";
+    if is_array(path, &bytes)? {
+        let numbers = front::named_array(path, how.name).map_err(|error| error.to_string())?;
+        let (_, columns) = numbers.matrix(path).map_err(|error| error.to_string())?;
+        let member = |(at, &value): (usize, &f64)| match value.fract() == 0. && value <= f64::from(u32::MAX) {
+            true => Ok((value >= 0.).then_some(value as u32)),
+            false => Err(format!("{}: row {} has {value}, {wanted}", path.display(), at / columns.max(1))),
+        };
+        let all: Vec<Option<u32>> = numbers.values.iter().enumerate().map(member).collect::<Result<_>>()?;
+        return Ok((
+            all.chunks(columns.max(1)).map(|row| row.iter().flatten().copied().collect()).collect(),
+            Vec::new(),
+        ));
+    }
+    let (rows, remarks) = without_header(cells(path, &bytes)?, how);
+    let row = |(line, cells): (u64, Vec<String>)| -> Result<Vec<u32>> {
+        let number = |cell: String| {
+            cell.parse().map_err(|_| format!("{}: line {line}: {:?}, {wanted}", path.display(), shortened(&cell)))
+        };
+        cells.into_iter().filter(|cell| !cell.is_empty()).map(number).collect()
+    };
+    Ok((rows.into_iter().map(row).collect::<Result<_>>()?, remarks))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    front::read(path).map_err(|error| error.to_string())
+}
+
+/// Whether a file is NumPy's, by its first bytes.
+fn is_array(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let is_array = bytes.starts_with(b"\x93NUMPY") || bytes.starts_with(b"PK");
+    let is_called_one = path.extension().is_some_and(|extension| extension == "npy" || extension == "npz");
+    match is_called_one && !is_array {
+        true => Err(format!("{}: it does not begin as NPY and NPZ files do", path.display())),
+        false => Ok(is_array),
+    }
+}
+
 /// The cells of a CSV file, with the number of each line.
-pub(crate) fn cells(path: &Path) -> Result<Vec<Line>> {
+fn cells(path: &Path, bytes: &[u8]) -> Result<Vec<Line>> {
     let place = |error: csv::Error| format!("{}: {error}", path.display());
-    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes.as_slice());
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let mut rows: Vec<Line> = Vec::new();
     for record in reader.records() {
         let record = record.map_err(place)?;
@@ -68,7 +125,7 @@ pub(crate) fn cells(path: &Path) -> Result<Vec<Line>> {
     if rows.is_empty() {
         return Err(format!("{} is empty", path.display()));
     }
-    match datasets::table::empty_line(&bytes) {
+    match datasets::table::empty_line(bytes) {
         Some(line) if rows.iter().all(|(_, row)| row.len() == 1) => {
             Err(format!("{}: line {line} is empty, expected a class or the end of the file", path.display()))
         }
@@ -81,19 +138,27 @@ fn is_number(cell: &str) -> bool {
 }
 
 /// The rows below a header; with one whose first name is empty, as pandas writes it, without the first column if that counts rows.
-pub(crate) fn without_header(mut rows: Vec<Line>, how: &Reading<'_>) -> (Vec<Line>, Vec<String>) {
+fn without_header(mut rows: Vec<Line>, how: &Reading<'_>) -> (Vec<Line>, Vec<String>) {
     let mut remarks = Vec::new();
     let (first, rest) = match rows.split_first() {
         Some(((_, first), rest)) if !rest.is_empty() => (first, rest),
         _ => return (rows, remarks),
     };
     let has_index = first.len() > 1 && first[0].is_empty();
+    let counted = how.num_rows.filter(|_| how.has_any_width || rows.iter().all(|(_, row)| row.len() == 1));
     let is_header = match how.header {
         Header::Yes => true,
         Header::No => false,
-        Header::Auto => has_index || looks_like_header(first, rest, how.known),
+        Header::Auto => match counted {
+            Some(count) if count == rest.len() => has_index || is_nowhere_else(first, rest, how.known),
+            Some(count) if count == rows.len() => has_index,
+            _ => has_index || looks_like_header(first, rest, how.known),
+        },
     };
     if !is_header {
+        if how.header == Header::Auto && counted != Some(rows.len()) && may_be_header(first, rest) {
+            remarks.push("the first row is taken for classes (--header yes if it is a header)".to_owned());
+        }
         return (rows, remarks);
     }
     if how.header == Header::Auto {
@@ -113,7 +178,10 @@ fn looks_like_header(first: &[String], rest: &[Line], known: Option<&[String]>) 
     let others = || rest.iter().flat_map(|(_, row)| row);
     let are_names = first.iter().all(|cell| !is_number(cell) && !cell.is_empty());
     if !are_names {
-        return false;
+        // columns that are counted, further than any class below
+        let largest = others().map(|cell| cell.parse::<f64>().unwrap_or(f64::INFINITY)).fold(0., f64::max);
+        return counts(first)
+            && first.last().and_then(|last| last.parse().ok()).is_some_and(|last: f64| last > largest);
     }
     if let Some(known) = known.filter(|known| !known.is_empty()) {
         // labels: what is below are classes, what is above is none
@@ -125,7 +193,24 @@ fn looks_like_header(first: &[String], rest: &[Line], known: Option<&[String]>) 
     }
     // names over names: columns have different ones, and no sub-classifier votes for a column
     let distinct: HashSet<&String> = first.iter().collect();
-    first.len() > 1 && rest.len() > 1 && distinct.len() == first.len() && !others().any(|cell| distinct.contains(cell))
+    first.len() > 1 && distinct.len() == first.len() && !others().any(|cell| distinct.contains(cell))
+}
+
+/// Three numbers or more that count from 0 or 1.
+fn counts(cells: &[String]) -> bool {
+    let counts_from = |start: usize| cells.iter().zip(start..).all(|(cell, at)| *cell == at.to_string());
+    cells.len() > 2 && (counts_from(0) || counts_from(1))
+}
+
+/// Whether a first row that is taken for classes could be a header: names that are nowhere else, or columns that are counted.
+fn may_be_header(first: &[String], rest: &[Line]) -> bool {
+    counts(first) || !first.iter().any(|cell| is_number(cell)) && is_nowhere_else(first, rest, None)
+}
+
+/// Whether no cell of the first row is a known class or stands in a row below.
+fn is_nowhere_else(first: &[String], rest: &[Line], known: Option<&[String]>) -> bool {
+    let is_known = |cell: &String| known.is_some_and(|known| known.contains(cell));
+    !first.iter().any(|cell| is_known(cell) || rest.iter().any(|(_, row)| row.contains(cell)))
 }
 
 fn text(rows: &[Line], how: &Reading<'_>) -> Result<Classes> {
@@ -211,7 +296,7 @@ fn largest(values: &[f64]) -> Option<u16> {
 
 fn array(path: &Path, how: &Reading<'_>) -> Result<Vec<Vec<u16>>> {
     let place = path.display();
-    let array = npy::read(path).map_err(|error| format!("{place}: {error}"))?;
+    let array = front::named_array(path, how.name).map_err(|error| error.to_string())?;
     let (width, classes) = match array.shape.as_slice() {
         [_] => (1, None),
         [_, width] => (*width, None),
@@ -221,7 +306,7 @@ fn array(path: &Path, how: &Reading<'_>) -> Result<Vec<Vec<u16>>> {
     if width == 0 || classes == Some(0) {
         return Err(format!("{place}: empty rows"));
     }
-    let values = array.values.to_f64();
+    let values = array.values;
     if let Some(classes) = classes {
         // any scores: the largest counts
         let scored =

@@ -58,7 +58,7 @@ pub(crate) fn answers(
         undefended: predicted(network, signals)?,
         class: classes(&found),
         attack: found.iter().map(|one| one.attack).collect(),
-        certified: found.iter().map(|one| one.is_certified).collect(),
+        certified: found.iter().map(|one| one.is_minimum).collect(),
         ..Answers::default()
     };
     for x in signals.chunks(d) {

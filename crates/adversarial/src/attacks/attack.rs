@@ -25,8 +25,8 @@ pub trait Attack {
     /// Attacks the samples.
     ///
     /// # Errors
-    /// Inputs outside of the bounds (the range seen is named); a budget, bounds or settings that make no sense; labels that are no class; logits or gradients that are not numbers (the sample is named); errors
-    /// of the model.
+    /// Inputs outside of the bounds (the range seen is named) or of another precision than the model takes; a budget, bounds or settings that make no sense; labels that are no class; logits or gradients that are not numbers (the sample
+    /// is named), logits of another shape or for another number of classes than before; errors of the model.
     fn run_on(
         &self,
         classifier: &dyn Classifier,

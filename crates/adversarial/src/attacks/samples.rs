@@ -46,7 +46,11 @@ impl Samples {
             DType::F32 => Precision::Single,
             DType::F64 => Precision::Double,
             other => {
-                return Err(Error::config(OPERATION, "the inputs", format!("are {other:?}, expected f32 or f64")));
+                return Err(Error::config(
+                    OPERATION,
+                    "the inputs",
+                    format!("are {other:?}, expected f32 or f64: convert them with `to_dtype`"),
+                ));
             }
         };
         let values = x.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;

@@ -97,12 +97,33 @@ pub(crate) fn logits_of<'a>(
 ) -> Result<Vec<Vec<f64>>> {
     let count = rows.len();
     let x = pass(samples, rows)?;
-    let mut all = rows_of_logits(&classifier.logits(&x)?, x.dim(0)?)?;
+    let logits = classifier.logits(&x).map_err(|error| of_dtype(classifier, &x, error))?;
+    let mut all = rows_of_logits(&logits, x.dim(0)?)?;
     all.truncate(count);
     Ok(all)
 }
 
+/// What is wrong where a model fails on inputs that it takes in the other precision; else the error as it is.
+fn of_dtype(classifier: &dyn Classifier, x: &Tensor, error: Error) -> Error {
+    let (dtype, name, other) = match x.dtype() {
+        DType::F64 => (DType::F32, "f64", "f32"),
+        _ => (DType::F64, "f32", "f64"),
+    };
+    match x.to_dtype(dtype).map_err(Error::from).and_then(|x| classifier.logits(&x)) {
+        Ok(_) => {
+            let how =
+                format!("convert them (`x.to_dtype(DType::{})?`) or the model's parameters", other.to_uppercase());
+            Error::config("attack", "the inputs", format!("are {name}, but the model takes {other}: {how}"))
+        }
+        Err(_) => error,
+    }
+}
+
 fn rows_of_logits(logits: &Tensor, n: usize) -> Result<Vec<Vec<f64>>> {
+    if !logits.dtype().is_float() {
+        let reason = format!("are {:?}, expected scores of a float type, before any argmax", logits.dtype());
+        return Err(Error::config("attack", "the model's logits", reason));
+    }
     match logits.dims() {
         [rows, classes] if *rows == n && *classes > 1 => Ok(logits.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?),
         other => {
@@ -118,7 +139,8 @@ pub(crate) fn clean_logits(classifier: &dyn Classifier, samples: &Samples, batch
     for first in (0..samples.len()).step_by(batch_size) {
         let rows = (first..samples.len().min(first + batch_size)).map(|sample| samples.row(sample));
         for logits in logits_of(classifier, samples, rows)? {
-            check_logits(&logits, all.len())?;
+            let classes = all.first().map_or(logits.len(), Vec::len);
+            check_logits(&logits, classes, all.len())?;
             all.push(logits);
         }
     }
@@ -131,7 +153,11 @@ pub(crate) fn clean_logits(classifier: &dyn Classifier, samples: &Samples, batch
     Ok(all)
 }
 
-fn check_logits(logits: &[f64], sample: usize) -> Result<()> {
+/// Checks that there is a number for each of the classes that the first answer had.
+pub(crate) fn check_logits(logits: &[f64], classes: usize, sample: usize) -> Result<()> {
+    if logits.len() != classes {
+        return Err(Error::length("attack", format!("logits of sample {sample}"), logits.len(), classes));
+    }
     match logits.iter().position(|z| z.is_nan()) {
         Some(class) => {
             Err(Error::value("attack", format!("logit {class} of sample {sample}"), logits[class], "a number"))
@@ -200,7 +226,7 @@ pub(crate) fn run(
                 let mut weights = Vec::with_capacity(num_rows * classes);
                 for (&at, z) in with.iter().zip(&rows_of) {
                     let row = &active[at];
-                    check_logits(z, row.sample)?;
+                    check_logits(z, classes, row.sample)?;
                     let label = samples.labels[row.sample] as usize;
                     let loss = settings.loss.value(z, label, row.target, &mut of_logits);
                     told[at] = (loss, reached(row.sample, z), Vec::new());
@@ -235,7 +261,7 @@ pub(crate) fn run(
             let settled = without.iter().map(|&at| active[at].settled.as_slice());
             for (&at, z) in without.iter().zip(&logits_of(classifier, samples, settled)?) {
                 let row = &active[at];
-                check_logits(z, row.sample)?;
+                check_logits(z, classes, row.sample)?;
                 let label = samples.labels[row.sample] as usize;
                 told[at] =
                     (settings.loss.value(z, label, row.target, &mut of_logits), reached(row.sample, z), Vec::new());

@@ -5,7 +5,7 @@ use super::classifier::{Classifier, through_tape};
 use super::loss::{Loss, predicted};
 use super::outcome::{Outcome, Row};
 use super::samples::Samples;
-use super::search::{clean_logits, logits_of};
+use super::search::{check_logits, clean_logits, logits_of};
 use super::threat::ThreatModel;
 use crate::error::check_positive;
 use crate::{Error, Result};
@@ -143,6 +143,7 @@ impl<A: Attack> Attack for Transfer<'_, A> {
             let range = first..samples.len().min(first + ROWS);
             let points = range.clone().map(|sample| crafted.row(sample));
             for (sample, logits) in range.zip(logits_of(classifier, samples, points)?) {
+                check_logits(&logits, scratch.len(), sample)?;
                 let label = samples.labels[sample] as usize;
                 let mut row = Row::new(samples.row(sample), predicted(&clean[sample]) != label);
                 if !row.is_adversarial {

@@ -4,7 +4,7 @@ use super::attack::{Attack, GradientAttack, Square};
 use super::classifier::Classifier;
 use super::loss::{Loss, predicted};
 use super::samples::Samples;
-use super::search::{clean_logits, logits_of};
+use super::search::{check_logits, clean_logits, logits_of};
 use super::threat::{Norm, ThreatModel};
 use crate::error::check_positive;
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ pub struct Suite {
 
 impl std::fmt::Debug for Suite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.attacks.iter().map(|(attack, _)| attack.name())).finish()
+        f.debug_list().entries(self.names()).finish()
     }
 }
 
@@ -67,6 +67,11 @@ impl Suite {
         self
     }
 
+    /// The attacks' names, in their order.
+    pub fn names(&self) -> Vec<String> {
+        self.attacks.iter().map(|(attack, _)| attack.name()).collect()
+    }
+
     /// Runs the attacks and looks for signs that their result means little.
     ///
     /// # Errors
@@ -78,6 +83,22 @@ impl Suite {
         labels: &[u32],
         threat: &ThreatModel,
         seed: u64,
+    ) -> Result<RobustnessReport> {
+        self.run_watched(classifier, x, labels, threat, seed, &mut |_, _| {})
+    }
+
+    /// [`Self::run`], for showing progress: `watch` is told the number of each attack before it begins, and how many samples it is run on; last, with the number of attacks, of the check at a budget that allows every image, if any sample has survived.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_watched(
+        &self,
+        classifier: &dyn Classifier,
+        x: &Tensor,
+        labels: &[u32],
+        threat: &ThreatModel,
+        seed: u64,
+        watch: &mut dyn FnMut(usize, usize),
     ) -> Result<RobustnessReport> {
         check_positive("Suite::run", &[("attacks", self.attacks.len())])?;
         threat.check()?;
@@ -115,6 +136,7 @@ impl Suite {
         for (number, (attack, is_black_box)) in self.attacks.iter().enumerate() {
             let alive: Vec<usize> =
                 (0..samples.len()).filter(|&sample| is_right[sample] && broken_by[sample].is_none()).collect();
+            watch(number, alive.len());
             let (start, mut broken, mut queries) = (Instant::now(), 0, 0);
             if !alive.is_empty() {
                 let outcome = attack.run_on(classifier, &samples.select(&alive), threat, seed)?;
@@ -149,6 +171,7 @@ impl Suite {
         }
         let survivors = (0..samples.len()).filter(|&sample| is_right[sample] && broken_by[sample].is_none()).count();
         if survivors > 0 {
+            watch(self.attacks.len(), samples.len());
             let left = self.at_a_large_budget(classifier, &samples, threat, seed)?;
             if left > 0.05 {
                 flags.push(Flag::SurvivesLargeBudget { accuracy: left });
@@ -350,7 +373,7 @@ pub struct EightBit {
 /// the bounds' width; one that is not is rounded to the nearest multiple if the perturbed one has nowhere to go.
 ///
 /// # Errors
-/// Images of different sizes; errors of the model.
+/// Images of different sizes; logits that are not numbers; errors of the model.
 pub fn to_u8(
     classifier: &dyn Classifier,
     clean: &Tensor,
@@ -387,6 +410,7 @@ pub fn to_u8(
         let range = first..stored.len().min(first + 128);
         let rows = range.clone().map(|sample| stored.row(sample));
         for (sample, logits) in range.zip(logits_of(classifier, &stored, rows)?) {
+            check_logits(&logits, logits.len(), sample)?;
             is_misclassified.push(predicted(&logits) != labels[sample] as usize);
         }
     }

@@ -169,6 +169,21 @@ pub fn certify_curve(
     scope: &Scope<'_>,
     config: &CertifyConfig<'_>,
 ) -> Result<Vec<Certificate>> {
+    certify_curve_watched(votes, structure, budgets, scope, config, &mut |_| {})
+}
+
+/// [`certify_curve`], for showing progress: `watch` sees each certificate when it is found. Bounds may become smaller with larger budgets.
+///
+/// # Errors
+/// As [`certify_curve`].
+pub fn certify_curve_watched(
+    votes: &Votes,
+    structure: &Structure,
+    budgets: &[usize],
+    scope: &Scope<'_>,
+    config: &CertifyConfig<'_>,
+    watch: &mut dyn FnMut(&Certificate),
+) -> Result<Vec<Certificate>> {
     if budgets.windows(2).any(|pair| pair[0] >= pair[1]) {
         return Err(crate::Error::config("certify_curve", "budgets", "do not ascend"));
     }
@@ -176,7 +191,9 @@ pub fn certify_curve(
     for &budget in budgets {
         let attack = curve.last().map(|before| before.attack.clone());
         let limits = Limits { start: attack.as_deref().or(config.limits.start), ..config.limits };
-        curve.push(certify(votes, structure, budget, scope, &CertifyConfig { limits, ..*config })?);
+        let found = certify(votes, structure, budget, scope, &CertifyConfig { limits, ..*config })?;
+        watch(&found);
+        curve.push(found);
     }
     for at in (1..curve.len()).rev() {
         curve[at - 1].max_changed_upper = curve[at - 1].max_changed_upper.min(curve[at].max_changed_upper);

@@ -41,7 +41,7 @@ mod tolerable;
 mod training;
 mod votes;
 
-pub use certificate::{Certificate, CertifyConfig, certify, certify_curve, changed_by};
+pub use certificate::{Certificate, CertifyConfig, certify, certify_curve, certify_curve_watched, changed_by};
 pub use cover::poisoned_samples;
 #[doc(hidden)] // for the reproduction's own use of the same hash
 pub use partition::fnv_1a;

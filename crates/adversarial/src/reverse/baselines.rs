@@ -15,22 +15,19 @@ pub struct NearestSubspace {
     bases: Vec<(usize, DMatrix<f64>)>,
 }
 
-/// Directions that are left of columns with less than this share of the longest one are no part of a span.
-pub(crate) const RANK_TOLERANCE: f64 = 1e-10;
+/// What is left of a column of length 1 below this is no direction, however exact its numbers are.
+const RANK_TOLERANCE: f64 = 1e-10;
 
-/// An orthonormal basis of the span of columns: Gram-Schmidt, twice, the column with most left of it first.
-pub(crate) fn basis(mut columns: DMatrix<f64>) -> DMatrix<f64> {
+/// An orthonormal basis of the span of columns of length 1 (or 0): Gram-Schmidt, twice, the column with most left of it first. What is left of a column is no direction where rounding explains it: below the larger of 1e-10 and
+/// 2 n · `rounding` for n columns, since the rounding of up to n of them adds up in it.
+pub(crate) fn basis(mut columns: DMatrix<f64>, rounding: &[f64]) -> DMatrix<f64> {
     let mut kept: Vec<DVector<f64>> = Vec::new();
-    let mut longest = 0.;
+    let share = 2. * columns.ncols() as f64;
+    let least = |at: usize| f64::max(RANK_TOLERANCE, share * rounding.get(at).copied().unwrap_or(0.));
     for _ in 0..columns.ncols().min(columns.nrows()) {
         let norms: Vec<f64> = columns.column_iter().map(|column| column.norm()).collect();
-        let Some(at) = (0..norms.len()).reduce(|best, at| if norms[at] > norms[best] { at } else { best }) else {
-            break;
-        };
-        longest = f64::max(longest, norms[at]);
-        if norms[at] <= RANK_TOLERANCE * longest {
-            break;
-        }
+        let left = (0..norms.len()).filter(|&at| norms[at] > least(at));
+        let Some(at) = left.reduce(|best, at| if norms[at] > norms[best] { at } else { best }) else { break };
         let mut next = columns.column(at) / norms[at];
         for known in &kept {
             next -= known * known.dot(&next);
@@ -70,7 +67,7 @@ impl NearestSubspace {
         let mut bases = Vec::new();
         for number in 0..dictionary.num_blocks() {
             if let Block::Signal(class) = dictionary.block(number) {
-                bases.push((class, basis(dictionary.matrix(number).clone_owned())));
+                bases.push((class, basis(dictionary.matrix(number).clone_owned(), dictionary.rounding(number))));
             }
         }
         crate::error::check_positive("NearestSubspace::new", &[("signal blocks", bases.len())])?;

@@ -25,11 +25,16 @@ pub enum Block {
 /// Columns of unit length in blocks of any sizes: signals of each class, and perturbations of them by each kind of attack. A column of zeros stays one.
 ///
 /// Classes and kinds of attack are numbers from 0; blocks may be added in any order, and at any time. A class without perturbations by some kind of attack is possible.
+///
+/// Rounding makes columns independent that are not. Where all numbers of a block are f32 numbers, 2⁻²³ of a column's length is taken for rounding, and ranks ([`recovery_report`](super::recovery_report),
+/// [`NearestSubspace`](super::NearestSubspace)) do not count what is left of a column below that times twice the number of columns; [`Self::rounded`] says so of numbers that were rounded otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockDictionary {
     dimension: usize,
     /// `[atoms, dimension]`.
     columns: Vec<f64>,
+    /// For each column the share of its length by which rounding may have moved it; 0 for numbers of double precision.
+    rounding: Vec<f64>,
     blocks: Vec<(Block, usize, usize)>,
     attacks: Vec<String>,
     num_classes: usize,
@@ -52,11 +57,11 @@ impl BlockDictionary {
             ));
         }
         let attacks = attacks.iter().map(|&name| name.to_owned()).collect();
-        Ok(Self { dimension, columns: Vec::new(), blocks: Vec::new(), attacks, num_classes: 0 })
+        Ok(Self { dimension, columns: Vec::new(), rounding: Vec::new(), blocks: Vec::new(), attacks, num_classes: 0 })
     }
 
     /// The first `per_class` signals of each class (in the order given) and the perturbations of the same signals by each kind of attack. `signals` and each list of perturbations are `[n, dimension]`, row by row; perturbations may
-    /// come from any framework.
+    /// come from any framework. Where the signals are f32 numbers, perturbations are taken for differences of such: rounding is relative to signal and perturbation together, ‖x‖ + ‖δ‖.
     ///
     /// # Errors
     /// Lists of other lengths; a class below the largest label without signals; perturbations of one kind that are all zero; values that are not finite; two kinds of attack with one name.
@@ -103,12 +108,30 @@ impl BlockDictionary {
         for (class, chosen) in members.iter().enumerate() {
             dictionary.add(Block::Signal(class), &rows_of(signals, chosen))?;
         }
+        let is_single = are_single(signals);
         for (attack, (_, rows)) in perturbations.iter().enumerate() {
+            let own = rounding_of(rows);
             for (class, chosen) in members.iter().enumerate() {
-                dictionary.add(Block::Attack { class, attack }, &rows_of(rows, chosen))?;
+                let (x, delta) = (rows_of(signals, chosen), rows_of(rows, chosen));
+                let sizes = x.chunks(dimension).zip(delta.chunks(dimension)).map(|(x, delta)| (size(x), size(delta)));
+                let of_difference = |(x, delta): (f64, f64)| if delta > 0. { SINGLE * (1. + x / delta) } else { 0. };
+                let rounding = sizes.map(|sizes| if is_single { of_difference(sizes) } else { own }).collect();
+                dictionary.add_rounded(Block::Attack { class, attack }, &delta, rounding)?;
             }
         }
         Ok(dictionary)
+    }
+
+    /// The same columns, known to this share of their length: what is left of a column below that, times twice the number of columns, is no direction of its own. For numbers that were written with few digits (1e-6 for six).
+    ///
+    /// # Errors
+    /// A share outside of 0 to 1.
+    pub fn rounded(mut self, share: f64) -> Result<Self> {
+        if !(0. ..=1.).contains(&share) {
+            return Err(Error::value("BlockDictionary::rounded", "share", share, "0 to 1"));
+        }
+        self.rounding.iter_mut().for_each(|rounding| *rounding = rounding.max(share));
+        Ok(self)
     }
 
     /// Adds a block of columns, given one after the other as `[columns, dimension]`. They are scaled to length 1.
@@ -116,6 +139,12 @@ impl BlockDictionary {
     /// # Errors
     /// No columns, a length that does not fit, a value that is not finite, a kind of attack that has no name, a block that is there already.
     pub fn add(&mut self, block: Block, columns: &[f64]) -> Result<()> {
+        let rounding = vec![rounding_of(columns); columns.len() / self.dimension];
+        self.add_rounded(block, columns, rounding)
+    }
+
+    /// [`Self::add`] with the rounding of each column.
+    fn add_rounded(&mut self, block: Block, columns: &[f64], rounding: Vec<f64>) -> Result<()> {
         const OPERATION: &str = "BlockDictionary::add";
         crate::error::check_positive(OPERATION, &[("columns", columns.len())])?;
         if !columns.len().is_multiple_of(self.dimension) {
@@ -147,6 +176,7 @@ impl BlockDictionary {
             let size = norm(&scaled);
             self.columns.extend(scaled.iter().map(|value| if size > 0. { value / size } else { 0. }));
         }
+        self.rounding.extend(rounding);
         self.blocks.push((block, start, self.num_atoms()));
         Ok(())
     }
@@ -199,6 +229,11 @@ impl BlockDictionary {
         DMatrixView::from_slice(values, self.dimension, range.len())
     }
 
+    /// The rounding of a block's columns.
+    pub(crate) fn rounding(&self, number: usize) -> &[f64] {
+        &self.rounding[self.range(number)]
+    }
+
     pub(crate) fn columns(&self) -> DMatrixView<'_, f64> {
         DMatrixView::from_slice(&self.columns, self.dimension, self.num_atoms())
     }
@@ -234,9 +269,11 @@ impl BlockDictionary {
             what: "the dictionary",
             reason: error.to_string(),
         };
+        let rounding: Vec<u8> = self.rounding.iter().flat_map(|value| value.to_le_bytes()).collect();
         let views = [
             ("columns", TensorView::new(Dtype::F64, vec![self.num_atoms(), self.dimension], &columns).map_err(wrong)?),
             ("blocks", TensorView::new(Dtype::I64, vec![self.blocks.len(), 3], &blocks).map_err(wrong)?),
+            ("rounding", TensorView::new(Dtype::F64, vec![self.num_atoms(), 1], &rounding).map_err(wrong)?),
         ];
         let names = self.attacks.iter().enumerate().map(|(at, name)| (format!("attack {at}"), name.clone()));
         let metadata: HashMap<String, String> = names.collect();
@@ -274,6 +311,14 @@ impl BlockDictionary {
         };
         let (columns, atoms, dimension) = tensor("columns", Dtype::F64)?;
         let (blocks, _, width) = tensor("blocks", Dtype::I64)?;
+        // files of earlier versions have none
+        let rounding: Vec<f64> = match file.names().contains(&"rounding") {
+            true => tensor("rounding", Dtype::F64)?.0.into_iter().map(f64::from_le_bytes).collect(),
+            false => vec![0.; atoms],
+        };
+        if rounding.len() != atoms || rounding.iter().any(|share| !(*share >= 0.)) {
+            return Err(wrong(format!("`rounding` has {} numbers, expected {atoms} of 0 or more", rounding.len())));
+        }
         if width != 3 {
             return Err(wrong(format!("`blocks` has {width} columns, expected 3")));
         }
@@ -298,7 +343,7 @@ impl BlockDictionary {
             let end = end.ok_or_else(|| wrong(format!("the columns of {block:?} are not all there")))?;
             let values = &columns[start * dimension..end * dimension];
             let first = dictionary.columns.len();
-            dictionary.add(block, values)?;
+            dictionary.add_rounded(block, values, rounding[start..end].to_vec())?;
             // as they were, to the bit: they have length 1 already
             let is_unit = |column: &[f64]| matches!(norm(column), size if size == 0. || (size - 1.).abs() < 1e-9);
             if values.chunks(dimension).all(is_unit) {
@@ -311,6 +356,29 @@ impl BlockDictionary {
         }
         Ok(dictionary)
     }
+}
+
+/// 2⁻²³: twice what rounding to f32 changes at most.
+const SINGLE: f64 = f32::EPSILON as f64;
+
+/// Whether all of these are f32 numbers.
+fn are_single(values: &[f64]) -> bool {
+    values.iter().all(|&value| f64::from(value as f32) == value)
+}
+
+/// The rounding of columns with these elements.
+fn rounding_of(values: &[f64]) -> f64 {
+    if are_single(values) { SINGLE } else { 0. }
+}
+
+/// The Euclidean norm, where squares would overflow too.
+fn size(v: &[f64]) -> f64 {
+    let largest = v.iter().fold(0., |largest: f64, value| largest.max(value.abs()));
+    if largest == 0. {
+        return 0.;
+    }
+    let scaled: Vec<f64> = v.iter().map(|value| value / largest).collect();
+    largest * norm(&scaled)
 }
 
 /// Products of a dictionary with itself: all of them, or those that are asked for.

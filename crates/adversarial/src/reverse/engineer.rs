@@ -49,8 +49,9 @@ pub struct Analysis {
     pub attack_norm: f64,
     /// What each round did.
     pub rounds: Vec<Round>,
-    /// Whether no inactive block could improve the last minimum: ‖2 D_gᵀr‖ is below its weight for all of them.
-    pub is_certified: bool,
+    /// Whether the last minimum over the active blocks is one over all blocks, at the last weights: ‖2 D_gᵀr‖ is below its weight for each inactive one. It says that the problem is solved, not that the answer is right; what can be promised of an answer is
+    /// [`PairRecovery::is_guaranteed`](super::PairRecovery::is_guaranteed).
+    pub is_minimum: bool,
     /// The second smallest residual of a class minus the smallest, relative to ‖x‖; 1 where one class alone was active.
     pub margin: f64,
 }
@@ -266,7 +267,7 @@ impl ReverseEngineer {
             class_residuals,
             attack_residuals,
             attack_norm,
-            is_certified: !path.rounds.is_empty() && (0..dictionary.num_blocks()).filter(is_inactive).all(is_fine),
+            is_minimum: !path.rounds.is_empty() && (0..dictionary.num_blocks()).filter(is_inactive).all(is_fine),
             rounds: path.rounds.clone(),
             margin,
         }

@@ -2,22 +2,22 @@
 
 use super::baselines::{basis, singular_values};
 use super::dictionary::{Block, BlockDictionary};
-use crate::Result;
-use nalgebra::DMatrix;
+use crate::{Error, Result};
+use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 use serde::Serialize;
 
 /// What can be said of a class and a kind of attack before any signal is seen.
 ///
 /// With B₁ = D_s\[class\], B₂ = D_a\[class\]\[attack\] and U an orthonormal basis of the span of both: if τ < ρ, then for every signal in that span every minimiser of Σ‖c_s\[i\]‖ + Σ‖c_a\[i\]\[j\]‖ subject to x = D_s c_s + D_a c_a is
-/// supported on these two blocks. The condition is sufficient, not necessary.
+/// supported on these two blocks. The condition is sufficient, not necessary. Whether a signal is in the span is what [`BlockDictionary::distances`] says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PairRecovery {
     /// The class.
     pub class: usize,
     /// The kind of attack.
     pub attack: usize,
-    /// The dimension of the span.
+    /// The dimension of the span. What rounding leaves of a column is no dimension, see [`BlockDictionary`].
     pub rank: usize,
     /// ρ, the least value of max(‖B₁ᵀu‖, ‖B₂ᵀu‖) over unit vectors u of the span. ρ² is the maximum over t in \[0, 1\] of the least eigenvalue of t·UᵀB₁B₁ᵀU + (1−t)·UᵀB₂B₂ᵀU (exact from rank 3 on, by Brickman's theorem; below
     /// it is a lower bound).
@@ -71,18 +71,53 @@ pub fn recovery_report(dictionary: &BlockDictionary) -> Result<Vec<PairRecovery>
         .collect())
 }
 
+impl BlockDictionary {
+    /// How far each of the signals `[n, dimension]` is from the span of all columns of these blocks: 0 up to rounding for a signal that they explain.
+    ///
+    /// # Errors
+    /// No blocks, or one that is not there; signals of another length or with values that are not finite.
+    pub fn distances(&self, blocks: &[Block], signals: &[f64]) -> Result<Vec<f64>> {
+        const OPERATION: &str = "BlockDictionary::distances";
+        let d = self.dimension();
+        crate::error::check_positive(OPERATION, &[("blocks", blocks.len()), ("signals", signals.len())])?;
+        if !signals.len().is_multiple_of(d) {
+            return Err(Error::length(OPERATION, "elements of signals", signals.len(), signals.len().div_ceil(d) * d));
+        }
+        if let Some(at) = signals.iter().position(|value| !value.is_finite()) {
+            let what = format!("element {} of signal {}", at % d, at / d);
+            return Err(Error::value(OPERATION, what, signals[at], "a finite number"));
+        }
+        let mut columns = DMatrix::zeros(d, 0);
+        let mut rounding = Vec::new();
+        for block in blocks {
+            let missing = || Error::config(OPERATION, "a block", format!("{block:?} is not there"));
+            let number = self.find(*block).ok_or_else(missing)?;
+            let (matrix, known) = (self.matrix(number), columns.ncols());
+            columns = columns.resize_horizontally(known + matrix.ncols(), 0.);
+            columns.columns_mut(known, matrix.ncols()).copy_from(&matrix);
+            rounding.extend_from_slice(self.rounding(number));
+        }
+        let u = basis(columns, &rounding);
+        let distance = |x: &[f64]| {
+            let x = DVector::from_column_slice(x);
+            (&x - &u * u.tr_mul(&x)).norm()
+        };
+        Ok(signals.chunks(d).map(distance).collect())
+    }
+}
+
 fn pair(dictionary: &BlockDictionary, class: usize, attack: usize, blocks: [usize; 2]) -> PairRecovery {
     let [b1, b2] = blocks.map(|number| dictionary.matrix(number).clone_owned());
     let mut both = b1.clone().resize_horizontally(b1.ncols() + b2.ncols(), 0.);
     both.columns_mut(b1.ncols(), b2.ncols()).copy_from(&b2);
-    let u = basis(both.clone());
+    let [first, second] = blocks.map(|number| dictionary.rounding(number));
+    let u = basis(both.clone(), &[first, second].concat());
     let sigma_min = singular_values(&u.tr_mul(&both)).last().copied().unwrap_or(0.);
     let square = |b: &DMatrix<f64>| {
         let product = u.tr_mul(b);
         &product * product.transpose()
     };
-    let (first, second) = (square(&b1), square(&b2));
-    let rho = largest_least_eigenvalue(&first, &second).max(0.).sqrt();
+    let rho = largest_least_eigenvalue(&square(&b1), &square(&b2)).max(0.).sqrt();
     let mut sigma_max = Vec::new();
     for number in (0..dictionary.num_blocks()).filter(|number| !blocks.contains(number)) {
         let product = u.tr_mul(&dictionary.matrix(number));
@@ -93,7 +128,7 @@ fn pair(dictionary: &BlockDictionary, class: usize, attack: usize, blocks: [usiz
         };
         sigma_max.push((reference, value));
     }
-    let between = basis(b1).tr_mul(&basis(b2));
+    let between = basis(b1, first).tr_mul(&basis(b2, second));
     PairRecovery {
         class,
         attack,
