@@ -257,7 +257,9 @@ fn write(arguments: &Arguments, mut results: Results, x: &Tensor, report: &Robus
     let mut attacks = Table::new(["attack", "attacked", "broken", "queries", "seconds"]);
     for stage in &report.stages {
         let counts = [stage.attacked, stage.broken, stage.queries].map(|count| count.to_string());
-        attacks.rows.push([&[stage.attack.clone()], &counts[..], &[format!("{:.1}", stage.seconds)]].concat());
+        attacks
+            .rows
+            .push([std::slice::from_ref(&stage.attack), &counts[..], &[format!("{:.1}", stage.seconds)]].concat());
     }
     results.table("attacks", "Each attack, on the survivors of those before it", &attacks)?;
     let plot = survivors(report);

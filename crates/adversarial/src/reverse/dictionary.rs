@@ -316,7 +316,7 @@ impl BlockDictionary {
             true => tensor("rounding", Dtype::F64)?.0.into_iter().map(f64::from_le_bytes).collect(),
             false => vec![0.; atoms],
         };
-        if rounding.len() != atoms || rounding.iter().any(|share| !(*share >= 0.)) {
+        if rounding.len() != atoms || rounding.iter().any(|share| *share < 0. || share.is_nan()) {
             return Err(wrong(format!("`rounding` has {} numbers, expected {atoms} of 0 or more", rounding.len())));
         }
         if width != 3 {
