@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Module, Tensor};
 use core_tensor::optim::{Adam, AdamConfig, Optimizer};
 use core_tensor::{nn, ops, params::ParamStore, random::Rng};
+use noisy_labels::neighbours::Points;
 use noisy_labels::{Probabilities, issues};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +25,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     again.load("labels.safetensors")?;
     let found = |layer: &nn::Linear| -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> {
         let p: Vec<f32> = ops::softmax(&layer.forward(&x)?)?.flatten_all()?.to_vec1()?;
-        let report = issues::data_report(Probabilities::new(&p, 2)?, &labels, None, &Default::default())?;
+        let features: Vec<f32> = x.flatten_all()?.to_vec1()?;
+        let points = Points::new(&features, 4)?;
+        let report = issues::data_report(Probabilities::new(&p, 2)?, &labels, Some(points), &Default::default())?;
         let count = report.issues.len();
         Ok((p, count))
     };

@@ -48,11 +48,11 @@ pub fn array(path: &Path) -> Result<Numbers> {
     of(path, None)
 }
 
-/// The array of that name where the file is an `.npz`; else as [`array`].
+/// The array of that name where the file is an `.npz` of several arrays; else as [`array()`].
 ///
 /// # Errors
 ///
-/// As [`array`], and when there is no such array.
+/// As [`array()`], and when there is no such array.
 pub fn named_array(path: &Path, name: &str) -> Result<Numbers> {
     of(path, Some(name))
 }
@@ -67,7 +67,7 @@ fn of(path: &Path, name: Option<&str>) -> Result<Numbers> {
         let names: Vec<&str> = archive.names().collect();
         let name = match (name, &names[..]) {
             (Some(name), _) if names.contains(&name) => name,
-            (None, [name]) => name,
+            (_, [name]) => name,
             (Some(name), _) => {
                 return Err(fail(path, format_args!("no array `{name}`, there are: {}", names.join(", "))));
             }
