@@ -196,7 +196,7 @@ fn block(text: &str, language: &str) -> Option<String> {
         .lines()
         .skip_while(|line| line.strip_prefix("```").is_none_or(|rest| rest.split(',').next() != Some(language)));
     lines.next()?;
-    let shown = |line: &str| match line.strip_prefix("# ") {
+    let shown = |line: &str| match line.trim_start().strip_prefix("# ") {
         Some(hidden) if language == "rust" => hidden.to_owned(),
         _ => line.to_owned(),
     };
