@@ -26,6 +26,7 @@ mod list;
 mod miri;
 mod nearest;
 mod packages;
+mod paper_pages;
 mod papers;
 mod process;
 mod readme_table;

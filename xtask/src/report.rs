@@ -8,7 +8,7 @@ use report::{REPORT_FILE, Report, run_directory};
 
 use crate::error::{Result, file};
 use crate::reproduction::{Run, find_runs, out_folder, recorded_path};
-use crate::{exit, index_page, readme_table, workspace};
+use crate::{exit, index_page, paper_pages, readme_table, workspace};
 
 /// Collect the reports of all runs into one page, and keep the README's table true
 ///
@@ -16,13 +16,13 @@ use crate::{exit, index_page, readme_table, workspace};
 #[derive(Debug, Args)]
 pub(crate) struct ReportCommand {
     /// Copy the report.json of complete runs, measured on a clean commit, to reports/PAPER/SCALE.json, and write the
-    /// table of papers in README.md anew; both are to be committed
+    /// table of papers in README.md and docs/papers anew; all are to be committed
     #[arg(long, conflicts_with = "check")]
     record: bool,
     /// With --record: also accept runs whose files differed from their commit, or that name no commit
     #[arg(long, requires = "record")]
     allow_dirty: bool,
-    /// Change nothing; exit code 1 when README.md differs from what the committed reports say
+    /// Change nothing; exit code 1 when README.md or docs/papers differ from what the committed reports say
     #[arg(long)]
     check: bool,
     /// Folder with the results [default: target/reproduce]
@@ -50,6 +50,9 @@ pub(crate) fn run(arguments: &ReportCommand) -> Result<u8> {
     if (recorded > 0 || refused == 0) && readme_table::refresh()? {
         say!("README.md: the table of papers is refreshed");
     }
+    if (recorded > 0 || refused == 0) && paper_pages::refresh()? {
+        say!("docs/papers: pages are refreshed");
+    }
     Ok(if refused == 0 { exit::OK } else { exit::ERROR })
 }
 
@@ -64,7 +67,13 @@ pub(crate) fn check() -> Result<u8> {
         );
         return Ok(exit::ERROR);
     }
-    say!("README.md agrees with the committed reports");
+    let stale = paper_pages::stale_names()?;
+    if !stale.is_empty() {
+        let names = stale.join(", ");
+        complain!("error: pages of docs/papers are stale: {names}; run `cargo xtask report --record` and commit them");
+        return Ok(exit::ERROR);
+    }
+    say!("README.md and docs/papers agree with the committed reports");
     Ok(exit::OK)
 }
 
