@@ -190,12 +190,12 @@ fn coefficients(analysis: &Analysis) -> Cells {
     let mut table = Cells::new(["coefficient", "value", "lower", "upper", "at its bound"]);
     for (which, interval) in &analysis.intervals {
         let value = analysis.fit.law.coefficient(*which).unwrap_or(f64::NAN);
-        let numbers = [value, interval.lower, interval.upper].map(front::cell);
+        let numbers = [value, interval.lower, interval.upper].map(|number| format!("{number:.6}"));
         let is_bound = analysis.fit.at_bound.contains(which).to_string();
         table.rows.push([format!("{which:?}")].into_iter().chain(numbers).chain([is_bound]).collect());
     }
     if let Some((size, interval)) = analysis.cutoff {
-        let numbers = [size, interval.lower, interval.upper].map(front::cell);
+        let numbers = [size, interval.lower, interval.upper].map(|number| format!("{number:.3e}"));
         table.rows.push(["N_cutoff".to_owned()].into_iter().chain(numbers).chain([String::new()]).collect());
     }
     table
