@@ -85,6 +85,7 @@ struct Arguments {
     /// Epochs of each training
     #[arg(long, default_value_t = 4)]
     epochs: usize,
+    /// Images of a step, and of a batch that is timed
     #[arg(long, default_value_t = 128)]
     batch: usize,
     /// The first learning rate; a tenth of it from half of the epochs on, a hundredth from three quarters on
@@ -93,6 +94,7 @@ struct Arguments {
     /// The step to which weights go back
     #[arg(long, default_value_t = 20)]
     rewind: usize,
+    /// From which all random numbers follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]

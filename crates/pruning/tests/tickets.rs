@@ -131,7 +131,7 @@ fn an_interrupted_search_goes_on_with_the_same_bits() -> Result<()> {
     // from other first values
     let other = ParamStore::new(9, DType::F32, &CPU);
     Network::small_cnn([1, 8, 8], 2)?.build(other.var_builder())?;
-    let error = Tickets::new(other, &Scope::convolutions(), with_folder()).err().expect("an error");
+    let error = Tickets::new(other, &Scope::convolutions(), with_folder()).expect_err("an error");
     assert!(error.to_string().contains("other first values"), "{error}");
     Ok(())
 }
