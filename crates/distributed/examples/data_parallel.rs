@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each rank prints its loss and a checksum of the parameters, which is the same for all ranks and for all ways to start them. With `--checkpoint FOLDER` the run is saved every ten steps
-//! and continues when it is started again. `--die`, `--stall` and `--uneven` show what becomes of the others when one rank fails.
+//! and continues when it is started again. With `--out FOLDER` the first rank writes the loss of each step, as `index.html`, `loss.csv`, `loss.svg` and `run.json`. `--die`, `--stall` and `--uneven` show what becomes of the others when one rank fails.
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::Module;
@@ -18,12 +18,20 @@ use core_tensor::{nn, ops, params::ParamStore, random::Rng};
 use distributed::dragonn::DragonnConfig;
 use distributed::selection::TensorSelection;
 use distributed::{Communicator, Compression, DataParallel, DataParallelConfig, Error, Launch, launch};
+use experiment::{Axis, Plot, Series};
+use reproduction::front::{self, Output, Results};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Train a small model on several ranks
+///
+/// The data are generated, so no file is needed. The ranks are threads of this process, or processes that `mpirun` or RANK, WORLD_SIZE and MASTER_ADDR tell of each other. Each says its loss, a checksum of
+/// the parameters, which is the same for all, and the bytes that it sent.
+///
+/// Example: data_parallel --threads 2 --compression dragonn --ratio 0.01 --out run
 #[derive(Debug, Clone, Parser)]
 struct Arguments {
     /// Ranks, where they are threads of this process
@@ -50,6 +58,12 @@ struct Arguments {
     /// Save here every ten steps, and continue from here
     #[arg(long)]
     checkpoint: Option<PathBuf>,
+    /// Folder for a page of the run, which the first rank writes
+    #[arg(long, value_name = "DIR", conflicts_with = "rounds")]
+    out: Option<PathBuf>,
+    /// Replace results in a folder that holds files
+    #[arg(long)]
+    force: bool,
     /// Kill the process of this rank at half of the steps
     #[arg(long)]
     die: Option<usize>,
@@ -81,16 +95,23 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // in one piece: other ranks write to the same terminal
-            let text = format!("error: {error}\n");
-            eprint!("{text}");
+            let text = format!("error: {}\n", front::plain(&error.to_string()));
+            let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::FAILURE
         }
     }
 }
 
+fn state(error: impl std::fmt::Display) -> Error {
+    Error::State { reason: error.to_string() }
+}
+
 fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Result<()> {
     const INPUTS: usize = 64;
     let rank = ranks.rank();
+    let output = arguments.out.clone().filter(|_| rank == 0).map(|out| Output { out, force: arguments.force });
+    let title = "A model trained by several ranks";
+    let results = output.map(|output| Results::prepare(title, &output)).transpose().map_err(state)?;
     let hidden = arguments.hidden + usize::from(arguments.uneven == Some(rank));
     let store = ParamStore::new(0, DType::F32, &Device::Cpu);
     let first = nn::linear(INPUTS, hidden, store.var_builder().pp("first"))?;
@@ -113,9 +134,9 @@ fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Re
     {
         store.load(folder.join(format!("model-{step}.safetensors")))?;
         start = step;
-        println!("rank {rank} continues at step {step}");
+        front::say(&format!("rank {rank} continues at step {step}"));
     }
-    let (begin, mut loss_value) = (Instant::now(), f64::NAN);
+    let (begin, mut losses) = (Instant::now(), Vec::new());
     for step in start..arguments.steps {
         if let Some(folder) = &arguments.checkpoint
             && step % 10 == 0
@@ -123,7 +144,7 @@ fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Re
         {
             // SGD without momentum has no state; another optimiser's belongs in here too
             if rank == 0 {
-                std::fs::create_dir_all(folder).map_err(|error| Error::State { reason: error.to_string() })?;
+                std::fs::create_dir_all(folder).map_err(state)?;
                 store.save(folder.join(format!("model-{step}.safetensors")))?;
             }
             trainer.save(folder)?;
@@ -141,7 +162,7 @@ fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Re
         let logits = second.forward(&ops::relu(&first.forward(&x)?)?)?;
         let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu)?)?;
         optimizer.step(&trainer.backward(&loss)?)?;
-        loss_value = trainer.sum(f64::from(loss.to_scalar::<f32>()?))? / ranks.world_size() as f64;
+        losses.push(trainer.sum(f64::from(loss.to_scalar::<f32>()?))? / ranks.world_size() as f64);
     }
     let mut checksum = 0u64;
     for (_, var) in store.trainable() {
@@ -150,10 +171,47 @@ fn train(arguments: &Arguments, ranks: Arc<dyn Communicator>) -> distributed::Re
         }
     }
     let seconds = begin.elapsed().as_secs_f64();
-    println!(
-        "rank {rank} of {}: loss {loss_value:.4}, parameters {checksum:016x}, {} bytes sent, {seconds:.3} s",
-        ranks.world_size(),
-        ranks.bytes_sent()
-    );
-    Ok(())
+    let loss = losses.last().copied().unwrap_or(f64::NAN);
+    let run = Run { ranks: ranks.world_size(), loss, checksum, bytes: ranks.bytes_sent(), seconds };
+    let Run { ranks, bytes, .. } = run;
+    front::say(&format!(
+        "rank {rank} of {ranks}: loss {loss:.4}, parameters {checksum:016x}, {bytes} bytes sent, {seconds:.3} s"
+    ));
+    results.map_or(Ok(()), |results| write(arguments, results, start, losses, &run)).map_err(state)
+}
+
+/// What the first rank knows in the end.
+struct Run {
+    ranks: usize,
+    loss: f64,
+    checksum: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+fn write(
+    arguments: &Arguments,
+    mut results: Results,
+    start: u64,
+    losses: Vec<f64>,
+    run: &Run,
+) -> experiment::Result<()> {
+    let Run { ranks, loss, checksum, bytes, seconds } = run;
+    let compression = &arguments.compression;
+    results.note(&format!(
+        "{ranks} ranks, compression {compression}: loss {loss:.4}, {bytes} bytes sent by the first rank, {seconds:.3} s"
+    ));
+    let steps = (0..losses.len()).map(|at| (start + at as u64) as f64).collect();
+    let lines = vec![Series::new(compression.clone(), steps, losses)];
+    let plot = Plot::lines("Loss", Axis::linear("step"), Axis::linear("mean loss of the ranks"), lines);
+    results.figure("loss", &plot, "The mean over the ranks of the loss of each step.")?;
+    let all = serde_json::json!({
+        "ranks": ranks, "compression": compression, "ratio": arguments.ratio, "steps": arguments.steps, "loss": loss,
+        "parameters": format!("{checksum:016x}"), "bytes_sent": bytes, "seconds": seconds,
+    });
+    results.json("run", "the last loss, the checksum of the parameters, bytes and seconds", &all)?;
+    results.finish(match compression.as_str() {
+        "none" => "compare with --compression dragonn or top-k: bytes, and the loss at the same step",
+        _ => "compare the loss at the same step with --compression none",
+    })
 }

@@ -3,8 +3,9 @@
 //! The table has a row for each trained model: its size (dense parameters `N`, or compute), its number of experts (1 for a dense model), its loss in nats, and
 //! optionally a series (the router) and a weight; dense rows of the series named by `--dense` count for every series. For each series the program prints the
 //! coefficients with their 95 % intervals, what did not converge, and the outliers, and writes `<series>.json` (the whole analysis), `<series>.csv`
-//! (predictions beside the measured losses), `<series>-residuals.csv` (the errors of all points) and `<series>-iso-loss.svg`: which sizes and numbers of
-//! experts have equal loss. With runs that may have failed, `--huber 0.005` limits the influence of errors above half a percent.
+//! (predictions beside the measured losses), `<series>-coefficients.csv`, `<series>-residuals.csv` (the errors of all points) and `<series>-iso-loss.svg`:
+//! which sizes and numbers of experts have equal loss. `index.html` has all of it. With runs that may have failed, `--huber 0.005` limits the influence of
+//! errors above half a percent.
 //!
 //! It ends with 0 if every series could be fitted, with 1 if one could not, and with 2 if an argument is wrong.
 
@@ -17,15 +18,10 @@ mod names;
 #[path = "fit_csv/run.rs"]
 mod run;
 
-use clap::Parser;
+use arguments::Arguments;
+use reproduction::front;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run::run(&arguments::Arguments::parse(), &mut std::io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    front::main(|arguments: &Arguments| run::run(arguments, &mut front::say))
 }

@@ -15,6 +15,7 @@ use arguments::Arguments;
 use clap::Parser;
 use moe_scaling::law::{Analysis, Law};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 fn rows(series: &str, factor: impl Fn(usize) -> f64) -> String {
     let law = Law::saturating(-0.083, -0.118, 0.01, 1.11, 2., 240.);
@@ -31,12 +32,13 @@ fn run_on(folder: &Path, table: &str, more: &[&str]) -> (Result<(), String>, Str
     let path = folder.join("losses.csv");
     std::fs::write(&path, table).unwrap();
     let out = folder.join("out");
-    let fixed = ["fit_csv", path.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let fixed = ["fit_csv", path.to_str().unwrap(), "--force", "--out", out.to_str().unwrap()];
     let resamples = if more.contains(&"--resamples") { vec![] } else { vec!["--resamples", "20"] };
     let arguments = fixed.iter().chain(&resamples).chain(more);
-    let mut printed = Vec::new();
-    let result = run::run(&Arguments::try_parse_from(arguments).unwrap(), &mut printed);
-    (result, String::from_utf8(printed).unwrap())
+    let mut printed = String::new();
+    let mut say = |line: &str| printed += &format!("{line}\n");
+    let result = run::run(&Arguments::try_parse_from(arguments).unwrap(), &mut say);
+    (result, printed)
 }
 
 fn written(folder: &Path) -> Vec<String> {
@@ -53,15 +55,88 @@ fn an_outlier_is_named_and_its_row_said() {
     let (result, printed) = run_on(folder.path(), &table, &["--huber", "0.001", "--threads", "2"]);
     assert_eq!(result, Ok(()));
     assert!(printed.contains("mine: 25 points") && printed.contains("1 outlier:"), "{printed}");
-    let row = printed.lines().find(|line| line.trim_start().starts_with("25 ")).unwrap();
+    let row = printed.lines().find(|line| line.starts_with("  ") && line.trim_start().starts_with("25 ")).unwrap();
     assert!(row.contains("1.3000e9") && row.contains("256") && row.contains("+9") | row.contains("+10"), "{row}");
     assert!(!printed.contains("warning"), "{printed}");
-    assert_eq!(written(folder.path()), ["mine-iso-loss.svg", "mine-residuals.csv", "mine.csv", "mine.json"]);
+    let files = [
+        "index.html",
+        "mine-coefficients.csv",
+        "mine-iso-loss.csv",
+        "mine-iso-loss.svg",
+        "mine-residuals.csv",
+        "mine.csv",
+        "mine.json",
+    ];
+    assert_eq!(written(folder.path()), files);
+    let page = std::fs::read_to_string(folder.path().join("out/index.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("Log2Start") && page.contains("outliers of mine"));
     let residuals = std::fs::read_to_string(folder.path().join("out/mine-residuals.csv")).unwrap();
     assert_eq!((residuals.lines().count(), residuals.matches(",true").count()), (26, 1));
     let json = std::fs::read_to_string(folder.path().join("out/mine.json")).unwrap();
     let analysis: Analysis = serde_json::from_str(&json).unwrap();
     assert!(analysis.fit.is_converged && (analysis.fit.law.a + 0.083).abs() < 0.01);
+}
+
+#[test]
+fn results_are_replaced_only_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = format!("router,N,E,loss\n{}", rows("mine", |_| 1.));
+    assert_eq!(run_on(folder.path(), &table, &["--form", "bilinear"]).0, Ok(()));
+    let page = folder.path().join("out/index.html");
+    std::fs::write(&page, "kept").unwrap();
+    let (losses, out) = (folder.path().join("losses.csv"), folder.path().join("out"));
+    let arguments = ["fit_csv", losses.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let error = run::run(&Arguments::try_parse_from(arguments).unwrap(), &mut |_: &str| ()).unwrap_err();
+    assert!(error.contains("--force") && std::fs::read_to_string(page).unwrap() == "kept", "{error}");
+}
+
+/// The program itself, with a standard output that nobody reads.
+#[test]
+fn output_that_nobody_reads_is_no_error() {
+    let Some(program) = reproduction::example("fit_csv") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let table = format!("router,N,E,loss\n{}", rows("mine", |_| 1.));
+    std::fs::write(folder.path().join("losses.csv"), table).unwrap();
+    let mut command = Command::new(program);
+    let command = command.current_dir(folder.path()).args(["losses.csv", "--form", "bilinear", "--resamples", "20"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(folder.path().join("fitted/index.html").is_file());
+}
+
+/// A `.npy` of version 1.0 with numbers of eight bytes.
+fn npy(rows: &[[f64; 3]]) -> Vec<u8> {
+    let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({}, 3), }}", rows.len());
+    let header = format!("{header:<117}\n");
+    let head = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat();
+    head.into_iter().chain(rows.iter().flatten().flat_map(|value| value.to_le_bytes())).collect()
+}
+
+#[test]
+fn arrays_give_the_same_law_as_their_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = rows("", |_| 1.);
+    let numbers: Vec<[f64; 3]> = text
+        .lines()
+        .map(|line| {
+            let cells: Vec<f64> = line.split(',').skip(1).map(|cell| cell.parse().unwrap()).collect();
+            cells.try_into().unwrap()
+        })
+        .collect();
+    let table: String = text.lines().map(|line| format!("{}\n", &line[1..])).collect();
+    let of_text = run_on(folder.path(), &format!("N,E,loss\n{table}"), &["--form", "bilinear"]).1;
+    let array = folder.path().join("losses.npy");
+    std::fs::write(&array, npy(&numbers)).unwrap();
+    let out = folder.path().join("of-array");
+    let mut arguments = vec!["fit_csv", array.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    arguments.extend("--resamples 20 --form bilinear --size 0 --experts 1 --loss 2".split(' '));
+    let mut printed = String::new();
+    run::run(&Arguments::try_parse_from(arguments).unwrap(), &mut |line: &str| printed += &format!("{line}\n"))
+        .unwrap();
+    let fits = |printed: &str| printed.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(fits(&printed), fits(&of_text));
 }
 
 #[test]
@@ -85,14 +160,13 @@ fn tables_without_a_law_are_errors_that_name_the_file() {
         ("N,E,loss\n1e6,1,3\n", &["--series", "router"], "no column named router"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let (result, printed) = run_on(folder.path(), table, more);
+        let (result, _) = run_on(folder.path(), table, more);
         let error = result.unwrap_err();
         assert!(error.contains(expected) && error.contains("losses.csv"), "{error}");
-        assert!(!printed.contains("written to"), "{printed}");
         assert_eq!(written(folder.path()), [""; 0], "{table}");
     }
     let arguments = Arguments::try_parse_from(["fit_csv", "no/such/file.csv"]).unwrap();
-    let error = run::run(&arguments, &mut Vec::new()).unwrap_err();
+    let error = run::run(&arguments, &mut |_: &str| ()).unwrap_err();
     assert!(error.starts_with("no/such/file.csv: ") && !error.contains("Os {"), "{error}");
     // the folder cannot be made because a file is in its place
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +175,7 @@ fn tables_without_a_law_are_errors_that_name_the_file() {
     std::fs::write(folder.path().join("losses.csv"), &table).unwrap();
     let (losses, taken) = (folder.path().join("losses.csv"), folder.path().join("taken"));
     let arguments = ["fit_csv", losses.to_str().unwrap(), "--out", taken.to_str().unwrap()];
-    let error = run::run(&Arguments::try_parse_from(arguments).unwrap(), &mut Vec::new()).unwrap_err();
+    let error = run::run(&Arguments::try_parse_from(arguments).unwrap(), &mut |_: &str| ()).unwrap_err();
     assert!(error.contains("taken: "), "{error}");
 }
 
@@ -112,7 +186,10 @@ fn dense_models_alone_have_a_dense_law() {
     let (result, printed) = run_on(folder.path(), table, &["--form", "dense"]);
     assert_eq!(result, Ok(()));
     assert!(printed.contains("Dense: 4 points"), "{printed}");
-    assert_eq!(written(folder.path()), ["Dense-residuals.csv", "Dense.csv", "Dense.json"]);
+    assert_eq!(
+        written(folder.path()),
+        ["Dense-coefficients.csv", "Dense-residuals.csv", "Dense.csv", "Dense.json", "index.html"]
+    );
 }
 
 #[test]
@@ -138,6 +215,7 @@ fn series_never_share_a_file() {
     assert!(files.iter().all(|name| !name.is_empty() && !name.contains(['/', '\\', '.', '\n'])), "{files:?}");
     assert_eq!(files[..2], ["S-BASE", "S_BASE"]);
     assert_eq!(names::files(&[""]), ["all"]);
+    assert_eq!(names::files(&["a-residuals", "a", "b", "b-iso-loss"]), ["a-residuals", "a-2", "b", "b-iso-loss-2"]);
     let long = ["x".repeat(500), "x".repeat(501)];
     let files = names::files(&[&long[0], &long[1]]);
     assert!(files[0] != files[1] && files[0].len() < 100);
@@ -150,7 +228,7 @@ fn series_never_share_a_file() {
         let line = printed.lines().find(|line| line.starts_with(&format!("{title}: "))).unwrap();
         assert!(line.ends_with(&format!("files {file}.*")), "{line}");
     }
-    assert_eq!(written(folder.path()).len(), 12);
+    assert_eq!(written(folder.path()).len(), 19);
 }
 
 #[test]
@@ -159,10 +237,7 @@ fn a_series_that_fails_does_not_stop_the_others() {
     let table = format!("router,N,E,loss\n{}few,1e6,4,3\n", rows("mine", |_| 1.));
     let (result, printed) = run_on(folder.path(), &table, &[]);
     assert!(result.unwrap_err().contains("1 of 2 series could be fitted, but not few"));
-    assert!(
-        printed.contains("few: ") && printed.contains("written to") && written(folder.path()).len() == 4,
-        "{printed}"
-    );
+    assert!(printed.contains("few: ") && written(folder.path()).len() == 7, "{printed}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Searches operators for a classifier of your data: `cargo run --release -p nas --example search_operators -- train.npz --layers 6 --operators conv3,sep5,identity --sampler gradual --max-parameters 200000 --out search/`.
 //!
-//! The archive holds `x`, images `[n, height, width]` or `[n, channels, height, width]`, a table `[n, columns]`, or, with `--kind sequences`, sequences `[n, steps, features]`; and `y`, a class from 0 for each. Rows are shuffled and cut into three: a super-net is trained on the
+//! The data are a table, .csv with a header and a column `y`, `label` or `class`, or an archive that holds `x`, images `[n, height, width]` or `[n, channels, height, width]`, a table `[n, columns]`, or, with `--kind sequences`, sequences `[n, steps, features]`; and `y`, a class from 0 for each. Rows are shuffled and cut into three: a super-net is trained on the
 //! first part, its children are scored on the second, and the third is looked at once, by the best child, with the weights of the super-net and trained alone, beside a random child that is trained alike (and by the children of `--alone`). Whether the scores can be trusted is measured as well: how differently
 //! children pull at weights that they share, and, against `--truth` or `--alone`, how well the scores rank.
 //!
@@ -10,8 +10,6 @@
 mod data;
 #[path = "search_operators/network.rs"]
 mod network;
-#[path = "search_operators/page.rs"]
-mod page;
 #[path = "search_operators/probes.rs"]
 mod probes;
 #[path = "search_operators/problem.rs"]
@@ -30,9 +28,9 @@ use experiment::{Axis, Plot, Series, Table};
 use nas::search::{EvolutionConfig, History, Limit, evolutionary, random};
 use nas::{Architecture, Direction, SearchSpace, SuperNet, TruthFile, TruthTable};
 use network::Classifier;
-use page::Page;
 use problem::{Fallible, Problem};
-use std::path::{Path, PathBuf};
+use reproduction::front::{self, Output, Progress, Results};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +43,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const TIMED: usize = 15;
 
 const AFTER_HELP: &str = "\
+The data: an archive, as np.savez(\"train.npz\", x=inputs, y=classes) writes it, or a table whose column y, label or
+class has the classes:
+
+  width,height,y
+  1.5,0.3,cat
+  1.1,0.4,dog
+
 Operators of images:     conv3, conv5 (convolution, batch norm, ReLU), sep3, sep5 (depthwise and pointwise), ir3-3,
                          ir5-6 and the like (inverted residual: kernel, expansion), max, average, identity, zero
 Operators of sequences and tables: attention, feed_forward, sep3, sep5, sep7, conv3, conv5, identity, zero
@@ -63,8 +68,8 @@ A truth table is CSV with the columns architecture, value and, perhaps, seed; `0
 in the first layer, the third in the second, the second in the third. Say with --truth-better whether values are losses
 or accuracies.
 
-Written to --out: interference.html (everything on one page); distance, conflict, heat-map, finals, forced-input,
-forced-output, search, front, ranking (.svg and .csv, as far as they apply); report.json; supernet.safetensors;
+Written to --out: index.html (everything on one page); distance, conflict, heat-map, finals, forced-input,
+forced-output, search, front, tested, ranking (.svg and .csv, as far as they apply); report.json; supernet.safetensors;
 best.safetensors (the best child with the super-net's weights) and retrained.safetensors (trained alone), which load
 wherever the same layers are built.
 
@@ -76,8 +81,9 @@ Examples:
 /// Search operators for a classifier of your data, and measure whether the search can be trusted
 #[derive(Debug, Parser)]
 #[command(after_long_help = AFTER_HELP, after_help = "More, with examples: --help")]
+#[command(mut_arg("out", |out| out.default_value("search")))]
 struct Arguments {
-    /// An .npz archive with inputs `x` and classes `y` (or `images` and `labels`)
+    /// An .npz archive with inputs `x` and classes `y` (or `images` and `labels`), or a .csv table with a column `y`
     data: PathBuf,
     /// What the inputs are [default: a table where `x` has two dimensions, else images]
     #[arg(long, value_enum)]
@@ -142,12 +148,8 @@ struct Arguments {
     /// From which all random numbers follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The folder of the results
-    #[arg(long, default_value = "search")]
-    out: PathBuf,
-    /// Overwrite what is in the folder
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    output: Output,
     /// Say what would be done and how long it takes, and end
     #[arg(long)]
     dry_run: bool,
@@ -162,13 +164,7 @@ enum Better {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    front::main(run)
 }
 
 /// What stays the same over all parts of the program.
@@ -184,11 +180,7 @@ pub(crate) struct Job {
 }
 
 fn run(arguments: &Arguments) -> Fallible<()> {
-    core_tensor::memory::configure();
     check(arguments)?;
-    if !arguments.force && !arguments.dry_run && is_occupied(&arguments.out)? {
-        return Err(Problem::Occupied { path: arguments.out.clone() });
-    }
     let (data, kind) = Data::read(&arguments.data, arguments.kind)?;
     let job = Job::new(arguments, &data, kind)?;
     let truth = match &arguments.truth {
@@ -197,35 +189,35 @@ fn run(arguments: &Arguments) -> Fallible<()> {
     };
     let net = Arc::new(job.supernet(arguments.seed)?);
     let limits = job.limits(arguments, &net)?;
-    job.announce(arguments, &net, kind, truth.as_ref())?;
     if arguments.dry_run {
+        job.announce(arguments, &net, kind, truth.as_ref())?.iter().for_each(|line| front::say(line));
         return Ok(());
     }
-    std::fs::create_dir_all(&arguments.out).map_err(|error| Problem::file(&arguments.out, error))?;
     let title = format!("Operators for {}", arguments.data.file_name().unwrap_or_default().to_string_lossy());
-    let mut page = Page::new(&arguments.out, &title);
-
+    let mut results = Results::prepare(&title, &arguments.output)?;
+    for line in job.announce(arguments, &net, kind, truth.as_ref())? {
+        results.say(&line);
+    }
     let conflicts = job.train(arguments, &net)?;
-    net.store().save(page.file("supernet.safetensors"))?;
-    let measured = probes::report(&job, &net, &conflicts, arguments.probe_rows, &mut page)?;
+    net.store().save(results.path("supernet.safetensors", "weights of the super-net"))?;
+    let measured = probes::report(&job, &net, &conflicts, arguments.probe_rows, &mut results)?;
     let batches = job.parts.validation.in_order(512)?;
     let (found, by_chance) = job.search(arguments, &net, &limits, &batches)?;
-    let found = job.describe_search(&net, (&found, &by_chance), &mut page)?;
-    let tested = job.finish(arguments, &net, &limits, &found, &mut page)?;
+    let found = job.describe_search(&net, (&found, &by_chance), &mut results)?;
+    let tested = job.finish(arguments, &net, &limits, &found, &mut results)?;
 
     let mut rankings = Vec::new();
     if let Some(table) = &truth {
-        rankings.push(ranks::report(&job, &net, ("ranking", "--truth"), table, &mut page)?);
+        rankings.push(ranks::report(&job, &net, ("ranking", "--truth"), table, &mut results)?);
     }
     if arguments.alone > 0 {
-        let table = job.train_alone(arguments, &limits, &page)?;
-        rankings.push(ranks::report(&job, &net, ("ranking-alone", "children trained alone"), &table, &mut page)?);
+        let table = job.train_alone(arguments, &limits, &mut results)?;
+        rankings.push(ranks::report(&job, &net, ("ranking-alone", "children trained alone"), &table, &mut results)?);
     }
     if rankings.is_empty() {
-        page.heading("Ranking");
-        page.paragraph("Not known: no child was trained alone but the best and a random one. --alone 12 trains twelve, --truth gives a table.");
+        results.heading("Ranking");
+        results.note("Not known: no child was trained alone but the best and a random one. --alone 12 trains twelve, --truth gives a table.");
     }
-    page.finish("interference.html")?;
     let report = serde_json::json!({
         "layers": (0..job.space.num_layers()).map(|layer| job.space.candidates(layer)).collect::<Vec<_>>(),
         "sampler": arguments.sampler,
@@ -237,24 +229,14 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         "tested": tested,
         "ranking": rankings,
     });
-    page.write("report.json", &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    next(arguments, &tested, &rankings);
-    Ok(())
+    results.json("report", "all numbers", &report)?;
+    Ok(results.finish(&next(&tested, &rankings))?)
 }
 
 fn direction(better: Better) -> Direction {
     match better {
         Better::Lower => Direction::LowerIsBetter,
         Better::Higher => Direction::HigherIsBetter,
-    }
-}
-
-/// Whether there is something in a folder that may not be there.
-fn is_occupied(folder: &Path) -> Fallible<bool> {
-    match std::fs::read_dir(folder) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Problem::file(folder, error)),
     }
 }
 
@@ -368,7 +350,13 @@ impl Job {
     }
 
     /// What will be done, and for how long: some steps and scores are timed on a super-net that is thrown away.
-    fn announce(&self, arguments: &Arguments, net: &SuperNet, kind: Kind, truth: Option<&TruthTable>) -> Fallible<()> {
+    fn announce(
+        &self,
+        arguments: &Arguments,
+        net: &SuperNet,
+        kind: Kind,
+        truth: Option<&TruthTable>,
+    ) -> Fallible<Vec<String>> {
         let (parts, space) = (&self.parts, &self.space);
         let scratch = self.supernet(arguments.seed)?;
         let (mut times, mut start) = (Vec::new(), Instant::now());
@@ -406,7 +394,7 @@ impl Job {
             Kind::Sequences => "sequences",
             Kind::Table => "rows of a table",
         };
-        println!(
+        let mut lines = vec![format!(
             "{noun} {:?}, {} classes: {} for training, {} for validation (scores), {} for the test; saying class frequencies has a loss of {:.3}",
             &parts.train.x.dims()[1..],
             parts.train.classes(),
@@ -414,35 +402,36 @@ impl Job {
             parts.validation.len(),
             parts.test.len(),
             self.guessing[0],
-        );
+        )];
         let count = space.count().map_or_else(|| format!("10^{:.0}", space.log10_count()), |count| count.to_string());
-        println!(
+        lines.push(format!(
             "{} layers of {}: {count} children; the super-net has {} parameters, {} of them in stem and head",
             space.num_layers(),
             space.candidates(0).join(", "),
             net.store().num_parameters(),
             ends(net),
-        );
-        println!("this will");
+        ));
+        lines.push("this will".to_owned());
         for ((what, seconds), detail) in seconds.iter().zip([
             format!("{} updates of {passes} {}", self.steps[0], if passes == 1 { "path" } else { "paths" }),
             format!("{probed} gradients of {} rows", arguments.probe_rows.min(parts.train.len())),
             format!("{evaluations} children by evolution, as many at random"),
             format!("{children} trainings of {} updates", self.steps[1]),
         ]) {
-            println!("  {what}: {detail}, about {}", duration(*seconds));
+            lines.push(format!("  {what}: {detail}, about {}", duration(*seconds)));
         }
-        println!(
+        lines.push(format!(
             "in all about {} on this machine, and write to {}",
             duration(seconds.iter().map(|(_, seconds)| seconds).sum()),
-            arguments.out.display()
-        );
-        Ok(())
+            arguments.output.out.display()
+        ));
+        Ok(lines)
     }
 
     /// Trains the super-net; how alike gradients of consecutive steps were, ten times on the way.
     fn train(&self, arguments: &Arguments, net: &SuperNet) -> Fallible<Vec<probes::Conflict>> {
         let (steps, start) = (self.steps[0], Instant::now());
+        let mut progress = Progress::new("training the super-net", "steps", steps);
         let every = (steps / 10).max(1);
         let (x, labels) = probes::batch(&self.parts.train, arguments.probe_rows)?;
         let mut recent: Vec<Architecture> = Vec::new();
@@ -452,17 +441,18 @@ impl Job {
             recent.extend_from_slice(path);
             recent.drain(..recent.len().saturating_sub(probes::CONSECUTIVE));
             sum += loss;
+            progress.at(step + 1, || format!("loss {loss:.3}"));
             if (step + 1) % every == 0 && recent.len() > 1 {
                 let loss = training::loss_of(&labels);
                 let (cosine, mean) = nas::Probe::new(net, &x, &loss).consecutive(&recent)?;
                 conflicts.push(probes::Conflict { step: step + 1, cosine, loss: mean });
                 let seconds = start.elapsed().as_secs_f64();
-                println!(
+                front::say(&format!(
                     "super-net, step {} of {steps}: loss {:.3}, {}",
                     step + 1,
                     sum / every as f64,
                     duration(seconds)
-                );
+                ));
                 sum = 0.0;
             }
             Ok(())
@@ -478,12 +468,16 @@ impl Job {
         batches: &[(Tensor, Tensor)],
     ) -> Fallible<(History, History)> {
         let mut known = std::collections::HashMap::new();
+        let most = 2 * arguments.population * arguments.generations;
+        let most = self.space.count().map_or(most, |count| most.min(count as usize));
+        let mut progress = Progress::new("searching", "children at most", most);
         let mut score = |child: &Architecture| {
             if let Some(known) = known.get(child) {
                 return Ok(*known);
             }
             let score = -shared_loss(net, batches, child)?;
             known.insert(child.clone(), score);
+            progress.step();
             Ok(score)
         };
         let config = EvolutionConfig {
@@ -506,11 +500,11 @@ impl Job {
         &self,
         net: &SuperNet,
         (found, by_chance): (&History, &History),
-        page: &mut Page,
+        results: &mut Results,
     ) -> Fallible<Architecture> {
         let ends = ends(net);
         let parameters = |child: &Architecture| Ok((ends + net.num_parameters(child)?) as f64);
-        page.heading("Search");
+        results.heading("Search");
         let none = || Problem::option("generations", 0, "the search has found no child");
         let (best, score) = found.best().cloned().ok_or_else(none)?;
         let names = self.space.names(&best)?.join(", ");
@@ -521,12 +515,12 @@ impl Job {
             -score,
             self.guessing[0],
         );
-        println!(
+        front::say(&format!(
             "best of {} children: {best} ({names}), validation loss {:.4}, {count} parameters",
             found.scored.len(),
             -score
-        );
-        page.paragraph(&said);
+        ));
+        results.note(&said);
         let curve = |history: &History| {
             let best: Vec<f64> = history.curve().into_iter().map(|score| -score).collect();
             ((1..=best.len()).map(|at| at as f64).collect::<Vec<f64>>(), best)
@@ -536,7 +530,7 @@ impl Job {
             Series::new(name, x, y)
         });
         let (x, y) = (Axis::linear("children scored"), Axis::linear("best validation loss so far"));
-        page.figure("search", &Plot::lines("Search", x, y, series.to_vec()), "with the weights of the super-net")?;
+        let curves = Plot::lines("Search", x, y, series.to_vec());
         let mut table =
             Table::new(["search", "number", "architecture", "validation_loss", "parameters", "best_so_far"]);
         for (name, history) in [("evolution", found), ("random", by_chance)] {
@@ -553,7 +547,8 @@ impl Job {
                 table.rows.push(cells.to_vec());
             }
         }
-        page.csv("search", &table)?;
+        results.table("search", "Children in the order in which they were scored", &table)?;
+        results.figure("search", &curves, "with the weights of the super-net")?;
         let front = found.front(parameters)?;
         let all: (Vec<f64>, Vec<f64>) = found
             .scored
@@ -565,7 +560,7 @@ impl Job {
         let on_front = front.iter().map(|(_, score, cost)| (*cost, -score)).unzip();
         let series = vec![Series::new("scored", all.0, all.1), Series::new("front", on_front.0, on_front.1)];
         let (x, y) = (Axis::linear("parameters"), Axis::linear("validation loss"));
-        page.figure("front", &Plot::scatter("Loss against size", x, y, series), "with the weights of the super-net")?;
+        let scatter = Plot::scatter("Loss against size", x, y, series);
         let mut table = Table::new(["architecture", "operators", "parameters", "multiplications", "validation_loss"]);
         for (child, score, cost) in front {
             let operators = self.space.names(&child)?.join(" ");
@@ -578,7 +573,8 @@ impl Job {
                 format!("{:.6}", -score),
             ]);
         }
-        page.table(Some("front"), &table)?;
+        results.table("front", "Children that no smaller one beats", &table)?;
+        results.figure("front", &scatter, "with the weights of the super-net")?;
         Ok(best)
     }
 
@@ -589,18 +585,18 @@ impl Job {
         net: &SuperNet,
         limits: &[Limit],
         best: &Architecture,
-        page: &mut Page,
+        results: &mut Results,
     ) -> Fallible<Vec<(&'static str, String, Quality)>> {
         let (store, child) = net.export(best)?;
         let batches: Vec<Tensor> = self.parts.train.in_order(512)?.into_iter().take(8).map(|(x, _)| x).collect();
         child.recalibrate(&batches, &only(&child))?;
-        store.save(page.file("best.safetensors"))?;
+        store.save(results.path("best.safetensors", "the best child with the super-net's weights"))?;
         let alone = |architecture: &Architecture| {
             let blueprint = |space| self.classifier.blueprint(space);
             self.recipe.alone(&blueprint, (&self.space, architecture), &self.parts.train, self.steps[1])
         };
         let retrained = alone(best)?;
-        retrained.store().save(page.file("retrained.safetensors"))?;
+        retrained.store().save(results.path("retrained.safetensors", "the best child, trained alone"))?;
         let drawn = random(&self.space, limits, 1, arguments.seed + 1, History::default(), |_| Ok(0.0))?;
         let other = drawn.scored[0].0.clone();
         let test = &self.parts.test;
@@ -609,37 +605,38 @@ impl Job {
             ("best child, trained alone", best.to_string(), quality(&retrained, test)?),
             ("random child, trained alone", other.to_string(), quality(&alone(&other)?, test)?),
         ];
-        page.heading("Test");
-        page.paragraph(&format!(
+        results.heading("Test");
+        results.note(&format!(
             "{} rows that nothing was chosen by; one training each, so that differences of two standard errors or less mean nothing. Saying class frequencies has a loss of {:.4}.",
             test.len(),
             self.guessing[1],
         ));
         let mut table = Table::new(["network", "architecture", "test loss", "accuracy in percent", "standard error"]);
-        println!("on {} test rows that nothing was chosen by:", test.len());
+        front::say(&format!("on {} test rows that nothing was chosen by:", test.len()));
         for (name, architecture, found) in &tested {
             let [loss, accuracy, error] =
                 [format!("{:.4}", found.loss), format!("{:.2}", found.accuracy), format!("{:.2}", found.error)];
-            println!("  {name} ({architecture}): loss {loss}, accuracy {accuracy} % +- {error}");
+            front::say(&format!("  {name} ({architecture}): loss {loss}, accuracy {accuracy} % +- {error}"));
             table.rows.push(vec![(*name).to_owned(), architecture.clone(), loss, accuracy, error]);
         }
-        page.table(None, &table)?;
+        results.table("tested", "On the test rows", &table)?;
         Ok(tested)
     }
 
     /// Random children with two seeds each, on the test rows: a table that an interrupted run goes on with.
-    fn train_alone(&self, arguments: &Arguments, limits: &[Limit], page: &Page) -> Fallible<TruthTable> {
+    fn train_alone(&self, arguments: &Arguments, limits: &[Limit], results: &mut Results) -> Fallible<TruthTable> {
         let settings = [format!("{:?}", self.classifier), format!("{:?}", self.recipe), format!("{:?}", self.steps)];
         let sum = |data: &Data| -> Fallible<String> { Ok(format!("{:?}", data.x.sum_all()?.to_scalar::<f32>()?)) };
         let data = [sum(&self.parts.train)?, sum(&self.parts.test)?];
         let candidates = self.space.candidates(0).join(",");
         let key = TruthTable::key_of(&[&settings[0], &settings[1], &settings[2], &data[0], &data[1], &candidates]);
-        let path = page.file("truth.csv");
-        if arguments.force && path.exists() && TruthFile::open(&path, &key, Direction::LowerIsBetter).is_err() {
+        let path = results.path("truth.csv", "children that were trained alone, which a later run goes on with");
+        if arguments.output.force && path.exists() && TruthFile::open(&path, &key, Direction::LowerIsBetter).is_err() {
             std::fs::remove_file(&path).map_err(|error| Problem::file(&path, error))?;
         }
         let mut file = TruthFile::open(&path, &key, Direction::LowerIsBetter)?;
         let drawn = random(&self.space, limits, arguments.alone, arguments.seed + 2, History::default(), |_| Ok(0.0))?;
+        let mut progress = Progress::new("training alone", "children", drawn.scored.len());
         for (at, (child, _)) in drawn.scored.iter().enumerate() {
             for seed in 0..2 {
                 if file.table().get(child, seed).is_some() {
@@ -650,7 +647,8 @@ impl Job {
                 let net = recipe.alone(&blueprint, (&self.space, child), &self.parts.train, self.steps[1])?;
                 file.record(child.clone(), seed, quality(&net, &self.parts.test)?.loss)?;
             }
-            println!("trained alone: {} of {} children", at + 1, drawn.scored.len());
+            progress.step();
+            front::say(&format!("trained alone: {} of {} children", at + 1, drawn.scored.len()));
         }
         Ok(file.table().clone())
     }
@@ -670,25 +668,17 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-fn next(arguments: &Arguments, tested: &[(&str, String, Quality)], rankings: &[ranks::Ranking]) {
-    let file = |name: &str| arguments.out.join(name).display().to_string();
-    println!("next:");
-    println!(
-        "  look at {}: figures, what they mean, and whether the ranking can be trusted",
-        file("interference.html")
-    );
+fn next(tested: &[(&str, String, Quality)], rankings: &[ranks::Ranking]) -> String {
+    let mut advice = Vec::new();
     let (best, other) = (&tested[1].2, &tested[2].2);
     if other.accuracy > best.accuracy + 2.0 * best.error.hypot(other.error) {
-        println!(
-            "  a random child is better than the best: the search has found nothing; train both for longer (--epochs, --child-epochs)"
-        );
+        advice.push("a random child is better than the best: the search has found nothing; train both for longer (--epochs, --child-epochs)");
     }
     if rankings.is_empty() {
-        println!("  train children alone to see whether the ranking holds: the same command with --alone 12 --force");
+        advice.push("train children alone to see whether the ranking holds: the same command with --alone 12 --force");
     } else if rankings.iter().all(|ranking| ranking.kendall - 2.0 * ranking.error <= 0.0) {
-        println!(
-            "  the ranking is not distinguishable from chance: train the super-net longer (--epochs), or more children alone"
-        );
+        advice.push("the ranking is not distinguishable from chance: train the super-net longer (--epochs), or more children alone");
     }
-    println!("  use {}, or train the best child longer (--child-epochs)", file("retrained.safetensors"));
+    advice.push("use retrained.safetensors, or train the best child longer (--child-epochs)");
+    advice.join("; ")
 }

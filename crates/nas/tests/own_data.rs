@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 use core_tensor::random::Rng;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn run(folder: &Path, arguments: &[&str]) -> Option<Output> {
     let program = reproduction::example("search_operators")?;
@@ -70,7 +70,7 @@ fn images_are_searched_from_archive_to_weights() {
     }
     let out = at.join("search");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
-    let page = read("interference.html");
+    let page = read("index.html");
     for name in [
         "distance",
         "conflict",
@@ -119,6 +119,14 @@ fn images_are_searched_from_archive_to_weights() {
         );
     }
 
+    // nobody reads what is printed
+    let mut command = Command::new(reproduction::example("search_operators").unwrap());
+    let command = command.current_dir(at).args(with(&["--out", "unheard"])).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let unheard = child.wait_with_output().unwrap();
+    assert!(unheard.status.success() && at.join("unheard/index.html").is_file(), "{}", text(&unheard.stderr));
+
     // nothing is overwritten unasked; asked, the same seed gives the same numbers
     fails_naming(&run(at, &with(&all)).unwrap(), "--force");
     let again = run(at, &with(&[&all[..], &["--force"]].concat())).unwrap();
@@ -165,17 +173,23 @@ fn tables_and_sequences_are_searched_too() {
         "--generations",
         "2",
     ];
+    let rows: Vec<Vec<f32>> = x.to_vec2().unwrap();
+    let cells = |row: &Vec<f32>| row.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+    let lines =
+        rows.iter().zip(["a", "b", "c", "d", "e"].repeat(24)).map(|(row, class)| cells(row) + "," + class + "\n");
+    std::fs::write(at.join("text.csv"), "p,q,r,s,t,label\n".to_owned() + &lines.collect::<String>()).unwrap();
     for (file, more) in [
+        ("text.csv", &["--operators", "feed_forward,identity"][..]),
         ("table.npz", &["--operators", "attention,feed_forward"][..]),
         ("steps.npz", &["--kind", "sequences", "--sampler", "fair"][..]),
     ] {
-        let Some(output) = run(at, &[&[file, "--out", file.trim_end_matches(".npz")], &small[..], more].concat())
+        let Some(output) = run(at, &[&[file, "--out", file.rsplit_once('.').unwrap().0], &small[..], more].concat())
         else {
             return;
         };
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert!(text(&output.stdout).contains("--alone 12"));
-        assert!(at.join(file.trim_end_matches(".npz")).join("interference.html").is_file());
+        assert!(at.join(file.rsplit_once('.').unwrap().0).join("index.html").is_file());
     }
 }
 

@@ -2,16 +2,29 @@
 
 use clap::Parser;
 use moe_scaling::law::{Columns, FitConfig, Form, Loss};
+use reproduction::front::Output;
 use std::path::PathBuf;
 
 /// Fit the scaling law of routed models to a table of losses
+///
+/// The table has a header and a row for each trained model: its size, its number of experts (1 if dense), its loss in nats; and optionally a series and a weight:
+///
+///   router,N,E,loss
+///   Dense,1.5e7,1,3.1685
+///   top-2,1.5e7,4,3.0316
+///
+/// Arrays of an .npz are columns by their names; the columns of an .npy are 0, 1, … (`--size 0 --experts 1 --loss 2`).
+///
+/// For each series: the coefficients with 95 % intervals, what did not converge, outliers, and the losses that the law predicts, as one page (index.html), CSV, JSON and SVG.
+///
+/// Example: fit_csv losses.csv --huber 0.005 --out fitted
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment, mut_arg("out", |out| out.default_value("fitted")))]
 pub(crate) struct Arguments {
-    /// A CSV file with a header
+    /// A table: .csv with a header, .npy or .npz
     pub(crate) table: PathBuf,
-    /// Folder for the results
-    #[arg(long, default_value = "fitted")]
-    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
     /// dense, separable, bilinear, quadratic-in-experts, quadratic or saturating
     #[arg(long, default_value = "saturating", value_parser = form)]
     pub(crate) form: Form,

@@ -11,7 +11,10 @@ pub(crate) fn title(name: &str, is_only: bool) -> String {
     }
 }
 
-/// A name of files for each series. No two are equal, not even where capitals do not count.
+/// What follows the name of a series in the names of its files.
+const SUFFIXES: [&str; 4] = ["", "-coefficients", "-iso-loss", "-residuals"];
+
+/// A name of files for each series. No two share a file, not even where capitals do not count.
 pub(crate) fn files(names: &[&str]) -> Vec<String> {
     let mut used = HashSet::new();
     let unique = |&name: &&str| {
@@ -23,7 +26,15 @@ pub(crate) fn files(names: &[&str]) -> Vec<String> {
         };
         let numbered = (2u64..).map(|number| format!("{plain}-{number}"));
         let mut choices = std::iter::once(plain.clone()).chain(numbered);
-        choices.find(|choice| used.insert(choice.to_lowercase())).unwrap_or(plain)
+        let mut is_free = |choice: &String| {
+            let all = SUFFIXES.map(|suffix| format!("{choice}{suffix}").to_lowercase());
+            let is_free = all.iter().all(|name| !used.contains(name));
+            if is_free {
+                used.extend(all);
+            }
+            is_free
+        };
+        choices.find(|choice| is_free(choice)).unwrap_or(plain)
     };
     names.iter().map(unique).collect()
 }

@@ -3,46 +3,65 @@
 use crate::arguments::Arguments;
 use crate::figure::iso_loss;
 use crate::names;
+use experiment::Table as Cells;
 use moe_scaling::law::{
     Analysis, Form, Point, Residual, Table, analyse, predictions, residuals, write_predictions, write_residuals,
 };
-use std::fs::File;
-use std::io::Write;
+use reproduction::front::{self, Progress, Results};
 use std::path::Path;
 
-/// Prints to `out` and writes the files. The error is one line for the user.
-pub(crate) fn run(arguments: &Arguments, out: &mut (impl Write + Send)) -> Result<(), String> {
-    let Some(threads) = arguments.threads else { return fit_all(arguments, out) };
+/// Hands lines to `say` and writes the files. The error is one line for the user.
+pub(crate) fn run(arguments: &Arguments, say: &mut (impl FnMut(&str) + Send)) -> Result<(), String> {
+    let Some(threads) = arguments.threads else { return fit_all(arguments, say) };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build();
-    pool.map_err(|error| format!("--threads {threads}: {error}"))?.install(|| fit_all(arguments, out))
+    pool.map_err(|error| format!("--threads {threads}: {error}"))?.install(|| fit_all(arguments, say))
 }
 
-fn fit_all(arguments: &Arguments, out: &mut impl Write) -> Result<(), String> {
+fn fit_all(arguments: &Arguments, say: &mut impl FnMut(&str)) -> Result<(), String> {
     let path = &arguments.table;
-    let file = File::open(path).map_err(|error| at(path, error))?;
-    let table = Table::read_csv(file, &arguments.columns()).map_err(|error| at(path, error))?;
+    let table = Table::read_csv(&text(path)?[..], &arguments.columns()).map_err(|error| at(path, error))?;
     let names = series(&table, arguments)?;
-    std::fs::create_dir_all(&arguments.out).map_err(|error| at(&arguments.out, error))?;
+    let mut results = Results::prepare("A scaling law of routed models", &arguments.output).map_err(line)?;
+    let resamples = arguments.resamples as usize;
+    let what = format!(
+        "{} rows, {} series to fit, {resamples} resamples each: {}",
+        table.rows.len(),
+        names.len(),
+        path.display()
+    );
+    say(&what);
+    results.note(&what);
+    let mut progress = Progress::new("fitting", "series", names.len());
     let mut failed = Vec::new();
+    let mut findings = Findings::default();
     for (name, file) in names.iter().zip(names::files(&names)) {
         let title = names::title(name, names.len() == 1);
         let (rows, points) = points(&table, name, &arguments.dense);
-        let (config, resamples) = (arguments.config(), arguments.resamples as usize);
-        match analyse(&points, arguments.form, &config, resamples, 0.95, arguments.seed) {
+        results.heading(&title);
+        match analyse(&points, arguments.form, &arguments.config(), resamples, 0.95, arguments.seed) {
             Ok(analysis) => {
                 let errors = residuals(&analysis.fit.law, &points);
-                print(out, &title, &file, &analysis, arguments.form).map_err(no_output)?;
-                print_outliers(out, &errors, &rows).map_err(no_output)?;
-                write(&arguments.out, &file, &title, &analysis, &points, &errors)?;
+                findings.add(&title, &analysis, &errors);
+                print(say, &mut results, &format!("{title}: {}; files {file}.*", summary(&analysis)), &analysis);
+                for warning in warnings(&analysis, arguments.form) {
+                    say(&format!("  {warning}"));
+                    results.note(&warning);
+                }
+                print_outliers(say, &errors, &rows);
+                write(&mut results, &file, &title, &analysis, &points, &errors)?;
             }
             Err(error) => {
-                writeln!(out, "{title}: {error}").map_err(no_output)?;
+                let why = format!("{title}: {error}");
+                say(&why);
+                results.note(&why);
                 failed.push(title);
             }
         }
+        progress.step();
     }
+    drop(progress);
     if failed.len() < names.len() {
-        writeln!(out, "written to {}", arguments.out.display()).map_err(no_output)?;
+        results.finish(&findings.next(arguments.huber.is_some())).map_err(line)?;
     }
     if failed.is_empty() {
         return Ok(());
@@ -56,12 +75,67 @@ fn fit_all(arguments: &Arguments, out: &mut impl Write) -> Result<(), String> {
     ))
 }
 
+/// What decides what to do next.
+#[derive(Default)]
+struct Findings {
+    unsettled: Vec<String>,
+    outliers: Vec<String>,
+}
+
+impl Findings {
+    fn add(&mut self, title: &str, analysis: &Analysis, errors: &[Residual]) {
+        let fit = &analysis.fit;
+        if fit.not_converged.is_some() || fit.is_degenerate || !fit.at_bound.is_empty() {
+            self.unsettled.push(title.to_owned());
+        }
+        if errors.iter().any(|error| error.is_outlier) {
+            self.outliers.push(title.to_owned());
+        }
+    }
+
+    fn next(&self, is_robust: bool) -> String {
+        let advice = match is_robust {
+            true => "look at those runs before you trust the law",
+            false => "look at those runs, and fit again with --huber 0.005, which limits their influence",
+        };
+        match (&self.unsettled[..], &self.outliers[..]) {
+            ([], []) => "leave the largest models out, fit again, and see how well the rest foretells them".to_owned(),
+            ([], outliers) => {
+                format!("the outliers of {} are marked in …-residuals.csv: {advice}", outliers.join(", "))
+            }
+            (unsettled, _) => format!(
+                "do not extrapolate {}: the points do not determine the law; train more models, or try --form bilinear",
+                unsettled.join(", ")
+            ),
+        }
+    }
+}
+
+/// The table as CSV: the file itself, so that errors name its lines, or the columns of arrays.
+fn text(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = front::read(path).map_err(line)?;
+    if !(bytes.starts_with(b"\x93NUMPY") || bytes.starts_with(b"PK")) {
+        return Ok(bytes);
+    }
+    let columns = front::Columns::read(path).map_err(line)?;
+    let names = columns.names();
+    let cells: Vec<Vec<String>> =
+        names.iter().map(|name| columns.texts(name)).collect::<Result<_, _>>().map_err(line)?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(&names).map_err(|error| at(path, error))?;
+    for row in 0..columns.num_rows() {
+        let row = cells.iter().filter_map(|column| column.get(row));
+        writer.write_record(row).map_err(|error| at(path, error))?;
+    }
+    writer.into_inner().map_err(|error| at(path, error))
+}
+
 fn at(path: &Path, error: impl std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }
 
-fn no_output(error: std::io::Error) -> String {
-    format!("the results cannot be printed: {error}")
+fn line(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// The series to fit: all but the dense one, which counts for all, unless dense models are what is asked for.
@@ -91,31 +165,54 @@ fn points(table: &Table, name: &str, dense: &str) -> (Vec<usize>, Vec<Point>) {
     belongs.map(|(at, row)| (at + 1, row.point)).unzip()
 }
 
-fn print(out: &mut impl Write, title: &str, file: &str, analysis: &Analysis, form: Form) -> std::io::Result<()> {
+fn summary(analysis: &Analysis) -> String {
     let fit = &analysis.fit;
-    writeln!(
-        out,
-        "{title}: {} points, RMSLE {:.5}, leave-one-out {:.5}; files {file}.*",
-        fit.points, fit.rmsle, analysis.leave_one_out_rmsle
-    )?;
+    format!("{} points, RMSLE {:.5}, leave-one-out {:.5}", fit.points, fit.rmsle, analysis.leave_one_out_rmsle)
+}
+
+/// The first line and the coefficients.
+fn print(say: &mut impl FnMut(&str), results: &mut Results, first: &str, analysis: &Analysis) {
+    say(first);
+    results.note(first);
+    let fit = &analysis.fit;
     for (which, interval) in &analysis.intervals {
         let value = fit.law.coefficient(*which).unwrap_or(f64::NAN);
         let mark = if fit.at_bound.contains(which) { "  at its bound: the points do not determine it" } else { "" };
         let which = format!("{which:?}");
-        writeln!(out, "  {which:<12} {value:>12.6}  [{:.6}, {:.6}]{mark}", interval.lower, interval.upper)?;
+        say(&format!("  {which:<12} {value:>12.6}  [{:.6}, {:.6}]{mark}", interval.lower, interval.upper));
     }
     if let Some((size, interval)) = analysis.cutoff {
-        writeln!(out, "  {:<12} {size:>12.3e}  [{:.3e}, {:.3e}]", "N_cutoff", interval.lower, interval.upper)?;
+        say(&format!("  {:<12} {size:>12.3e}  [{:.3e}, {:.3e}]", "N_cutoff", interval.lower, interval.upper));
     }
+}
+
+fn coefficients(analysis: &Analysis) -> Cells {
+    let mut table = Cells::new(["coefficient", "value", "lower", "upper", "at its bound"]);
+    for (which, interval) in &analysis.intervals {
+        let value = analysis.fit.law.coefficient(*which).unwrap_or(f64::NAN);
+        let numbers = [value, interval.lower, interval.upper].map(|number| format!("{number:.6}"));
+        let is_bound = analysis.fit.at_bound.contains(which).to_string();
+        table.rows.push([format!("{which:?}")].into_iter().chain(numbers).chain([is_bound]).collect());
+    }
+    if let Some((size, interval)) = analysis.cutoff {
+        let numbers = [size, interval.lower, interval.upper].map(|number| format!("{number:.3e}"));
+        table.rows.push(["N_cutoff".to_owned()].into_iter().chain(numbers).chain([String::new()]).collect());
+    }
+    table
+}
+
+fn warnings(analysis: &Analysis, form: Form) -> Vec<String> {
+    let fit = &analysis.fit;
+    let mut lines = Vec::new();
     if let Some(why) = fit.not_converged {
-        writeln!(out, "  warning: the fit did not converge: {why}")?;
+        lines.push(format!("warning: the fit did not converge: {why}"));
     }
     if fit.is_degenerate {
-        writeln!(
-            out,
-            "  warning: degenerate: E_start and E_max have run into each other, and the coefficients cancel; do not extrapolate. The points show no \
+        lines.push(
+            "warning: degenerate: E_start and E_max have run into each other, and the coefficients cancel; do not extrapolate. The points show no \
              saturation: try --form bilinear, or --huber against outliers"
-        )?;
+                .to_owned(),
+        );
     }
     let all = analysis.resamples + analysis.failed;
     for (count, what) in [
@@ -124,48 +221,55 @@ fn print(out: &mut impl Write, title: &str, file: &str, analysis: &Analysis, for
         (analysis.degenerate, "are degenerate"),
     ] {
         if count > 0 {
-            writeln!(out, "  {count} of {all} resamples {what}")?;
+            lines.push(format!("{count} of {all} resamples {what}"));
         }
     }
     let without = analysis.not_converged_without.len();
     if without > 0 {
-        writeln!(out, "  {without} of {} leave-one-out fits did not converge", fit.points)?;
+        lines.push(format!("{without} of {} leave-one-out fits did not converge", fit.points));
     }
     if form == Form::Saturating && fit.law.saturation.is_some_and(|shape| shape.log2_max.is_infinite()) {
-        writeln!(out, "  E_max is unbounded: within these points the bilinear form fits as well")?;
+        lines.push("E_max is unbounded: within these points the bilinear form fits as well".to_owned());
     }
-    Ok(())
+    lines
 }
 
 /// All outliers, or the three largest errors.
-fn print_outliers(out: &mut impl Write, errors: &[Residual], rows: &[usize]) -> std::io::Result<()> {
+fn print_outliers(say: &mut impl FnMut(&str), errors: &[Residual], rows: &[usize]) {
     let mut sorted: Vec<&Residual> = errors.iter().collect();
     sorted.sort_by(|p, q| q.error.abs().total_cmp(&p.error.abs()));
     let outliers = sorted.iter().filter(|residual| residual.is_outlier).count();
     match outliers {
-        0 => writeln!(out, "  no outliers; the largest errors:")?,
-        1 => writeln!(out, "  1 outlier:")?,
-        _ => writeln!(out, "  {outliers} outliers:")?,
+        0 => say("  no outliers; the largest errors:"),
+        1 => say("  1 outlier:"),
+        _ => say(&format!("  {outliers} outliers:")),
     }
-    writeln!(
-        out,
+    say(&format!(
         "  {:>6} {:>12} {:>9} {:>10} {:>10} {:>9} {:>12}",
         "row", "size", "experts", "loss", "predicted", "error", "standardised"
-    )?;
+    ));
     let shown = if outliers == 0 { sorted.len().min(3) } else { outliers };
     let largest = sorted.iter().filter(|residual| residual.is_outlier || outliers == 0).take(shown);
     for Residual { index, size, experts, loss, predicted, error, standardised, .. } in largest {
         let (row, percent) = (rows.get(*index).copied().unwrap_or(0), 100. * error.exp_m1());
-        writeln!(
-            out,
+        say(&format!(
             "  {row:>6} {size:>12.4e} {experts:>9} {loss:>10.5} {predicted:>10.5} {percent:>+8.2}% {standardised:>+12.1}"
-        )?;
+        ));
     }
-    Ok(())
+}
+
+/// A table out of the CSV that the library writes.
+fn cells(bytes: &[u8]) -> Result<Cells, csv::Error> {
+    let mut reader = csv::Reader::from_reader(bytes);
+    let mut table = Cells::new(reader.headers()?.iter());
+    for record in reader.records() {
+        table.rows.push(record?.iter().map(str::to_owned).collect());
+    }
+    Ok(table)
 }
 
 fn write(
-    folder: &Path,
+    results: &mut Results,
     name: &str,
     title: &str,
     analysis: &Analysis,
@@ -173,20 +277,19 @@ fn write(
     errors: &[Residual],
 ) -> Result<(), String> {
     let law = &analysis.fit.law;
-    let path = |suffix: &str| folder.join(format!("{name}{suffix}"));
-    let create = |path: &Path| File::create(path).map_err(|error| at(path, error));
-    let json = serde_json::to_string_pretty(analysis).map_err(|error| error.to_string())?;
-    let file = path(".json");
-    std::fs::write(&file, json).map_err(|error| at(&file, error))?;
-    let file = path(".csv");
-    write_predictions(&predictions(law, points), create(&file)?).map_err(|error| at(&file, error))?;
-    let file = path("-residuals.csv");
-    write_residuals(errors, create(&file)?).map_err(|error| at(&file, error))?;
+    let caption = "Coefficients with their 95 % intervals";
+    results.table(&format!("{name}-coefficients"), caption, &coefficients(analysis)).map_err(line)?;
     // with one number of experts there are no curves
     if points.iter().any(|point| point.experts != points[0].experts) {
-        let file = path("-iso-loss.svg");
-        let figure = iso_loss(title, law, points).svg_file("iso-loss", "").map_err(|error| at(&file, error))?;
-        std::fs::write(&file, figure).map_err(|error| at(&file, error))?;
+        let caption = "Sizes and numbers of experts that have equal loss by the law, and the models.";
+        results.figure(&format!("{name}-iso-loss"), &iso_loss(title, law, points), caption).map_err(line)?;
     }
-    Ok(())
+    let mut bytes = Vec::new();
+    write_residuals(errors, &mut bytes).map_err(line)?;
+    let caption = "Errors of all points, outliers marked";
+    results.table(&format!("{name}-residuals"), caption, &cells(&bytes).map_err(line)?).map_err(line)?;
+    let mut bytes = Vec::new();
+    write_predictions(&predictions(law, points), &mut bytes).map_err(line)?;
+    results.table(name, "Measured and predicted losses", &cells(&bytes).map_err(line)?).map_err(line)?;
+    results.json(name, "the whole analysis", analysis).map_err(line)
 }

@@ -1,8 +1,10 @@
-//! Inputs with classes from a NumPy archive, in three parts.
+//! Inputs with classes from a NumPy archive or a table, in three parts.
 
 use crate::problem::{Fallible, Problem};
 use candle_core::{Device, Tensor};
 use core_tensor::random::Rng;
+use datasets::npz::Archive;
+use reproduction::front::{self, Columns};
 use std::path::Path;
 
 /// What the inputs are.
@@ -26,11 +28,52 @@ pub(crate) struct Data {
 /// The names that inputs and classes have in archives.
 const NAMES: [[&str; 2]; 4] = [["x", "y"], ["images", "labels"], ["x_train", "y_train"], ["data", "labels"]];
 
+/// The names that the column of classes has in tables.
+const CLASSES: [&str; 4] = ["y", "label", "labels", "class"];
+
 impl Data {
-    /// Reads an archive, and says what its inputs are where the user has not.
+    /// Reads an archive or a table with a header, and says what its inputs are where the user has not.
     pub(crate) fn read(path: &Path, kind: Option<Kind>) -> Fallible<(Self, Kind)> {
+        let bytes = front::read(path)?;
+        match bytes.starts_with(b"PK") {
+            true => Self::of_archive(path, &bytes, kind),
+            false => Self::of_table(path, kind),
+        }
+    }
+
+    /// A column of classes; the other columns are the inputs.
+    fn of_table(path: &Path, kind: Option<Kind>) -> Fallible<(Self, Kind)> {
+        let table = Columns::read(path)?;
+        if !matches!(kind, None | Some(Kind::Table)) {
+            return Err(table.error("it is a table, expected --kind table, or an .npz archive").into());
+        }
+        let (classes, inputs): (Vec<String>, Vec<String>) =
+            table.names().into_iter().partition(|name| CLASSES.contains(&name.as_str()));
+        let ([class], false) = (&classes[..], inputs.is_empty()) else {
+            let reason = format!(
+                "expected one column of classes ({}) and others, there are: {}",
+                CLASSES.join(", "),
+                table.names().join(", ")
+            );
+            return Err(table.error(reason).into());
+        };
+        let (labels, known) = table.classes(class)?;
+        if known.len() < 2 {
+            return Err(table.error(format!("all classes are {}, expected two or more", known.join(""))).into());
+        }
+        let rows = table.rows_of_numbers(&inputs)?;
+        let shape = (rows.len(), inputs.len());
+        let values: Vec<f32> = rows.into_iter().flatten().map(|value| value as f32).collect();
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let (row, column) = (at / inputs.len(), &inputs[at % inputs.len()]);
+            return Err(table.error(format!("column `{column}`, row {row}: too large for f32")).into());
+        }
+        Ok((Self { x: Tensor::from_vec(values, shape, &Device::Cpu)?, labels }, Kind::Table))
+    }
+
+    fn of_archive(path: &Path, bytes: &[u8], kind: Option<Kind>) -> Fallible<(Self, Kind)> {
         let fail = |reason: String| Problem::file(path, reason);
-        let archive = datasets::npz::Archive::read(path).map_err(|error| fail(error.to_string()))?;
+        let archive = Archive::parse(bytes).map_err(|error| fail(error.to_string()))?;
         let known: Vec<&str> = archive.names().collect();
         let found = NAMES.into_iter().find(|names| names.iter().all(|name| known.contains(name)));
         let Some([inputs, classes]) = found else {

@@ -2,7 +2,6 @@
 
 use crate::Job;
 use crate::data::Data;
-use crate::page::Page;
 use crate::problem::Fallible;
 use crate::training::{guessing, loss_of};
 use candle_core::Tensor;
@@ -10,6 +9,7 @@ use core_tensor::random::Rng;
 use experiment::{Axis, Plot, Series, Table};
 use nas::interference::{Collapse, Mean};
 use nas::{Architecture, Gradual, Probe, SuperNet};
+use reproduction::front::{self, Results};
 
 /// Steps whose gradients are compared on the way.
 pub(crate) const CONSECUTIVE: usize = 6;
@@ -77,21 +77,24 @@ pub(crate) fn report(
     net: &SuperNet,
     conflicts: &[Conflict],
     rows: usize,
-    page: &mut Page,
+    results: &mut Results,
 ) -> Fallible<Measured> {
     let (x, labels) = batch(&job.parts.train, rows)?;
     let loss = loss_of(&labels);
     let probe = Probe::new(net, &x, &loss);
     let seed = job.recipe.seed;
     let guess = guessing(&job.parts.train, &job.parts.train);
-    page.heading("Interference");
-    page.paragraph(&format!(
+    results.heading("Interference");
+    results.note(&format!(
         "Similarity is the cosine of the gradients that two children send to weights that they share, on the same {} training rows: 1 where they agree, 0 where they are unrelated, below 0 where they undo each other. Beside each stands the mean loss of the children: similar gradients of \
          children that have learnt nothing mean nothing (saying class frequencies has a loss of {guess:.4}). Pairs without a similarity share an operator without parameters, or one whose gradient is zero.",
         x.dims()[0],
     ));
     let collapse = probe.collapse(guess, CHECKED, seed)?;
-    page.paragraph(&match collapse.is_collapsed {
+    results.note(&match collapse.is_collapsed {
+        _ if collapse.cosine.is_nan() => {
+            "Whether the children have collapsed is not known: no pair that was looked at has a similarity.".to_owned()
+        }
         true => format!(
             "Warning: the children have collapsed to one output: a loss of {:.4} at a similarity of {:.3}. No score means anything.",
             collapse.loss, collapse.cosine
@@ -99,7 +102,7 @@ pub(crate) fn report(
         false => format!("The children have not collapsed: a loss of {:.4} at a similarity of {:.3}.", collapse.loss, collapse.cosine),
     });
     if collapse.is_collapsed {
-        println!("warning: the children of the super-net have collapsed to one output; no score means anything");
+        front::say("warning: the children of the super-net have collapsed to one output; no score means anything");
     }
 
     let distances = probe.by_distance(CHAINS, seed)?;
@@ -114,10 +117,10 @@ pub(crate) fn report(
     let (x_axis, y_axis) = (Axis::linear("layers in which children differ"), Axis::linear("similarity; loss"));
     let plot =
         Plot::lines("By the number of layers that differ", x_axis, y_axis, vec![similarity.spread(&errors), losses]);
-    page.figure("distance", &plot, "")?;
-    page.table(Some("distance"), &table)?;
+    results.table("distance", "Similarity by the number of layers in which children differ", &table)?;
+    results.figure("distance", &plot, "The similarity of gradients, and the loss of the children.")?;
     if let (Some(first), Some(last)) = (distances.first(), distances.last()) {
-        println!(
+        results.say(&format!(
             "similarity of gradients {:.2} +- {:.2} at distance {}, {:.2} +- {:.2} at {}; mean loss {:.3}",
             first.cosine.mean,
             first.cosine.error,
@@ -126,10 +129,10 @@ pub(crate) fn report(
             last.cosine.error,
             last.distance,
             last.loss
-        );
+        ));
     }
 
-    page.paragraph("Where similarity falls with the number of layers that differ, the more two children differ, the more they disturb each other at what they share.");
+    results.note("Where similarity falls with the number of layers that differ, the more two children differ, the more they disturb each other at what they share.");
     let mut table = Table::new(columns("step", ""));
     for at in conflicts {
         table.rows.push(row(&[at.step.to_string()], &at.cosine, at.loss));
@@ -146,12 +149,16 @@ pub(crate) fn report(
     ];
     let (x_axis, y_axis) = (Axis::linear("step"), Axis::linear("similarity; loss"));
     if !conflicts.is_empty() {
-        page.paragraph("Consecutive steps whose gradients are less alike undo more of each other; the gradual sampler changes one operator a step.");
-        page.figure("conflict", &Plot::lines("Along the training", x_axis, y_axis, series), "")?;
-        page.table(Some("conflict"), &table)?;
+        results.note("Consecutive steps whose gradients are less alike undo more of each other; the gradual sampler changes one operator a step.");
+        results.table("conflict", "Similarity of consecutive steps", &table)?;
+        results.figure(
+            "conflict",
+            &Plot::lines("Along the training", x_axis, y_axis, series),
+            "The same for consecutive steps of the training.",
+        )?;
     }
 
-    heat_map(job, net, &probe, page)?;
+    heat_map(job, net, &probe, results)?;
     let association = probe.association(PAIRS, seed)?;
     let series = (1..=job.space.num_layers()).filter_map(|distance| {
         let own = association.pairs.iter().filter(|pair| pair.0 == distance);
@@ -160,7 +167,7 @@ pub(crate) fn report(
     });
     let series: Vec<Series> = series.collect();
     let correlation = |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:.2}"));
-    page.paragraph(&format!(
+    results.note(&format!(
         "Over {} random pairs the similarity of gradients has a rank correlation of {} with that of the inputs of the shared operator, {} with that of its outputs, {} with that of the final hidden states; mean loss {:.4}.",
         association.pairs.len(),
         correlation(association.inputs),
@@ -171,9 +178,13 @@ pub(crate) fn report(
     if !series.is_empty() {
         let (x_axis, y_axis) =
             (Axis::linear("similarity of final hidden states"), Axis::linear("similarity of gradients"));
-        page.figure("finals", &Plot::scatter("Pairs of children", x_axis, y_axis, series), "")?;
+        results.figure(
+            "finals",
+            &Plot::scatter("Pairs of children", x_axis, y_axis, series),
+            "A point for each random pair.",
+        )?;
     }
-    forced(job, &probe, page)?;
+    forced(job, &probe, results)?;
     Ok(Measured {
         conflicts: conflicts.to_vec(),
         distances,
@@ -187,7 +198,7 @@ fn zero(value: f64) -> f64 {
 }
 
 /// Children that share an operator of the middle layer and differ from the first in more and more others.
-fn heat_map(job: &Job, net: &SuperNet, probe: &Probe<'_>, page: &mut Page) -> Fallible<()> {
+fn heat_map(job: &Job, net: &SuperNet, probe: &Probe<'_>, results: &mut Results) -> Fallible<()> {
     let space = &job.space;
     let shared = space.num_layers() / 2;
     let mut rng = Rng::new(job.recipe.seed).fork("heat map");
@@ -208,24 +219,30 @@ fn heat_map(job: &Job, net: &SuperNet, probe: &Probe<'_>, page: &mut Page) -> Fa
     let names: Vec<String> = children.iter().map(Architecture::to_string).collect();
     let title = format!("Children that share {} in layer {}", space.name(&children[0], shared), shared + 1);
     let plot = Plot::heat_map(title, names.clone(), names, values);
-    page.figure("heat-map", &plot, &format!("each differs from that above in one more layer; mean loss {loss:.3}"))
+    let caption = format!("each differs from that above in one more layer; mean loss {loss:.3}");
+    Ok(results.figure("heat-map", &plot, &caption)?)
 }
 
 /// Forced inputs and outputs, where there are unrelated children.
-fn forced(job: &Job, probe: &Probe<'_>, page: &mut Page) -> Fallible<()> {
+fn forced(job: &Job, probe: &Probe<'_>, results: &mut Results) -> Fallible<()> {
     let seed = job.recipe.seed;
     if job.space.candidates(0).len() < 3 {
-        page.paragraph("Forced inputs and outputs need three operators: a child's, another child's, and that of one that is related to neither.");
+        results.note("Forced inputs and outputs need three operators: a child's, another child's, and that of one that is related to neither.");
         return Ok(());
     }
-    page.paragraph("Forced: of two children that share all that follows (or precedes), one gets a share of the other's input, or has its later states drawn to the other's; beside, the same with a child that is related to neither. Only where the first lies above the second do like inputs or outputs make like gradients.");
+    results.note("Forced: of two children that share all that follows (or precedes), one gets a share of the other's input, or has its later states drawn to the other's; beside, the same with a child that is related to neither. Only where the first lies above the second do like inputs or outputs make like gradients.");
     let inputs = probe.forced_input(&SHARES, TRIALS, seed)?;
     let rows = inputs.iter().map(|at| (at.share, at.with_first, at.with_unrelated, at.loss)).collect::<Vec<_>>();
-    forced_figure(page, ("forced-input", "share"), "Forced inputs: one child's input is mixed with another's", &rows)?;
+    forced_figure(
+        results,
+        ("forced-input", "share"),
+        "Forced inputs: one child's input is mixed with another's",
+        &rows,
+    )?;
     let outputs = probe.forced_output(&WEIGHTS, TRIALS, seed)?;
     let rows = outputs.iter().map(|at| (at.weight, at.with_first, at.with_unrelated, at.loss)).collect::<Vec<_>>();
     forced_figure(
-        page,
+        results,
         ("forced-output", "weight"),
         "Forced outputs: one child's later states are drawn to another's",
         &rows,
@@ -233,7 +250,7 @@ fn forced(job: &Job, probe: &Probe<'_>, page: &mut Page) -> Fallible<()> {
 }
 
 fn forced_figure(
-    page: &mut Page,
+    results: &mut Results,
     (name, x): (&str, &str),
     title: &str,
     rows: &[(f64, Mean, Mean, f64)],
@@ -250,6 +267,6 @@ fn forced_figure(
         }
     }
     let plot = Plot::lines(title, Axis::linear(x), Axis::linear("similarity of gradients"), series);
-    page.figure(name, &plot, &format!("mean loss {:.3}", rows[0].3))?;
-    page.table(Some(name), &table)
+    results.table(name, title, &table)?;
+    Ok(results.figure(name, &plot, &format!("mean loss {:.3}", rows[0].3))?)
 }

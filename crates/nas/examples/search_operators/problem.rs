@@ -11,8 +11,6 @@ pub(crate) enum Problem {
     File { path: PathBuf, reason: String },
     #[error("--{option} {value}: {reason}")]
     Option { option: &'static str, value: String, reason: String },
-    #[error("{path} is not empty: name another folder, or add --force to overwrite what is in it")]
-    Occupied { path: PathBuf },
     #[error(
         "--max-parameters {most}: the smallest child has {least} parameters, {ends} of them in the stem and the head"
     )]
@@ -24,9 +22,7 @@ pub(crate) enum Problem {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     #[error(transparent)]
-    Plot(#[from] experiment::Error),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    Other(#[from] experiment::BoxError),
 }
 
 impl Problem {

@@ -1,7 +1,6 @@
 //! How well scores with shared weights rank children as training alone does.
 
 use crate::Job;
-use crate::page::Page;
 use crate::problem::{Fallible, Problem};
 use crate::training::shared_loss;
 use core_tensor::metrics::{bootstrap_interval, kendall_tau};
@@ -9,6 +8,7 @@ use core_tensor::random::Rng;
 use experiment::{Axis, Plot, Series, Table};
 use nas::ranking::{Agreement, agreement, ceiling, precision_at_k, top_k_regret};
 use nas::{Accuracies, Architecture, Direction, Losses, Scores, SuperNet, TruthTable};
+use reproduction::front::{self, Results};
 use std::path::Path;
 
 /// What is known about a ranking.
@@ -57,7 +57,7 @@ pub(crate) fn report(
     net: &SuperNet,
     (name, source): (&str, &str),
     table: &TruthTable,
-    page: &mut Page,
+    results: &mut Results,
 ) -> Fallible<Ranking> {
     let children: Vec<Architecture> = table.iter().map(|(child, _)| child.clone()).collect();
     let batches = job.parts.validation.in_order(512)?;
@@ -98,7 +98,7 @@ pub(crate) fn report(
         regret: (k, regret),
         precision,
     };
-    page.heading(&format!("Ranking against {source}"));
+    results.heading(&format!("Ranking against {source}"));
     let interval = match ranking.interval {
         Some([lower, upper]) => format!("{lower:.2} to {upper:.2} over children"),
         None => "unknown with so few children".to_owned(),
@@ -115,8 +115,8 @@ pub(crate) fn report(
         ranking.pearson,
         100.0 * precision,
     );
-    println!("ranking against {source}: {said}");
-    page.paragraph(&said);
+    front::say(&format!("ranking against {source}: {said}"));
+    results.note(&said);
     let series = vec![Series::new("children", truth.clone(), scores.clone())];
     let value = if signs > 0.0 { "trained alone, less is better" } else { "trained alone, more is better" };
     let plot = Plot::scatter(
@@ -125,7 +125,6 @@ pub(crate) fn report(
         Axis::linear("validation loss with shared weights"),
         series,
     );
-    page.figure(name, &plot, "")?;
     let mut rows = Table::new(["architecture", "operators", "validation_loss", "truth"]);
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
@@ -138,6 +137,7 @@ pub(crate) fn report(
             format!("{:.6}", truth[at]),
         ]);
     }
-    page.table(Some(name), &rows)?;
+    results.table(name, "Scores and truths, the best score first", &rows)?;
+    results.figure(name, &plot, "A point for each child that was trained alone.")?;
     Ok(ranking)
 }

@@ -1,13 +1,15 @@
 //! The folder of a search: one search alone, told by its settings.
 
-use crate::files;
-use crate::networks::Fallible;
+use experiment::Result;
+use reproduction::front;
 use std::path::Path;
 
 const SETTINGS: &str = "settings.txt";
 
+const RESULTS: [&str; 5] = [SETTINGS, "front.csv", "front.json", "front.svg", "index.html"];
+
 /// Makes the folder ready for a search with these settings, one a line: new, or the one in which that search was interrupted. With `force` another search in it is removed.
-pub(crate) fn prepare(folder: &Path, settings: &[String], force: bool) -> Fallible<()> {
+pub(crate) fn prepare(folder: &Path, settings: &[String], force: bool) -> Result<()> {
     let shown = folder.display();
     let fail = |error: std::io::Error| format!("{shown}: {error}");
     if folder.exists() && !folder.is_dir() {
@@ -35,14 +37,14 @@ pub(crate) fn prepare(folder: &Path, settings: &[String], force: bool) -> Fallib
             format!("{shown} holds files, but no search: take another --out, or --force writes beside them").into()
         );
     }
-    files::write(&path, settings.join("\n") + "\n")
+    front::write(&path, settings.join("\n") + "\n")
 }
 
 /// Removes what a search writes, and nothing else.
 fn remove(folder: &Path) -> std::io::Result<()> {
     let own = |name: &str| {
         let is_part = ["masks-", "network-", "round-"].iter().any(|start| name.starts_with(start));
-        (is_part && name.ends_with(".safetensors")) || [SETTINGS, "front.csv", "front.svg"].contains(&name)
+        (is_part && name.ends_with(".safetensors")) || RESULTS.contains(&name)
     };
     for folder in [folder.join("rounds"), folder.to_owned()] {
         if !folder.is_dir() {

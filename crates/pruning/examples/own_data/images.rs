@@ -1,7 +1,8 @@
 //! Images and classes from a NumPy archive.
 
-use crate::networks::Fallible;
 use candle_core::{Device, Tensor};
+use experiment::Result;
+use reproduction::front;
 use std::path::Path;
 
 /// Images `[n, channels, height, width]` and a class for each.
@@ -12,45 +13,20 @@ pub(crate) struct Images {
 
 impl Images {
     /// The arrays `x`, `[n, channels, height, width]` or `[n, height, width]`, and `y`, classes from 0, of an archive.
-    pub(crate) fn read(path: &Path) -> Fallible<Self> {
-        let fail = |reason: String| -> Box<dyn std::error::Error> { format!("{}: {reason}", path.display()).into() };
-        crate::files::is_file(path)?;
-        let archive = datasets::npz::Archive::read(path).map_err(|error| fail(error.to_string()))?;
-        let array = |name: &str| archive.array(name).map_err(|error| fail(error.to_string()));
-        let (x, y) = (array("x")?, array("y")?);
-        let shape = match x.shape[..] {
-            [n, channels, height, width] => [n, channels, height, width],
-            [n, height, width] => [n, 1, height, width],
-            _ => {
-                let expected = "[images, channels, height, width] or [images, height, width]";
-                return Err(fail(format!("`x` has shape {:?}, expected {expected}", x.shape)));
-            }
-        };
-        if y.shape != [shape[0]] {
-            return Err(fail(format!("`y` has shape {:?}, expected [{}]: a class for each image", y.shape, shape[0])));
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let (x, labels) = (front::images(path, "x")?, front::classes(path, "y")?);
+        let (images, classes) = (x.dims()[0], labels.len());
+        if images != classes {
+            let shown = path.display();
+            return Err(
+                format!("{shown}: `y` has shape [{classes}], expected [{images}]: a class for each image").into()
+            );
         }
-        if shape[0] == 0 {
-            return Err(fail("no images".into()));
-        }
-        let values = x.values.to_f32();
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            let image = at / (shape[1] * shape[2] * shape[3]).max(1);
-            return Err(fail(format!("image {image} has {}, expected finite numbers", values[at])));
-        }
-        let class = |(at, &value): (usize, &f64)| {
-            let is_class = (0.0..=65_535.0).contains(&value) && value.fract() == 0.0;
-            if is_class {
-                Ok(value as u32)
-            } else {
-                Err(fail(format!("label {at} is {value}, expected a class from 0")))
-            }
-        };
-        let labels = y.values.to_f64().iter().enumerate().map(class).collect::<Fallible<Vec<u32>>>()?;
-        Ok(Self { x: Tensor::from_vec(values, shape.as_slice(), &Device::Cpu)?, labels })
+        Ok(Self { x, labels })
     }
 
     /// A number that other images or labels hardly have (FNV-1a).
-    pub(crate) fn fingerprint(&self) -> Fallible<u64> {
+    pub(crate) fn fingerprint(&self) -> Result<u64> {
         let values: Vec<f32> = self.x.flatten_all()?.to_vec1()?;
         let words = self.x.dims().iter().map(|&extent| extent as u32).chain(values.iter().map(|value| value.to_bits()));
         let fold = |hash: u64, word: u32| (hash ^ u64::from(word)).wrapping_mul(0x0100_0000_01b3);
@@ -68,13 +44,13 @@ impl Images {
     }
 
     /// `(x − mean) / deviation` of each channel.
-    pub(crate) fn standardized(&self, [mean, deviation]: &[Tensor; 2]) -> Fallible<Self> {
+    pub(crate) fn standardized(&self, [mean, deviation]: &[Tensor; 2]) -> Result<Self> {
         let x = self.x.broadcast_sub(mean)?.broadcast_div(deviation)?;
         Ok(Self { x, labels: self.labels.clone() })
     }
 
     /// Mean and deviation of each channel, `[1, channels, 1, 1]`; a channel that is the same everywhere has deviation 1.
-    pub(crate) fn statistics(&self) -> Fallible<[Tensor; 2]> {
+    pub(crate) fn statistics(&self) -> Result<[Tensor; 2]> {
         let mean = self.x.mean_keepdim((0, 2, 3))?;
         let deviation = self.x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?.sqrt()?;
         let deviation: Vec<f32> = deviation.flatten_all()?.to_vec1()?;

@@ -1,14 +1,13 @@
 //! Networks by name, and what of them may be pruned.
 
+use experiment::Result;
 use pruning::{Network, Refill, Regroup, Scope};
 use vision::{MobileNetConfig, ResNetConfig, VggConfig};
-
-pub(crate) type Fallible<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The networks that the programs know, for `--help`.
 pub(crate) const NAMES: &str = "resnet18, resnet20, resnet50, vgg16 and mobilenet for small images; resnet18-imagenet, resnet50-imagenet, vgg16-imagenet, mobilenet-imagenet; small-cnn";
 
-pub(crate) fn by_name(name: &str, image: [usize; 3], classes: usize) -> Fallible<Network> {
+pub(crate) fn by_name(name: &str, image: [usize; 3], classes: usize) -> Result<Network> {
     let plane = (image[1], image[2]);
     let resnet = |config: ResNetConfig| Network::resnet(&ResNetConfig { input_channels: image[0], ..config }, plane);
     let vgg = |config: VggConfig| Network::vgg(&VggConfig { input_channels: image[0], ..config }, plane);
@@ -48,7 +47,7 @@ pub(crate) fn masks(
     method: Method,
     density: f64,
     seed: u64,
-) -> Fallible<pruning::Masks> {
+) -> Result<pruning::Masks> {
     let prunable = Scope { exclude: vec!["conv1.weight".into(), "features.0.weight".into()], ..Scope::convolutions() }
         .select(store)?;
     let magnitudes = pruning::scores::magnitude(&prunable)?;
