@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use clap::Args;
 use report::text::quoted;
@@ -11,9 +12,9 @@ use report::{Arguments, ClaimResult, LIFELINE, REPORT_FILE, Report, Verdict, run
 use crate::data_sets::Source;
 use crate::error::{Error, Result};
 use crate::papers::{self, PAPERS, Paper};
-use crate::reproduction::{out_folder, read, recorded_path};
+use crate::reproduction::{find_runs, out_folder, read, recorded_path};
 use crate::type_check::Outcome;
-use crate::{data_sets, exit, process, text_table, workspace};
+use crate::{data_sets, exit, index_page, process, text_table, workspace};
 
 /// Reproduce a paper: build it, get its data, run it, judge its claims
 ///
@@ -25,6 +26,9 @@ use crate::{data_sets, exit, process, text_table, workspace};
 pub(crate) struct Reproduce {
     /// The paper's short name, or `all` for every implemented paper
     pub(crate) paper: String,
+    /// Build what would run, say how long that took, and stop
+    #[arg(long)]
+    pub(crate) only_build: bool,
     #[command(flatten)]
     pub(crate) arguments: Arguments,
 }
@@ -35,6 +39,7 @@ Examples:
   cargo xtask reproduce sep --scale laptop --jobs 2
   cargo xtask reproduce sep --scale laptop --resume       continue after an interruption
   cargo xtask reproduce sep --scale paper --device cuda:0
+  cargo xtask reproduce all                               every paper, one page at the end
   srun cargo xtask reproduce sep --scale paper --shard auto --out /shared/runs
 
 `all` continues after failures and ends with the most serious exit code. Codes: cargo xtask --help";
@@ -66,16 +71,34 @@ fn feature(device: &str) -> Result<Option<&'static str>> {
 /// # Errors
 /// For an unknown or unimplemented paper, data that cannot be had, or a program that does not start. With `all`, errors
 /// of one paper are printed and the next one runs.
-pub(crate) fn run(Reproduce { paper, arguments }: &Reproduce) -> Result<u8> {
+pub(crate) fn run(Reproduce { paper, only_build, arguments }: &Reproduce) -> Result<u8> {
     feature(&arguments.device)?;
     if paper == "all" {
-        return all(arguments);
+        return if *only_build { build(implemented(), arguments) } else { all(arguments) };
     }
     let paper = papers::find(paper)?;
     if !paper.is_implemented() {
         return Err(Error::NotImplemented { slug: paper.slug, example: workspace::shown(&paper.example()) });
     }
-    one(paper, arguments)
+    if *only_build { build(std::iter::once(paper), arguments) } else { one(paper, arguments) }
+}
+
+fn implemented() -> impl Iterator<Item = &'static Paper> {
+    PAPERS.iter().filter(|paper| paper.is_implemented())
+}
+
+/// Builds the programs of some papers and says how long each took.
+fn build(papers: impl Iterator<Item = &'static Paper>, arguments: &Arguments) -> Result<u8> {
+    let mut rows = Vec::new();
+    let mut codes = Vec::new();
+    for paper in papers {
+        let start = Instant::now();
+        let code = process::run(&mut cargo(paper, "build", arguments)?)?;
+        rows.push(vec![paper.slug.to_owned(), format!("{:.1} s", start.elapsed().as_secs_f64())]);
+        codes.push(if code == 0 { exit::OK } else { exit::ERROR });
+    }
+    say!("\n{}", text_table::render(&["program", "built in"], &rows));
+    Ok(exit::worst(codes))
 }
 
 /// Runs every implemented paper, one after the other, and returns the most serious exit code.
@@ -83,6 +106,16 @@ pub(crate) fn run(Reproduce { paper, arguments }: &Reproduce) -> Result<u8> {
 /// # Errors
 /// None of its own; those of a paper are printed and counted.
 pub(crate) fn all(arguments: &Arguments) -> Result<u8> {
+    let seconds: f64 = implemented()
+        .filter_map(|paper| read(&recorded_path(paper, arguments.scale)).ok())
+        .map(|report| report.seconds)
+        .sum();
+    if seconds > 0. {
+        let (minutes, scale) = (seconds / 60., arguments.scale.name());
+        say!(
+            "The committed reports at {scale} scale took {minutes:.0} minutes together, on two cores and one trial or two at a time; the build comes on top."
+        );
+    }
     let mut codes: Vec<u8> = each(arguments).into_iter().map(|(_, code)| code).collect();
     if codes.is_empty() {
         say!("No paper is implemented yet.");
@@ -91,6 +124,9 @@ pub(crate) fn all(arguments: &Arguments) -> Result<u8> {
     if process::is_interrupted() {
         codes.push(exit::INTERRUPTED);
     }
+    let out = out_folder(arguments.out.as_deref());
+    index_page::write(&find_runs(&out)?, &out)?;
+    say!("All papers on one page: {}", workspace::shown(&out.join("index.html")));
     Ok(exit::worst(codes))
 }
 
@@ -143,8 +179,10 @@ fn not_reproduced(found: &Report, recorded: Option<&Report>) -> (Vec<String>, Ve
 fn each(arguments: &Arguments) -> Vec<(&'static Paper, u8)> {
     let mut codes = Vec::new();
     let mut rows = Vec::new();
-    for paper in PAPERS.iter().filter(|paper| paper.is_implemented()) {
-        say!("\n== {} ({})", paper.slug, paper.title);
+    let (count, start) = (implemented().count(), Instant::now());
+    for (number, paper) in implemented().enumerate() {
+        let (minutes, seconds) = (start.elapsed().as_secs() / 60, start.elapsed().as_secs() % 60);
+        say!("\n== {} ({}): paper {} of {count}, {minutes}:{seconds:02} so far", paper.slug, paper.title, number + 1);
         let code = one(paper, arguments).unwrap_or_else(|error| {
             complain!("error: {}: {error}", paper.slug);
             error.exit_code()
@@ -202,14 +240,20 @@ fn directory(paper: &Paper, arguments: &Arguments) -> PathBuf {
     run_directory(&out_folder(arguments.out.as_deref()), paper.slug, arguments.scale)
 }
 
-/// The command that builds and starts the paper's program. Its paths are absolute: it starts in the workspace's root.
-fn program(paper: &Paper, arguments: &Arguments) -> Result<Command> {
+/// `cargo build` or `cargo run` of the paper's program.
+fn cargo(paper: &Paper, what: &str, arguments: &Arguments) -> Result<Command> {
     let mut command = workspace::cargo();
     let profile = std::env::var("XTASK_PROFILE").unwrap_or_else(|_| "release".to_owned());
-    command.args(["run", "--profile", &profile, "--package", paper.package, "--example", &paper.target()]);
+    command.args([what, "--profile", &profile, "--package", paper.package, "--example", &paper.target()]);
     if let Some(feature) = feature(&arguments.device)? {
         command.args(["--features", feature]);
     }
+    Ok(command)
+}
+
+/// The command that builds and starts the paper's program. Its paths are absolute: it starts in the workspace's root.
+fn program(paper: &Paper, arguments: &Arguments) -> Result<Command> {
+    let mut command = cargo(paper, "run", arguments)?;
     let absolute = |path: &Option<PathBuf>| path.as_deref().map(workspace::absolute);
     let handed_on =
         Arguments { data_dir: absolute(&arguments.data_dir), out: absolute(&arguments.out), ..arguments.clone() };
@@ -236,7 +280,7 @@ fn show_claims(directory: &Path) -> Result<()> {
     let report = read(&directory.join(REPORT_FILE))?;
     let row = |claim: &ClaimResult| {
         let cells = [claim.published_words(), claim.measured_words(), claim.data_words()];
-        [claim.verdict.words(), &claim.id].map(str::to_owned).into_iter().chain(cells).collect()
+        [claim.outcome().words(), &claim.id].map(str::to_owned).into_iter().chain(cells).collect()
     };
     let tested = report.claims.iter().filter(|claim| claim.verdict != Verdict::NotTested);
     let rows: Vec<Vec<String>> = tested.map(row).collect();

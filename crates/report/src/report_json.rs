@@ -93,13 +93,39 @@ pub enum Verdict {
     NotTested,
 }
 
-impl Verdict {
-    /// The verdict in words for people.
+/// What people are shown of a claim: its verdict, with `not-tested` told apart by whether there is a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Tested, and the judge accepts the measured value.
+    Reproduced,
+    /// Tested, and the judge does not accept the measured value.
+    NotReproduced,
+    /// Measured, and not judged.
+    Reported,
+    /// Not measured.
+    NotTested,
+}
+
+impl Outcome {
+    /// All outcomes, in the order in which tallies name them.
+    pub const ALL: [Self; 4] = [Self::Reproduced, Self::NotReproduced, Self::Reported, Self::NotTested];
+
+    /// The outcome in words for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::Reproduced => "reproduced",
             Self::NotReproduced => "not reproduced",
+            Self::Reported => "reported",
             Self::NotTested => "not tested",
+        }
+    }
+
+    /// The outcome as a name for classes and ids: its words with hyphens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotReproduced => "not-reproduced",
+            Self::NotTested => "not-tested",
+            Self::Reproduced | Self::Reported => self.words(),
         }
     }
 }
@@ -166,6 +192,11 @@ impl Report {
         }
     }
 
+    /// How many of the claims have this outcome.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.claims.iter().filter(|claim| claim.outcome() == outcome).count()
+    }
+
     /// Whether it was measured on exactly the files of a commit.
     pub fn is_clean(&self) -> bool {
         self.commit.as_deref().is_some_and(|commit| !commit.is_empty() && !commit.contains("dirty"))
@@ -173,6 +204,16 @@ impl Report {
 }
 
 impl ClaimResult {
+    /// The verdict as people are shown it: a value that was measured and not judged is [`Outcome::Reported`].
+    pub fn outcome(&self) -> Outcome {
+        match (self.verdict, self.measured) {
+            (Verdict::Reproduced, _) => Outcome::Reproduced,
+            (Verdict::NotReproduced, _) => Outcome::NotReproduced,
+            (Verdict::NotTested, Some(_)) => Outcome::Reported,
+            (Verdict::NotTested, None) => Outcome::NotTested,
+        }
+    }
+
     /// `85.6 ± 1.1 %`, or a dash. The numbers stand as the paper gives them.
     pub fn published_words(&self) -> String {
         let Some(value) = self.published else { return "–".into() };
@@ -230,6 +271,18 @@ mod tests {
         assert_eq!(report(&claim("reproduced", true)).tally().words(), "1/1, synthetic data");
         let mixed = [claim("reproduced", true), claim("reproduced", false)];
         assert_eq!(report(&mixed.join(",")).tally().words(), "2/2, partly synthetic data");
+    }
+
+    #[test]
+    fn a_value_without_a_judgement_is_reported() {
+        let mut report = report(&[claim("not-tested", false), claim("reproduced", true)].join(","));
+        assert_eq!(report.claims[0].outcome(), Outcome::Reported);
+        assert_eq!((report.count(Outcome::Reported), report.count(Outcome::Reproduced)), (1, 1));
+        report.claims[0].measured = None;
+        assert_eq!(report.claims[0].outcome().words(), "not tested");
+        let text = report.text().unwrap();
+        assert!(text.contains("\"verdict\": \"not-tested\""), "{text}");
+        assert!(Outcome::ALL.iter().all(|outcome| outcome.name().replace('-', " ") == outcome.words()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `report.html`: one file that needs no network, on paper, phone and screen, light and dark.
 
 use report::text::PAGE_POLICY;
-use report::{ClaimResult, Verdict};
+use report::{ClaimResult, Outcome};
 
 use super::escape::{html as escape, link};
 use super::words::origin_words;
@@ -148,10 +148,11 @@ fn claim_row(claim: &ClaimResult, measured: &str) -> String {
         if text.is_empty() { String::new() } else { format!("<span class=\"small\">{}</span>", escape(text)) }
     };
     let synthetic = if claim.is_synthetic { "<br> <span class=\"badge synthetic\">synthetic data</span>" } else { "" };
-    let (class, sign) = match claim.verdict {
-        Verdict::Reproduced => ("reproduced", "✓ "),
-        Verdict::NotReproduced => ("not-reproduced", "✗ "),
-        Verdict::NotTested => ("not-tested", ""),
+    let outcome = claim.outcome();
+    let sign = match outcome {
+        Outcome::Reproduced => "✓ ",
+        Outcome::NotReproduced => "✗ ",
+        Outcome::Reported | Outcome::NotTested => "",
     };
     format!(
         "<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">{statement}<span class=\"small\"><code>{id}</code></span></th>\
@@ -166,7 +167,8 @@ fn claim_row(claim: &ClaimResult, measured: &str) -> String {
         measured = escape(measured),
         origin = small(&origin_words(claim)),
         judged = escape(&claim.judged),
-        verdict = claim.verdict.words(),
+        class = outcome.name(),
+        verdict = outcome.words(),
         note = small(claim.note.as_deref().unwrap_or_default()),
     )
 }

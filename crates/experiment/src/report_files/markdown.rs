@@ -36,7 +36,7 @@ impl FullReport<'_> {
                 escape(&self.measured_words(claim)),
                 escape(&origin_words(claim)),
                 escape(&claim.judged),
-                escape(&format!("{}{note}", claim.verdict.words())),
+                escape(&format!("{}{note}", claim.outcome().words())),
             ));
         }
         let content = &self.context.content;

@@ -112,7 +112,7 @@ impl<'a> FullReport<'a> {
     /// Prints the claims to standard output.
     pub(crate) fn print(&self) {
         for claim in &self.claims {
-            show(&format!("{:<14}  {:<24}  {}", claim.verdict.words(), claim.id, self.measured_words(claim)));
+            show(&format!("{:<14}  {:<24}  {}", claim.outcome().words(), claim.id, self.measured_words(claim)));
         }
         show(&self.summary());
     }

@@ -1,6 +1,6 @@
 //! Sentences that the report's forms share.
 
-use report::{ClaimResult, Scale, Verdict};
+use report::{ClaimResult, Outcome, Scale, Verdict};
 
 use super::{FullReport, Synthetic};
 
@@ -28,18 +28,24 @@ impl FullReport<'_> {
         format!("{}{mark}", self.measured_number(claim))
     }
 
-    /// `2 of 3 tested claims reproduced; 1 not tested`.
+    /// `2 of 3 tested claims reproduced; 1 reported, 1 not tested`.
     pub(crate) fn summary(&self) -> String {
-        let not_tested = self.count(Verdict::NotTested);
-        let (reproduced, tested) = (self.count(Verdict::Reproduced), self.claims.len() - not_tested);
+        let (reproduced, refuted) = (self.count(Verdict::Reproduced), self.count(Verdict::NotReproduced));
+        let tested = reproduced + refuted;
         let claims = |count: usize| if count == 1 { "claim" } else { "claims" };
         let tested_words = match tested {
             0 => "No claim tested".to_owned(),
             _ => format!("{reproduced} of {tested} tested {} reproduced", claims(tested)),
         };
-        let not_tested_words = if not_tested > 0 { format!("; {not_tested} not tested") } else { String::new() };
+        let rest: Vec<String> = [Outcome::Reported, Outcome::NotTested]
+            .map(|outcome| (self.claims.iter().filter(|claim| claim.outcome() == outcome).count(), outcome.words()))
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{count} {words}"))
+            .collect();
+        let separator = if rest.is_empty() { "" } else { "; " };
         let incomplete = if self.is_complete { "" } else { " (the run is not complete)" };
-        format!("{tested_words}{not_tested_words}{incomplete}")
+        format!("{tested_words}{separator}{}{incomplete}", rest.join(", "))
     }
 
     /// The commit, marked as dirty when not all results come from exactly its files.
