@@ -146,9 +146,12 @@ fn the_page_of_all_runs_needs_no_network_and_calls_synthetic_data_synthetic() {
     write_report(out.path(), "1234", true);
     ended_with(0, &["report", "--out", out.path().to_str().unwrap()]);
     let page = std::fs::read_to_string(out.path().join("index.html")).unwrap();
-    assert!(page.contains("1/1, synthetic data") && page.contains("generated graphs (synthetic)"), "{page}");
+    let marks = [">synthetic data</span>", "generated graphs <span class=\"synthetic\">(synthetic)</span>"];
+    assert!(page.contains("smoke: 1 reproduced") && marks.iter().all(|mark| page.contains(mark)), "{page}");
     assert!(page.contains("a &lt; b") && page.contains("viewport") && page.contains("prefers-color-scheme"), "{page}");
-    assert!(!page.contains("<script") && !page.contains("<link") && !page.contains("@import"), "{page}");
+    // one script, which the policy names by its hash
+    assert!(page.matches("<script").count() == 1 && page.contains("script-src 'sha256-"), "{page}");
+    assert!(!page.contains("src=\"http") && !page.contains("stylesheet") && !page.contains("@import"), "{page}");
     assert!(out.path().join("index.md").is_file());
 }
 
