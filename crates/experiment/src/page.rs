@@ -96,10 +96,10 @@ mod tests {
         page.table("numbers", &table);
         let plot =
             Plot::lines("t", Axis::linear("x"), Axis::linear("y"), vec![Series::new("s", vec![0., 1.], vec![1., 2.])]);
-        page.figure("f", &plot, "caption").unwrap();
+        page.figure("f", &plot, "what it shows").unwrap();
         let html = page.html();
         assert!(!html.contains("<b>") && !html.contains("<script") && !html.contains("<i>"), "{html}");
-        let order = ["first", "a &amp; b", "<li>one", "run --x", "numbers", "<svg", "caption"];
+        let order = ["first", "a &amp; b", "<li>one", "run --x", "numbers", "<svg", "what it shows"];
         let places: Vec<usize> = order.iter().map(|text| html.find(text).unwrap()).collect();
         assert!(places.is_sorted(), "{places:?}");
         let wrong = Plot::lines("t", Axis::linear("x"), Axis::linear("y"), vec![Series::new("s", vec![0.], vec![])]);

@@ -27,7 +27,7 @@
 //!     let x = (0..sums.len()).map(|at| at as f64).collect();
 //!     let plot = Plot::lines("Sums", Axis::linear("column"), Axis::linear("sum"), vec![Series::new("sum", x, sums.clone())]);
 //!     results.figure("sums", &plot, "The sum of each column.")?;
-//!     results.json("sums", &sums)?;
+//!     results.json("sums", "the sums", &sums)?;
 //!     results.finish("look at sums.svg")
 //! }
 //!
