@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use report::text::is_mark;
-use report::{ClaimResult, Outcome};
+use report::{ClaimResult, Outcome, Scale};
 use sha2::{Digest, Sha256};
 
 use super::entries::{Entry, Row, counts, summary, time};
@@ -35,12 +35,18 @@ pub(super) fn page(rows: &[Row]) -> String {
     page
 }
 
-/// What was not reproduced, at the longest scale of each paper.
+/// What was not reproduced, each claim at the longest scale that tested it.
 fn refuted(rows: &[Row]) -> String {
     let mut items = String::new();
     for Row { paper, entries } in rows {
-        let Some(Entry { scale, report, .. }) = entries.first() else { continue };
-        for claim in report.claims.iter().filter(|claim| claim.outcome() == Outcome::NotReproduced) {
+        let all = || entries.iter().flat_map(|entry| entry.report.claims.iter().map(move |claim| (entry.scale, claim)));
+        let is_judged = |claim: &ClaimResult| matches!(claim.outcome(), Outcome::Reproduced | Outcome::NotReproduced);
+        let is_last = |scale: Scale, id: &str| {
+            all().find(|(_, other)| other.id == id && is_judged(other)).is_some_and(|(longest, _)| longest == scale)
+        };
+        let is_refuted =
+            |scale: Scale, claim: &ClaimResult| claim.outcome() == Outcome::NotReproduced && is_last(scale, &claim.id);
+        for (scale, claim) in all().filter(|(scale, claim)| is_refuted(*scale, claim)) {
             let note = claim
                 .note
                 .as_deref()
@@ -97,19 +103,20 @@ fn paper(number: usize, Row { paper, entries }: &Row) -> String {
             };
             let state = if report.complete { "" } else { ", incomplete: trials are missing" };
             format!(
-                "<p class=\"soft\">{}: {}{synthetic}; {} ({origin}{state})</p>\n",
+                "<span class=\"line soft\">{}: {}{synthetic}; {} ({origin}{state})</span>\n",
                 scale.name(),
                 escape(&counts(report)),
                 time(report.seconds)
             )
         })
         .collect();
-    let tallies = if tallies.is_empty() { "<p class=\"soft\">no results yet</p>\n".to_owned() } else { tallies };
+    let tallies =
+        if tallies.is_empty() { "<span class=\"line soft\">no results yet</span>\n".to_owned() } else { tallies };
     let sections: String = entries.iter().map(|entry| section(slug, entry)).collect();
     format!(
         "<li class=\"{classes}\" id=\"{slug}\" data-number=\"{number}\" data-slug=\"{slug}\" data-crate=\"{package}\" data-refuted=\"{order}\">\n\
-         <details><summary><h2>{title}</h2>\n<p class=\"soft\">{slug}, crate {package}</p>\n{tallies}</summary>\n\
-         <p>{authors}. {title}. ICML 2022. <a href=\"{url}\">{url}</a></p>\n<pre tabindex=\"0\">cargo xtask reproduce {slug}</pre>\n{sections}</details></li>\n",
+         <details><summary><h3>{title}</h3>\n<span class=\"line soft\">{slug}, crate {package}</span>\n{tallies}</summary>\n\
+         <p>{authors}: {title}. ICML 2022. <a href=\"{url}\">{url}</a></p>\n{sections}</details></li>\n",
         package = paper.package,
         title = escape(paper.title),
         authors = escape(paper.authors),
@@ -127,9 +134,9 @@ fn section(slug: &str, Entry { scale, report, folder }: &Entry) -> String {
     };
     let figures = folder.as_deref().map_or_else(String::new, figures);
     format!(
-        "<section class=\"scale {scale}\"><h3>{scale} scale</h3>\n{link}<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Claims of {slug}, {scale}\">\
-         <table><thead><tr><th scope=\"col\">claim</th><th scope=\"col\">published</th><th scope=\"col\">measured</th><th scope=\"col\">data</th>\
-         <th scope=\"col\">judged</th><th scope=\"col\">outcome</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n{figures}</section>\n"
+        "<section class=\"scale {scale}\"><h4>{scale} scale</h4>\n<pre tabindex=\"0\">cargo xtask reproduce {slug} --scale {scale}</pre>\n{link}<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Claims of {slug}, {scale}\">\
+         <table role=\"table\"><thead><tr><th scope=\"col\">claim</th><th scope=\"col\">published</th><th scope=\"col\">measured</th><th scope=\"col\">data</th>\
+         <th scope=\"col\">judged</th><th scope=\"col\">outcome</th></tr></thead>\n<tbody role=\"rowgroup\">\n{rows}</tbody></table></div>\n{figures}</section>\n"
     )
 }
 
@@ -140,9 +147,9 @@ fn claim(claim: &ClaimResult) -> String {
     };
     let synthetic = if claim.is_synthetic { " <span class=\"synthetic\">(synthetic)</span>" } else { "" };
     format!(
-        "<tr class=\"claim {class}\"><th scope=\"row\">{statement}</th><td data-column=\"published\">{published}{source}</td>\
-         <td data-column=\"measured\">{measured}</td><td data-column=\"data\">{data}{synthetic}</td><td data-column=\"judged\">{judged}</td>\
-         <td data-column=\"outcome\"><span class=\"outcome\">{words}</span>{note}</td></tr>\n",
+        "<tr role=\"row\" class=\"claim {class}\"><th scope=\"row\" role=\"rowheader\">{statement}</th><td role=\"cell\" data-column=\"published\">{published}{source}</td>\
+         <td role=\"cell\" data-column=\"measured\">{measured}</td><td role=\"cell\" data-column=\"data\">{data}{synthetic}</td><td role=\"cell\" data-column=\"judged\">{judged}</td>\
+         <td role=\"cell\" data-column=\"outcome\"><span class=\"outcome\">{words}</span>{note}</td></tr>\n",
         class = outcome.name(),
         statement = escape(&claim.statement),
         published = escape(&claim.published_words()),

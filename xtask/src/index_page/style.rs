@@ -19,14 +19,14 @@ pub(super) const COLOURS: [(&str, &str, &str); 9] = [
 
 const RULES: &str = "\
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 76rem; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
+body { margin: 0 auto; padding: 1rem; max-width: 76rem; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; } h4 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 a { color: var(--link); } .soft { color: var(--soft); }
 fieldset { border: 1px solid var(--line); border-radius: .4rem; margin: .4rem 0; padding: .3rem .7rem; }
 fieldset label { display: inline-block; padding: .15rem .7rem .15rem 0; }
 ul.papers { list-style: none; padding: 0; }
 .paper { border: 1px solid var(--line); border-radius: .4rem; margin: .5rem 0; padding: .5rem .8rem; }
-summary { cursor: pointer; } summary h2 { display: inline; margin: 0; } summary p { margin: .2rem 0; }
+summary { cursor: pointer; } summary h3 { display: inline; font-size: 1.1rem; margin: 0; } .line { display: block; margin: .2rem 0; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .92rem; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); font-weight: 400; }
@@ -55,11 +55,12 @@ order.addEventListener('change', () => {
 ";
 
 /// What the choice of outcome is called, and the class that it asks for.
-pub(super) const SHOWN: [(&str, &str); 4] = [
+pub(super) const SHOWN: [(&str, &str); 5] = [
     ("all", "all claims"),
     ("reproduced", "reproduced"),
     ("not-reproduced", "not reproduced"),
     ("reported", "reported"),
+    ("not-tested", "not tested"),
 ];
 
 /// What the choice of scale is called.

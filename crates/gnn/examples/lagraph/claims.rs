@@ -57,7 +57,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         Claim::new(
             "denoising-invariance",
-            "The same error over that without the invariance term (alpha = 0)",
+            "Block model with noisy features: error of the reconstruction over that of training without the invariance term (alpha = 0)",
             Judge::AtMost(0.5),
             "ratio",
             ALL,
@@ -71,7 +71,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         Claim::new(
             "shapes-loss",
-            "The same: how far the loss falls from the first epoch to the last, the smallest of the seeds",
+            "Generated graphs of three kinds: how far the loss falls from the first epoch to the last, the smallest of the seeds",
             Judge::AtLeast(40.0),
             "%",
             ALL,

@@ -168,21 +168,21 @@ const OWN: [Claim; 27] = [
     ),
     Claim::new(
         "mnist-frozen",
-        "The same for ten epochs of NPC on frozen features",
+        "MNIST, 40 % instance-dependent noise, cross-entropy of 10 epochs: what ten epochs of NPC on frozen features add to the test accuracy beyond what is asked for, mean of seeds",
         Judge::AtLeast(0.),
         "points",
         LAPTOP,
     ),
     Claim::new(
         "mnist-neighbours",
-        "The same data: test accuracy of NPC with a copy of the network minus that of the neighbours' votes alone, mean of seeds",
+        "MNIST, 40 % instance-dependent noise: test accuracy of NPC with a copy of the network minus that of the neighbours' votes alone, mean of seeds",
         Judge::AtLeast(1.),
         "points",
         LAPTOP,
     ),
     Claim::new(
         "mnist-cost",
-        "The same data: time of an epoch of NPC with a copy of the network over that of an epoch of the classifier",
+        "MNIST, 40 % instance-dependent noise: time of an epoch of NPC with a copy of the network over that of an epoch of the classifier",
         Judge::AtMost(3.),
         "ratio",
         LAPTOP,
@@ -226,7 +226,7 @@ const OWN: [Claim; 27] = [
     ),
     Claim::new(
         "human-issues",
-        "The same: average precision of finding the wrong labels by NPC, mean of seeds",
+        "Labels of people (CIFAR-10N): average precision of finding the wrong labels by NPC, mean of seeds",
         Judge::ReportOnly,
         "",
         LAPTOP,

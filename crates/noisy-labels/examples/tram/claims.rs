@@ -48,7 +48,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         Claim::new(
             "ann-zero",
-            "The same annotators: test accuracy of TRAM minus that of TRAM with zeros in place of the information, mean of seeds",
+            "Generated annotators, two fifths of whom always give a class of their own: test accuracy of TRAM minus that of TRAM with zeros in place of the information, mean of seeds",
             Judge::AtLeast(0.05),
             "",
             ALL,
@@ -90,7 +90,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         Claim::new(
             "regression-none",
-            "The same: squared error of TRAM minus that without information; when trained for long, no information is better",
+            "Generated regression whose noise the information explains: squared error of TRAM minus that without information; when trained for long, no information is better",
             Judge::ReportOnly,
             "",
             ALL,

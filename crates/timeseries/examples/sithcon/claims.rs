@@ -27,7 +27,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         Claim::new(
             "shift-fine",
-            "The same shift at 40 against 80 samples a bit, where only the sampling of time is left: largest difference over the maximum",
+            "A signal at half the speed shifts the memory's activity along log-time, 40 against 80 samples a bit, where only the sampling of time is left: largest difference over the maximum",
             Judge::AtMost(0.007),
             "ratio",
             ALL,
@@ -41,7 +41,7 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         Claim::new(
             "trained-extension",
-            "The same decoder with its bank cut to 313 or extended to 487 filters, at scales 5 to 120: largest difference",
+            "A decoder that the authors' modules trained at scale 10, with its bank cut to 313 or extended to 487 filters, at scales 5 to 120: largest difference",
             Judge::AtMost(1.),
             "of 43 symbols",
             ALL,
