@@ -48,7 +48,7 @@ pub fn array(path: &Path) -> Result<Numbers> {
     of(path, None)
 }
 
-/// The array of that name where the file is an `.npz` of several arrays; else as [`array()`].
+/// The array of that name where the file is an `.npz` (or the only one, if NumPy had to name it); else as [`array()`].
 ///
 /// # Errors
 ///
@@ -67,7 +67,9 @@ fn of(path: &Path, name: Option<&str>) -> Result<Numbers> {
         let names: Vec<&str> = archive.names().collect();
         let name = match (name, &names[..]) {
             (Some(name), _) if names.contains(&name) => name,
-            (_, [name]) => name,
+            (None, [name]) => name,
+            // what NumPy calls an array that was given no name
+            (Some(_), [name @ "arr_0"]) => name,
             (Some(name), _) => {
                 return Err(fail(path, format_args!("no array `{name}`, there are: {}", names.join(", "))));
             }
