@@ -11,7 +11,8 @@ use std::path::Path;
 
 use crate::error::{Result, file};
 use crate::reproduction::Run;
-use entries::{Entry, Row, counts, rows, summary, time};
+use crate::words::{self, time};
+use entries::{Entry, Row, counts, rows, summary};
 
 /// Writes both files into `out`: of each paper and scale the run that lies there, else the committed report.
 ///
@@ -56,7 +57,7 @@ fn markdown(rows: &[Row]) -> String {
                     claim.measured_words(),
                     claim.data_words(),
                 ];
-                let _ = writeln!(page, "| {} |", cells.map(|cell| html::escape(&cell).replace('|', "\\|")).join(" | "));
+                let _ = writeln!(page, "| {} |", cells.map(|cell| words::markdown(&cell)).join(" | "));
             }
         }
     }

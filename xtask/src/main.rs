@@ -36,6 +36,7 @@ mod reproduction;
 mod test;
 mod text_table;
 mod type_check;
+mod words;
 mod workspace;
 
 use std::process::ExitCode;

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use report::text::is_mark;
 use report::{ClaimResult, Report, Scale, Verdict};
 
 use crate::error::{Result, file};
 use crate::papers::{PAPERS, Paper};
 use crate::reproduction::{read, recorded_path};
+use crate::words::{markdown as escaped, time};
 use crate::workspace;
 
 fn folder() -> PathBuf {
@@ -57,7 +57,7 @@ fn page(paper: &Paper) -> Result<String> {
     let slug = paper.slug;
     let mut page = format!(
         "# {title}\n\n{authors}, ICML 2022: [{url}]({url}). Library: `crates/{package}/README.md`.\n\n\
-         Written from the committed reports by `cargo xtask report --record`; a number without a verdict is reported, not judged.\n",
+         Written from the committed reports by `cargo xtask report --record`; `reported` is measured and not judged.\n",
         title = escaped(paper.title),
         authors = escaped(paper.authors),
         url = paper.url,
@@ -128,27 +128,6 @@ fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-fn time(seconds: f64) -> String {
-    if seconds < 120. { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.) }
-}
-
-/// Text that stays in its cell: no markup, no line breaks, nothing that turns the direction of text.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' | '\t' => out.push(' '),
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => out.extend(['\\', c]),
-            c if is_mark(c) => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,10 +139,5 @@ mod tests {
             assert!(page.starts_with(&format!("# {}", paper.title.split(' ').next().unwrap())), "{}", paper.slug);
             assert!(page.contains("| verdict |") && page.contains("cargo xtask reproduce"), "{}", paper.slug);
         }
-    }
-
-    #[test]
-    fn markup_stays_text() {
-        assert_eq!(escaped("a|b\n<i>*x*</i>"), "a\\|b &lt;i&gt;\\*x\\*&lt;/i&gt;");
     }
 }

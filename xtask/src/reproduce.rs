@@ -113,7 +113,7 @@ pub(crate) fn all(arguments: &Arguments) -> Result<u8> {
     if seconds > 0. {
         let (minutes, scale) = (seconds / 60., arguments.scale.name());
         say!(
-            "The committed reports at {scale} scale took {minutes:.0} minutes together, on two cores and one trial or two at a time; the build comes on top."
+            "The committed reports at {scale} scale took {minutes:.0} minutes together on the machines that wrote them; the build comes on top."
         );
     }
     let mut codes: Vec<u8> = each(arguments).into_iter().map(|(_, code)| code).collect();

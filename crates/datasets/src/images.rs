@@ -5,6 +5,7 @@ use crate::array::{Array, Values, shown};
 use crate::error::{Error, Result};
 use crate::idx;
 use crate::store::Store;
+use std::collections::BTreeMap;
 
 /// 8-bit images of one size with a class each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +96,7 @@ pub fn from_idx(images: Array, labels: Array) -> Result<LabelledImages> {
 /// # Errors
 /// What [`Store::file`], [`archive::members`] and [`parse_cifar_10`] report.
 pub fn load_cifar_10(store: &Store) -> Result<ImageSplit> {
-    let bytes = std::fs::read(store.file("cifar-10", "cifar-10-binary.tar.gz")?);
-    let bytes = bytes.map_err(|source| Error::io("read", "cifar-10-binary.tar.gz".as_ref(), source))?;
-    let members = archive::members(&bytes, &Limits::default())?;
+    let members = members_of(store, "cifar-10", "cifar-10-binary.tar.gz")?;
     let batch = |name: &str| {
         let path = format!("cifar-10-batches-bin/{name}.bin");
         let bytes = members.get(&path).ok_or_else(|| Error::invalid_data("CIFAR-10", path, "absent"))?;
@@ -112,14 +111,17 @@ pub fn load_cifar_10(store: &Store) -> Result<ImageSplit> {
     Ok(ImageSplit { train, test: batch("test_batch")? })
 }
 
+fn members_of(store: &Store, set: &str, name: &'static str) -> Result<BTreeMap<String, Vec<u8>>> {
+    let bytes = std::fs::read(store.file(set, name)?).map_err(|source| Error::io("read", name.as_ref(), source))?;
+    archive::members(&bytes, &Limits::default())
+}
+
 /// Loads CIFAR-100 with its fine labels (`cifar-100-binary.tar.gz`): 50,000 training and 10,000 test images, 3 × 32 × 32, in data-set order.
 ///
 /// # Errors
 /// What [`Store::file`], [`archive::members`] and [`parse_cifar_100`] report.
 pub fn load_cifar_100(store: &Store) -> Result<ImageSplit> {
-    let bytes = std::fs::read(store.file("cifar-100", "cifar-100-binary.tar.gz")?);
-    let bytes = bytes.map_err(|source| Error::io("read", "cifar-100-binary.tar.gz".as_ref(), source))?;
-    let members = archive::members(&bytes, &Limits::default())?;
+    let members = members_of(store, "cifar-100", "cifar-100-binary.tar.gz")?;
     let part = |name: &str| {
         let path = format!("cifar-100-binary/{name}.bin");
         let bytes = members.get(&path).ok_or_else(|| Error::invalid_data("CIFAR-100", path, "absent"))?;

@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use candle_core::{Device, Tensor};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 fn run(program: &str, folder: &Path, arguments: &[&str]) -> Option<Output> {
     let program = reproduction::example(program)?;
@@ -23,36 +22,8 @@ fn fails_naming(output: &Output, what: &str) {
     assert!(said.starts_with("error: ") && said.contains(what) && !said.contains("panicked"), "{said}");
 }
 
-/// All files of a folder with their bytes.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
-    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries.map(|entry| (name(&entry), std::fs::read(entry.path()).unwrap())).collect()
-}
-
-/// The results in `out` are these, the page has them all, a second run is refused and changes nothing, and one whose output nobody reads comes to its end.
-fn keeps_what_is_there(program: &str, folder: &Path, (arguments, out): (&[&str], &str), names: &[&str]) {
-    let there = files(&folder.join(out));
-    let mut found: Vec<&str> = there.keys().map(String::as_str).collect();
-    let mut names = names.to_vec();
-    found.sort_unstable();
-    names.sort_unstable();
-    assert_eq!(found, names);
-    let page = String::from_utf8(there["index.html"].clone()).unwrap();
-    for name in names.iter().filter(|name| **name != "index.html") {
-        assert!(page.contains(name), "{name} is not on the page");
-    }
-    assert!(page.contains("<svg") && page.contains("<h2>Next</h2>"), "{page}");
-    let again = run(program, folder, &[arguments, &["--out", out]].concat()).unwrap();
-    fails_naming(&again, "--force");
-    assert!(again.stdout.is_empty() && files(&folder.join(out)) == there);
-    let mut unread = Command::new(reproduction::example(program).unwrap());
-    unread.current_dir(folder).args(arguments).args(["--force", "--out", out]);
-    let mut unread = unread.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(unread.stdout.take());
-    let done = unread.wait_with_output().unwrap();
-    assert!(done.status.success() && !text(&done.stderr).contains("panicked"), "{}", text(&done.stderr));
-    assert_eq!(files(&folder.join(out)).keys().collect::<Vec<_>>(), there.keys().collect::<Vec<_>>());
+fn keeps_what_is_there(program: &str, folder: &Path, run: (&[&str], &str), names: &[&str]) {
+    reproduction::assert_keeps_results(&reproduction::example(program).unwrap(), folder, run, names);
 }
 
 /// A NumPy array of f64, `[rows, width]`.

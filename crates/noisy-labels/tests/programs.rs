@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 /// A NumPy array of f64, `[rows, width]`, or of one dimension for a width of 0.
 fn write_npy(path: &Path, values: &[f64], width: usize) {
@@ -25,38 +24,6 @@ fn write_npy(path: &Path, values: &[f64], width: usize) {
 
 fn run(program: &Path, folder: &Path, arguments: &[&str]) -> Output {
     Command::new(program).current_dir(folder).args(arguments).output().unwrap()
-}
-
-/// All files of a folder with their bytes.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let name = |entry: &std::fs::DirEntry| entry.file_name().into_string().unwrap();
-    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries.map(|entry| (name(&entry), std::fs::read(entry.path()).unwrap())).collect()
-}
-
-/// The results in `out` are these, the page has them all, a second run is refused and changes nothing, and one whose output nobody reads comes to its end.
-fn keeps_what_is_there(program: &Path, folder: &Path, (arguments, out): (&[&str], &str), names: &[&str]) {
-    let there = files(&folder.join(out));
-    let mut found: Vec<&str> = there.keys().map(String::as_str).collect();
-    let mut names = names.to_vec();
-    found.sort_unstable();
-    names.sort_unstable();
-    assert_eq!(found, names);
-    let page = String::from_utf8(there["index.html"].clone()).unwrap();
-    for name in names.iter().filter(|name| **name != "index.html") {
-        assert!(page.contains(name), "{name} is not on the page");
-    }
-    assert!(page.contains("<svg") && page.contains("<h2>Next</h2>"), "{page}");
-    let again = run(program, folder, &[arguments, &["--out", out]].concat());
-    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("--force"), "{again:?}");
-    assert!(again.stdout.is_empty() && files(&folder.join(out)) == there);
-    let mut unread = Command::new(program);
-    unread.current_dir(folder).args(arguments).args(["--force", "--out", out]);
-    let mut unread = unread.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(unread.stdout.take());
-    let done = unread.wait_with_output().unwrap();
-    assert!(done.status.success() && !String::from_utf8_lossy(&done.stderr).contains("panicked"), "{done:?}");
-    assert_eq!(files(&folder.join(out)).keys().collect::<Vec<_>>(), there.keys().collect::<Vec<_>>());
 }
 
 #[test]
@@ -106,7 +73,7 @@ fn a_table_of_annotations_becomes_a_consensus() {
         );
     }
     let names = ["index.html", "consensus.csv", "annotators.csv", "report.json", "reliability.svg", "reliability.csv"];
-    keeps_what_is_there(&program, folder, (&[&["said.csv"], &columns[..]].concat(), "a"), &names);
+    reproduction::assert_keeps_results(&program, folder, (&[&["said.csv"], &columns[..]].concat(), "a"), &names);
 }
 
 #[test]
@@ -269,7 +236,7 @@ fn labels_are_corrected_from_files() {
     let read = |name: &str| std::fs::read(folder.join(name).join("corrected.csv")).unwrap();
     assert_eq!(read("m"), read("joint"));
     let names = ["joint.svg", "joint.csv", "p_given.svg", "p_given.csv", "classes.csv", "corrected.csv", "report.json"];
-    keeps_what_is_there(&program, folder, (&array[..4], "m"), &[&names[..], &["index.html"]].concat());
+    reproduction::assert_keeps_results(&program, folder, (&array[..4], "m"), &[&names[..], &["index.html"]].concat());
     // Probabilities as a table, whose header names the classes.
     let rows: String = p.chunks(3).map(|row| format!("{},{},{}\n", row[0], row[1], row[2])).collect();
     std::fs::write(folder.join("p.csv"), format!("a,b,c\n{rows}")).unwrap();
@@ -340,7 +307,7 @@ fn a_table_of_annotators_trains_tram() {
     let names =
         ["comparison.csv", "accuracy.svg", "accuracy.csv", "noise.svg", "noise.csv", "report.json", "index.html"];
     let names = [&names[..], &["model.safetensors", "model.json", "annotations.csv", "annotators.csv"]].concat();
-    keeps_what_is_there(&program, folder, (&[&columns[..], &["--epochs", "40"]].concat(), "a"), &names);
+    reproduction::assert_keeps_results(&program, folder, (&[&columns[..], &["--epochs", "40"]].concat(), "a"), &names);
     let again = run(&program, folder, &[&columns[..], &["--epochs", "40", "--out", "b"]].concat());
     assert!(again.status.success());
     for name in ["model.safetensors", "report.json", "annotators.csv", "annotations.csv"] {

@@ -7,7 +7,7 @@ mod golden;
 mod program;
 
 pub use golden::Golden;
-pub use program::example;
+pub use program::{assert_keeps_results, example};
 
 use std::process::ExitCode;
 

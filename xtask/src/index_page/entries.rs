@@ -63,8 +63,3 @@ pub(super) fn counts(report: &Report) -> String {
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();
     words.join(", ")
 }
-
-/// `24 s` or `6 min`.
-pub(super) fn time(seconds: f64) -> String {
-    if seconds < 120. { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.) }
-}

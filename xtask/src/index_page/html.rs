@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use report::text::is_mark;
 use report::{ClaimResult, Outcome, Scale};
 use sha2::{Digest, Sha256};
 
-use super::entries::{Entry, Row, counts, summary, time};
+use super::entries::{Entry, Row, counts, summary};
+use crate::words::{html as escape, time};
+
 use super::style::{SCALES, SCRIPT, SHOWN, crates, style};
 
 /// The most bytes of a figure that is put into the page.
@@ -199,21 +200,9 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Text for HTML: no markup, and nothing that changes the direction of the text after it.
-pub(super) fn escape(text: &str) -> String {
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    escaped.replace('\'', "&#39;").replace(['\n', '\r', '\t'], " ").replace(is_mark, "\u{fffd}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn markup_in_a_report_stays_text() {
-        assert_eq!(escape("<script>\"&"), "&lt;script&gt;&quot;&amp;");
-        assert_eq!(escape("a\u{202e}\u{1b}[2J'"), "a\u{fffd}\u{fffd}[2J&#39;");
-    }
 
     #[test]
     fn the_examples_of_rfc_4648() {

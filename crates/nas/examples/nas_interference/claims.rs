@@ -82,13 +82,13 @@ pub(crate) static PAPER: Paper = Paper {
         ),
         gate(
             "magic-a-raises-tau",
-            "Tau of MAGIC-A less that of SPOS: the lower of the lower ends of two 95 % intervals",
+            "Tau of MAGIC-A less that of SPOS: the lower of the lower ends of two 95 % intervals, over seeds and over architectures and seeds",
             0.0,
             LAPTOP,
         ),
         gate(
             "magic-at-raises-tau",
-            "Tau of MAGIC-AT less that of SPOS: the lower of the lower ends of two 95 % intervals",
+            "Tau of MAGIC-AT less that of SPOS: the lower of the lower ends of two 95 % intervals, over seeds and over architectures and seeds",
             0.0,
             LAPTOP,
         ),

@@ -226,7 +226,7 @@ const OWN: [Claim; 27] = [
     ),
     Claim::new(
         "human-issues",
-        "Labels of people (CIFAR-10N): average precision of finding the wrong labels by NPC, mean of seeds",
+        "Labels of people (CIFAR-10N, the worst of three, 10,000 JPEG images): average precision of finding the wrong labels by NPC, mean of seeds",
         Judge::ReportOnly,
         "",
         LAPTOP,

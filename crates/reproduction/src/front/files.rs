@@ -18,27 +18,6 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| fail(path, error))
 }
 
-/// Whether one file can be written there, before any work is done for it: the folder exists, and where the file does, `force` is given.
-///
-/// # Errors
-///
-/// When it cannot; names the path.
-pub fn may_write(path: &Path, force: bool) -> Result<()> {
-    if path.file_name().is_none() {
-        return Err(fail(path, "a file to be written needs a name"));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(fail(path, format_args!("there is no folder {}", folder.display())));
-    }
-    match std::fs::metadata(path) {
-        Err(_) => Ok(()),
-        Ok(found) if !found.is_file() => Err(fail(path, "it is no plain file")),
-        Ok(_) if force => Ok(()),
-        Ok(_) => Err(format!("{} exists: --force replaces it", path.display()).into()),
-    }
-}
-
 /// Writes a file beside the path and renames it.
 ///
 /// # Errors
@@ -66,19 +45,14 @@ pub struct Output {
 }
 
 impl Output {
-    /// See [`Folder::prepare`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Folder::prepare`].
-    pub fn folder(&self) -> Result<Folder> {
+    pub(super) fn folder(&self) -> Result<Folder> {
         Folder::prepare(&self.out, self.force)
     }
 }
 
 /// A folder for results.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub(super) struct Folder {
     path: PathBuf,
 }
 
@@ -88,7 +62,7 @@ impl Folder {
     /// # Errors
     ///
     /// As above, and when it cannot be made.
-    pub fn prepare(path: &Path, force: bool) -> Result<Self> {
+    pub(super) fn prepare(path: &Path, force: bool) -> Result<Self> {
         if path.exists() && !path.is_dir() {
             return Err(fail(path, "it is no folder"));
         }
@@ -101,12 +75,12 @@ impl Folder {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The path of a file in it.
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(super) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
@@ -115,7 +89,7 @@ impl Folder {
     /// # Errors
     ///
     /// When it cannot be written; names the path.
-    pub fn save(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+    pub(super) fn save(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
         write(&self.path.join(name), bytes)
     }
 }
@@ -139,17 +113,5 @@ mod tests {
                 && read(&path.join("b")).is_err()
                 && Folder::prepare(&path.join("a.txt"), true).is_err()
         );
-    }
-
-    #[test]
-    fn a_file_is_replaced_only_when_asked() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("a.npy");
-        may_write(&path, false).unwrap();
-        write(&path, "x").unwrap();
-        assert!(may_write(&path, false).unwrap_err().to_string().contains("--force"));
-        may_write(&path, true).unwrap();
-        assert!(may_write(place.path(), true).is_err() && may_write(&place.path().join("no/b"), true).is_err());
-        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }

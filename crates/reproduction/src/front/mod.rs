@@ -43,7 +43,7 @@ mod results;
 
 pub use arrays::{Numbers, array, classes, images, named_array};
 pub use columns::{Columns, numbered};
-pub use files::{Folder, Output, may_write, read, write};
+pub use files::{Output, read, write};
 pub use lines::{plain, say, tell};
 pub use progress::Progress;
 pub use results::{Results, cell, quoted};
@@ -51,10 +51,10 @@ pub use results::{Results, cell, quoted};
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// Reads the command line and runs the program on all cores; an error is one line on standard error and exit code 1.
+/// Reads the command line and runs the program; an error is one line on standard error and exit code 1.
 ///
 /// Freed memory stays with the process, see [`core_tensor::memory::configure`].
-pub fn main<A: clap::Parser + Sync, E: Display + Send>(run: impl FnOnce(&A) -> Result<(), E> + Send) -> ExitCode {
+pub fn main<A: clap::Parser, E: Display>(run: impl FnOnce(&A) -> Result<(), E>) -> ExitCode {
     let arguments = A::parse();
     core_tensor::memory::configure();
     match run(&arguments) {

@@ -13,11 +13,11 @@ pub struct Results {
 }
 
 impl Results {
-    /// Makes the folder, before any work; see [`Folder::prepare`].
+    /// Makes the folder, before any work.
     ///
     /// # Errors
     ///
-    /// As [`Folder::prepare`].
+    /// When it holds files and `--force` was not given, or cannot be made; names the path.
     pub fn prepare(title: &str, output: &Output) -> Result<Self> {
         let mut page = Page::new(title);
         page.command(&command());

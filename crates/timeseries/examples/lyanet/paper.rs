@@ -1,7 +1,8 @@
 //! The paper's own protocol: ResNet-18 in front, four data sets, 120 epochs of Nero.
 //!
-//! As in the paper's code: batches, learning rates, states, solvers and gains; a tenth of the training images for validation, whose best epoch is tested. Ours: attacks act on pixels, with the
-//! normalisation inside of the model; CIFAR-10 has crops and flips in the place of AutoAugment; no averaging of weights.
+//! As in the paper's code: batches, learning rates, states, steps and gains in training; a tenth of the training images for validation, whose best epoch is tested. Ours: attacks act on pixels, with the
+//! normalisation inside of the model, from the clean image and through steps of 0.05 (there: from a random start, through steps of 0.1); steps are the classical method of order 4 (there: the 3/8 rule);
+//! CIFAR-10 has crops and flips in the place of AutoAugment; no averaging of weights.
 
 use crate::attacked::{Attacked, Budgets, attack};
 use crate::images::{Images, generated, images, right};
